@@ -1,0 +1,30 @@
+"""What every command line here shares: exit codes, and a sentence instead of a traceback for what a user can mend.
+
+Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped by Ctrl-C.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+
+from lstmjax.errors import InputError
+
+
+def run(main: Callable[[], int]) -> None:
+    """Run a program and exit with its code."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        code = main()
+    except InputError as error:
+        code = _complain(error, 2)
+    except (OSError, ArithmeticError) as error:
+        code = _complain(error, 1)
+    except KeyboardInterrupt:
+        code = _complain("stopped", 130)
+    sys.exit(code)
+
+
+def _complain(error: object, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return code

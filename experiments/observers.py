@@ -1,0 +1,121 @@
+"""Who watches a training run: a progress line, a metrics file, and the picture made from it."""
+
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class MetricsFile:
+    """A JSON object a line, in step order: `{"step", "loss", "grad_norm"}` or `{"step", "validation_loss"}`.
+
+    Lines past `start_step`, left by a run that was stopped after its last checkpoint, are cut off first: they come
+    again. Each line is on its way to disk before the checkpoint of its step is.
+    """
+
+    def __init__(self, path: Path, start_step: int) -> None:
+        kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= start_step]
+        path.write_text("".join(kept), encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
+
+    def on_step(self, step: int, metrics: dict[str, float]) -> None:
+        self._write({"step": step, **metrics})
+
+    def on_evaluation(self, step: int, validation_loss: float) -> None:
+        self._write({"step": step, "validation_loss": validation_loss})
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, record: dict[str, float]) -> None:
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+
+
+class ProgressLine:
+    """A live line: step, loss, validation loss, speed and time left; a plain line at each evaluation stays on screen.
+
+    Args:
+      steps: the run's length.
+      start_step: where it starts.
+      symbols_per_step: batch size times chunk length.
+      symbol: what a symbol is called, "character" or "byte".
+    """
+
+    def __init__(self, steps: int, start_step: int, symbols_per_step: int, symbol: str) -> None:
+        self._symbols_per_step, self._symbol = symbols_per_step, symbol
+        self._progress = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(highlight=False),
+        )
+        self._task = self._progress.add_task("train", total=steps, completed=start_step, note="compiling")
+        self._start, self._start_step, self._steps = time.perf_counter(), start_step, steps
+        self._loss = self._validation_loss = float("nan")
+
+    def __enter__(self) -> "ProgressLine":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def on_step(self, step: int, metrics: dict[str, float]) -> None:
+        self._loss = metrics["loss"]
+        self._progress.update(self._task, completed=step, note=self._note(step))
+
+    def on_evaluation(self, step: int, validation_loss: float) -> None:
+        self._validation_loss = validation_loss
+        self._progress.update(self._task, note=self._note(step))
+        elapsed = time.perf_counter() - self._start
+        self._progress.print(f"step {step}/{self._steps}  {self._note(step)}  {elapsed / 60:.1f} min")
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    def speed(self, step: int) -> float:
+        """Symbols per second since the start, evaluations included."""
+        return (step - self._start_step) * self._symbols_per_step / self.seconds
+
+    def _note(self, step: int) -> str:
+        validation = "" if self._validation_loss != self._validation_loss else f"validation {self._validation_loss:.4f}  "
+        return f"loss {self._loss:.4f}  {validation}nats/{self._symbol}  {self.speed(step):,.0f} tokens/s"
+
+
+def plot_curve(metrics: Path, image: Path, symbol: str) -> None:
+    """Draw training and validation loss against steps, from a metrics file."""
+    records = [json.loads(line) for line in _complete_lines(metrics)]
+    train = [(record["step"], record["loss"]) for record in records if "loss" in record]
+    validation = [(record["step"], record["validation_loss"]) for record in records if "validation_loss" in record]
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    axes.plot(*zip(*train, strict=True), color="0.7", linewidth=0.8, label="training (single batches)")
+    axes.plot(*zip(*validation, strict=True), color="C0", marker="o", markersize=3, label="validation (whole text)")
+    best = min(validation, key=lambda point: point[1])
+    axes.annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, -14), ha="center", color="C0")
+    axes.set(xlabel="step", ylabel=f"loss (nats per {symbol})", title="Language model")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(image, dpi=120)
+    plt.close(figure)
+
+
+def _complete_lines(path: Path) -> list[str]:
+    """The lines of a file that were written to the end; a run that was killed may have left half of one."""
+    if not path.exists():
+        return []
+    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]

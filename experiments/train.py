@@ -1,0 +1,189 @@
+"""Train an LSTM language model on a text, and save it, its loss curve and a sample of what it writes.
+
+Usage: python -m experiments.train [--data FILE] [--out DIR] [--resume] ...; see --help.
+"""
+
+import dataclasses
+import hashlib
+import json
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from experiments import cli
+from experiments.corpora import load_corpus
+from experiments.observers import MetricsFile, ProgressLine, plot_curve
+from experiments.settings import TrainConfig, config_to_json, read_settings
+from lstmjax import training
+from lstmjax.data import text
+from lstmjax.decoding import Sampling, generate_text
+from lstmjax.errors import InputError
+from lstmjax.metrics import bits_per_symbol, perplexity
+from lstmjax.models import LanguageModel
+from lstmjax.training.loop import Cadence, fit
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A text as symbols: streams to train on, what is kept for validation, and a digest that tells it from others."""
+
+    vocabulary: text.Vocabulary
+    batches: text.Streams
+    validation: np.ndarray
+    identity: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a training run is made of."""
+
+    config: TrainConfig
+    folder: training.RunFolder
+    corpus: Corpus
+    model: LanguageModel
+    optimizer: optax.GradientTransformation
+
+
+def main() -> int:
+    config, folder = read_settings(sys.argv[1:])
+    corpus = load(config)
+    model = LanguageModel(len(corpus.vocabulary), config.model, rngs=nnx.Rngs(config.seed))
+    run = Run(config, folder, corpus, model, training.make_optimizer(config.optimizer, config.steps))
+    state = training.initial_train_state(model, run.optimizer, config.batch_size, jax.random.key(config.seed))
+    prepare_folder(run, state)
+    state, stopped, progress = train(run, state)
+    if stopped:
+        print(f"stopped at step {int(state.step)} of {config.steps}; everything is saved. To go on:")
+        print(f"  python -m experiments.train --resume --out {folder.path}")
+        return 130
+    finish(run, progress)
+    return 0
+
+
+def load(config: TrainConfig) -> Corpus:
+    """Read, split and encode the text; characters that only the validation part has are unknown to the vocabulary."""
+    whole = load_corpus(config.data)
+    train_text, validation_text = text.split(whole, config.validation_fraction)
+    vocabulary = text.CharVocabulary.of(train_text) if config.symbols == "characters" else text.ByteVocabulary()
+    validation = vocabulary.encode(validation_text)
+    if len(validation) < 2:
+        raise InputError(f"the validation text has {len(validation)} symbols; expected at least 2")
+    identity = {"characters": len(whole), "sha256": hashlib.sha256(whole.encode()).hexdigest()}
+    batches = text.Streams(vocabulary.encode(train_text), config.batch_size, config.chunk_length)
+    return Corpus(vocabulary, batches, validation, identity)
+
+
+def prepare_folder(run: Run, state: training.TrainState) -> None:
+    """Make sure that the run can be written down, and that a resumed one is the same run on the same text."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state._replace(key=None)))
+    run.folder.create(bytes_needed=size * (run.config.keep + 2))
+    if not run.config.resume:
+        text.save_vocabulary(run.corpus.vocabulary, run.folder.vocabulary)
+        run.folder.write_config(config_to_json(run.config) | {"text": run.corpus.identity})
+    elif run.folder.read_config().get("text") != run.corpus.identity:
+        raise InputError(f"the text is not the one that the run in {run.folder.path} was trained on")
+
+
+def train(run: Run, state: training.TrainState) -> tuple[training.TrainState, bool, ProgressLine]:
+    """Train to the end or to Ctrl-C; say which."""
+    config, checkpoints = run.config, training.Checkpoints(run.folder.checkpoints, run.config.keep)
+    if config.resume:
+        restored = checkpoints.restore(state)
+        state = state if restored is None else restored
+    announce(run, state)
+    graphdef = training.split_model(run.model)[0]
+    evaluate = training.make_evaluate(graphdef, training.EvaluationPlan())
+    first, symbols_per_step = int(state.step), config.batch_size * config.chunk_length
+    metrics = MetricsFile(run.folder.metrics, first)
+    with StopOnSignal() as stop, ProgressLine(config.steps, first, symbols_per_step, config.symbol) as progress:
+        state = fit(
+            state,
+            run.corpus.batches,
+            training.make_train_step(graphdef, run.optimizer),
+            lambda params: evaluate(params, run.corpus.validation),
+            checkpoints,
+            Cadence(config.steps, config.log_every, config.eval_every),
+            [metrics, progress],
+            stop.is_set,
+        )
+    metrics.close()
+    checkpoints.close()
+    return state, int(state.step) < config.steps, progress
+
+
+def announce(run: Run, state: training.TrainState) -> None:
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    streams, validation = run.corpus.batches, run.corpus.validation
+    print(f"text: {len(streams.ids):,} {run.config.symbols} to train on, {len(validation):,} to validate on")
+    print(f"model: {parameters:,} parameters, {len(run.corpus.vocabulary)} symbols; jax on {jax.default_backend()}")
+    print(f"folder: {run.folder.path}" + (f", going on from step {int(state.step)}" if run.config.resume else ""))
+
+
+def finish(run: Run, progress: ProgressLine) -> None:
+    """Draw the curve, write a sample from the best checkpoint, and say how good it is and where everything lies."""
+    folder, config = run.folder, run.config
+    plot_curve(folder.metrics, folder.curve, config.symbol)
+    model, vocabulary = training.load_model(folder.path)
+    graphdef, params = training.split_model(model)
+    loss = training.make_evaluate(graphdef, training.EXACT)(params, run.corpus.validation)
+    written = sample_text(model, vocabulary, run.corpus, config)
+    folder.sample.write_text(written + "\n", encoding="utf-8")
+    summary = {
+        "validation_loss": loss,
+        f"bits_per_{config.symbol}": bits_per_symbol(loss),
+        "perplexity": perplexity(loss),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "minutes": progress.seconds / 60,
+        "tokens_per_second": progress.speed(config.steps),
+    }
+    folder.summary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    print(f"\n{written}\n")
+    print(
+        f"best checkpoint: {loss:.4f} nats/{config.symbol} on the whole validation text, "
+        f"{bits_per_symbol(loss):.3f} bits, perplexity {perplexity(loss):.2f}"
+    )
+    print(f"saved in {folder.path}: checkpoints/, config.json, vocabulary.json, metrics.jsonl, summary.json, loss.png, sample.txt")
+    print(f"more text: python -m experiments.sample --checkpoint {folder.path}")
+
+
+def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, corpus: Corpus, config: TrainConfig) -> str:
+    """Text that goes on from the first line of the validation text."""
+    opening = vocabulary.decode(corpus.validation[:200]).split("\n")[0] or vocabulary.decode(corpus.validation[:1])
+    sampling = Sampling(temperature=0.8)
+    key = jax.random.key(config.seed)
+    return opening + generate_text(model, vocabulary, [opening], length=config.sample_length, key=key, sampling=sampling)[0]
+
+
+class StopOnSignal:
+    """While active, the first Ctrl-C or SIGTERM asks for a stop after the current step; the next one forces it."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopOnSignal":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def is_set(self) -> bool:
+        return self._asked
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+
+
+if __name__ == "__main__":
+    cli.run(main)

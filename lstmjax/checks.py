@@ -1,0 +1,94 @@
+"""Argument checks: each failure is one sentence that names the argument, what was expected and what came."""
+
+import operator
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstmjax.types import Array, DTypeLike, PyTree
+
+
+def positive_int(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def rate(name: str, value: float) -> None:
+    """A probability of dropping: 0 keeps everything; 1 would keep nothing, so it is refused."""
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"{name} must be in [0, 1), got {value}")
+
+
+def floating_dtype(name: str, dtype: DTypeLike) -> None:
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{name} must be a floating dtype, got {jnp.dtype(dtype).name}")
+
+
+def dtype_among(name: str, array: Array, allowed: Sequence[DTypeLike]) -> None:
+    names = list(dict.fromkeys(jnp.dtype(dtype).name for dtype in allowed))
+    if array.dtype.name not in names:
+        raise TypeError(f"{name} must have dtype {' or '.join(names)}, got {array.dtype.name}")
+
+
+def kind(name: str, array: Array, expected: type[np.generic]) -> None:
+    """The dtype is of a family such as `jnp.integer` or `jnp.bool_`."""
+    if not jnp.issubdtype(array.dtype, expected):
+        raise TypeError(f"{name} must have dtype {expected.__name__.rstrip('_')}, got {array.dtype.name}")
+
+
+def shape(name: str, array: Array, expected: Sequence[int | str]) -> None:
+    """Match a shape in which a letter stands for any size: `shape("xs", xs, ("B", "T", 8))`."""
+    sizes_match = len(array.shape) == len(expected) and all(
+        isinstance(want, str) or want == got for want, got in zip(expected, array.shape, strict=True)
+    )
+    if not sizes_match:
+        wanted = ", ".join(map(str, expected))
+        raise ValueError(f"{name} must have shape [{wanted}], got {list(array.shape)}")
+
+
+def within(name: str, array: Array, low: int, high: int) -> None:
+    """Every entry lies in [low, high]. Values are unknown while tracing, so inside `jit` this passes everything."""
+    if isinstance(array, jax.core.Tracer) or array.size == 0:
+        return
+    smallest, largest = int(jnp.min(array)), int(jnp.max(array))
+    if smallest < low or largest > high:
+        raise ValueError(f"{name} must lie in [{low}, {high}], got values from {smallest} to {largest}")
+
+
+def like(name: str, tree: PyTree, expected: PyTree) -> None:
+    """`tree` has the structure, shapes and dtypes of `expected`, whose leaves may be `jax.ShapeDtypeStruct`s."""
+    wanted, got = jax.tree.structure(expected), jax.tree.structure(tree)
+    if wanted != got:
+        raise TypeError(f"{name} must have the structure {wanted}, got {got}")
+    paths = jax.tree_util.tree_leaves_with_path(expected)
+    for (path, want), leaf in zip(paths, jax.tree.leaves(tree), strict=True):
+        leaf_name = name + jax.tree_util.keystr(path)
+        if not hasattr(leaf, "shape"):
+            raise TypeError(f"{leaf_name} must be an array, got {type(leaf).__name__}")
+        shape(leaf_name, leaf, want.shape)
+        dtype_among(leaf_name, leaf, [want.dtype])
+
+
+def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def index(name: str, value: int, low: int) -> int:
+    """A whole number of at least `low`, as a Python int."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+    if number < low:
+        raise ValueError(f"{name} must be at least {low}, got {number}")
+    return number
+
+
+def positive(name: str, value: float) -> None:
+    if not 0.0 < value < float("inf"):
+        raise ValueError(f"{name} must be above 0 and finite, got {value}")

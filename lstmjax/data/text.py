@@ -1,0 +1,223 @@
+"""Text as integer symbols: vocabularies, files, and contiguous streams for truncated backpropagation."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from lstmjax import checks
+from lstmjax.errors import InputError
+
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
+
+class Vocabulary(Protocol):
+    """A two-way table between text and integer symbols."""
+
+    def __len__(self) -> int: ...
+
+    def encode(self, text: str) -> np.ndarray: ...
+
+    def decode(self, ids: np.ndarray) -> str: ...
+
+    def unknown(self, text: str) -> str: ...
+
+    def to_json(self) -> dict[str, str]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class CharVocabulary:
+    """One symbol a character; id 0 stands for every character that is not among `symbols`.
+
+    Args:
+      symbols: distinct characters in ascending order; `symbols[k]` has the id k + 1.
+
+    Raises:
+      ValueError: characters that are repeated or out of order.
+
+    >>> vocabulary = CharVocabulary.of("hello")
+    >>> vocabulary.symbols, vocabulary.encode("hole!").tolist(), vocabulary.decode(np.array([2, 1, 0]))
+    ('ehlo', [2, 4, 3, 1, 0], 'he\ufffd')
+    """
+
+    symbols: str
+
+    def __post_init__(self) -> None:
+        if list(self.symbols) != sorted(set(self.symbols)):
+            raise ValueError("symbols must be distinct characters in ascending order")
+
+    @classmethod
+    def of(cls, text: str) -> "CharVocabulary":
+        """The vocabulary of all characters in `text`."""
+        return cls("".join(sorted(set(text))))
+
+    def __len__(self) -> int:
+        return len(self.symbols) + 1
+
+    def encode(self, text: str) -> np.ndarray:
+        """Ids, int32 [N], one for each of the N characters."""
+        codes, known = _code_points(text), _code_points(self.symbols)
+        place = np.searchsorted(known, codes)
+        found = np.isin(codes, known)
+        return np.where(found, place + 1, 0).astype(np.int32)
+
+    def decode(self, ids: np.ndarray) -> str:
+        """The text of integer ids [N] in 0..V-1; id 0 becomes U+FFFD."""
+        checks.within("ids", np.asarray(ids), 0, len(self) - 1)
+        table = UNKNOWN + self.symbols
+        return "".join(table[i] for i in np.asarray(ids).tolist())
+
+    def unknown(self, text: str) -> str:
+        """The distinct characters of `text` that have no id of their own."""
+        return "".join(sorted(set(text) - set(self.symbols)))
+
+    def to_json(self) -> dict[str, str]:
+        return {"kind": "characters", "symbols": self.symbols}
+
+
+@dataclasses.dataclass(frozen=True)
+class ByteVocabulary:
+    """One symbol a byte of UTF-8: 256 of them, and nothing is ever unknown.
+
+    >>> vocabulary = ByteVocabulary()
+    >>> vocabulary.encode("é").tolist(), vocabulary.decode(np.array([195, 169, 33]))
+    ([195, 169], 'é!')
+    """
+
+    def __len__(self) -> int:
+        return 256
+
+    def encode(self, text: str) -> np.ndarray:
+        """Ids, int32 [N], one for each of the N bytes."""
+        return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32)
+
+    def decode(self, ids: np.ndarray) -> str:
+        """The text of integer ids [N] in 0..255; bytes that are not UTF-8 become U+FFFD."""
+        checks.within("ids", np.asarray(ids), 0, 255)
+        return np.asarray(ids).astype(np.uint8).tobytes().decode("utf-8", errors="replace")
+
+    def unknown(self, text: str) -> str:
+        """Nothing."""
+        return ""
+
+    def to_json(self) -> dict[str, str]:
+        return {"kind": "bytes"}
+
+
+def save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:
+    """Write a vocabulary as JSON."""
+    path.write_text(json.dumps(vocabulary.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_vocabulary(path: Path) -> Vocabulary:
+    """Read what `save_vocabulary` wrote.
+
+    Raises:
+      InputError: the file is missing or is something else.
+    """
+    try:
+        match json.loads(path.read_text(encoding="utf-8")):
+            case {"kind": "characters", "symbols": str(symbols)}:
+                return CharVocabulary(symbols)
+            case {"kind": "bytes"}:
+                return ByteVocabulary()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a readable vocabulary: {error}") from error
+    raise InputError(f"{path} is not a vocabulary: expected kind 'characters' or 'bytes'")
+
+
+def read_text(path: Path) -> str:
+    """The whole of a UTF-8 text file, line ends as they are.
+
+    Raises:
+      InputError: the file is missing, unreadable, empty, or not UTF-8 text.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from error
+    if not raw:
+        raise InputError(f"{path} is empty; expected UTF-8 text")
+    if b"\0" in raw:
+        raise InputError(f"{path} is binary, with a zero byte at offset {raw.index(0)}; expected UTF-8 text")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+
+
+def split(text: str, validation_fraction: float) -> tuple[str, str]:
+    """The first part for training and the last `validation_fraction`, in (0, 1), of the characters for validation.
+
+    >>> split("abcdefghij", 0.1)
+    ('abcdefghi', 'j')
+    """
+    if not 0.0 < validation_fraction < 1.0:
+        raise ValueError(f"validation_fraction must be in (0, 1), got {validation_fraction}")
+    cut = int(len(text) * (1.0 - validation_fraction))
+    return text[:cut], text[cut:]
+
+
+class Batch(NamedTuple):
+    """A chunk of each stream: the symbols, the symbols that follow them, and whether the streams start here."""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    is_start: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Streams:
+    """A text cut into B contiguous streams, handed out T steps at a time.
+
+    Batch k + 1 goes on where batch k ended, row by row, so a recurrent state can be carried over; after the last
+    chunk the streams start again. A batch depends on nothing but its position, so a position is all a checkpoint needs.
+    Fewer than B + T symbols at the text's end, and fewer than T at each stream's, are left out.
+
+    Args:
+      ids: the text's symbols, int32 [N].
+      batch_size: B, how many streams.
+      chunk_length: T, steps in a batch.
+
+    Raises:
+      InputError: fewer than B * T + 1 symbols.
+
+    >>> streams = Streams(np.arange(13), batch_size=2, chunk_length=3)
+    >>> len(streams), streams[1].inputs.tolist(), streams[1].targets.tolist()
+    (2, [[3, 4, 5], [9, 10, 11]], [[4, 5, 6], [10, 11, 12]])
+    """
+
+    ids: np.ndarray
+    batch_size: int
+    chunk_length: int
+
+    def __post_init__(self) -> None:
+        checks.positive_int("batch_size", self.batch_size)
+        checks.positive_int("chunk_length", self.chunk_length)
+        needed = self.batch_size * self.chunk_length + 1
+        if len(self.ids) < needed:
+            raise InputError(
+                f"the training text has {len(self.ids)} symbols, and batch_size {self.batch_size} times "
+                f"chunk_length {self.chunk_length} needs at least {needed}; give more text or smaller batches"
+            )
+
+    def __len__(self) -> int:
+        """Batches in one pass over the text."""
+        return self._stream_length // self.chunk_length
+
+    @property
+    def _stream_length(self) -> int:
+        return (len(self.ids) - 1) // self.batch_size
+
+    def __getitem__(self, position: int) -> Batch:
+        """The batch at a position, any number from 0: passes over the text follow one another without end."""
+        chunk = position % len(self)
+        starts = np.arange(self.batch_size) * self._stream_length + chunk * self.chunk_length
+        places = starts[:, None] + np.arange(self.chunk_length)[None, :]
+        return Batch(self.ids[places], self.ids[places + 1], np.asarray(chunk == 0))
+
+
+def _code_points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)

@@ -1,0 +1,333 @@
+"""Generation: choosing symbols one after another from a model's scores, the whole loop compiled.
+
+Random numbers depend on the key, the row and the position alone: a row comes out the same in any batch, whole or in
+pieces.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import lax
+
+from lstmjax import checks
+from lstmjax.data.text import UNKNOWN, Vocabulary
+from lstmjax.models import LanguageModel
+from lstmjax.types import Array, Bool, Float, Int, Key, PyTree
+
+StepFn = Callable[[Int[Array, "B"], PyTree], tuple[Float[Array, "B V"], PyTree]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How a symbol is chosen from its scores: temperature first, then top-k, then top-p, then the draw.
+
+    Args:
+      temperature: at least 0; divides the scores. 0 always takes the likeliest symbol (greedy).
+      top_k: at least 1; only the k likeliest symbols stay. None keeps all.
+      top_p: in (0, 1]; only the likeliest symbols that together reach this probability stay. None keeps all.
+
+    Raises:
+      ValueError: a value outside its range.
+
+    Source: top-k: Fan et al. 2018; top-p: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration".
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature must be at least 0 and finite, got {self.temperature}")
+        if self.top_k is not None:
+            checks.index("top_k", self.top_k, 1)
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+
+
+GREEDY = Sampling(temperature=0.0)
+
+
+def keep_top_k(logits: Float[Array, "*batch V"], k: int) -> Float[Array, "*batch V"]:
+    """Scores at least as high as the k-th highest stay, the others become -inf; ties with the k-th stay.
+
+    >>> keep_top_k(jnp.array([1.0, 3.0, 2.0]), 2).tolist()
+    [-inf, 3.0, 2.0]
+    """
+    k = min(checks.index("k", k, 1), logits.shape[-1])
+    threshold = lax.top_k(logits, k)[0][..., -1:]
+    return jnp.where(logits >= threshold, logits, -jnp.inf)
+
+
+def keep_top_p(logits: Float[Array, "*batch V"], p: float) -> Float[Array, "*batch V"]:
+    """The smallest set of likeliest symbols whose probabilities sum to at least p stays, the others become -inf.
+
+    >>> keep_top_p(jnp.log(jnp.array([0.2, 0.5, 0.3])), 0.7).round(2).tolist()
+    [-inf, -0.69, -1.2]
+    """
+    order = jnp.argsort(logits, axis=-1, descending=True)
+    probabilities = jax.nn.softmax(jnp.take_along_axis(logits, order, axis=-1), axis=-1)
+    before = jnp.cumsum(probabilities, axis=-1) - probabilities
+    kept = jnp.take_along_axis(before < p, jnp.argsort(order, axis=-1), axis=-1)
+    return jnp.where(kept, logits, -jnp.inf)
+
+
+def filtered(logits: Float[Array, "*batch V"], sampling: Sampling) -> Float[Array, "*batch V"]:
+    """The scores a symbol is drawn from; the temperature must be above 0."""
+    logits = logits / sampling.temperature
+    if sampling.top_k is not None:
+        logits = keep_top_k(logits, sampling.top_k)
+    if sampling.top_p is not None:
+        logits = keep_top_p(logits, sampling.top_p)
+    return logits
+
+
+def sample(keys: Key[Array, "B"], logits: Float[Array, "B V"], sampling: Sampling) -> Int[Array, "B"]:
+    """A symbol for each row, each drawn with its own key."""
+    if sampling.temperature == 0.0:
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    return jax.vmap(jax.random.categorical)(keys, filtered(logits, sampling)).astype(jnp.int32)
+
+
+class Decoding(NamedTuple):
+    """A decoding under way: the model's state, the scores of the next symbol, and what has come so far."""
+
+    state: PyTree
+    logits: Float[Array, "B V"]
+    keys: Key[Array, "B"]
+    recent: Int[Array, "B S"]
+    done: Bool[Array, "B"]
+    lengths: Int[Array, "B"]
+    count: Int[Array, ""]
+
+
+def start(state: PyTree, logits: Float[Array, "B V"], key: Key[Array, ""], stop: Int[Array, "S"]) -> Decoding:
+    """The moment before the first symbol."""
+    rows = logits.shape[0]
+    return Decoding(
+        state=state,
+        logits=logits,
+        keys=jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(rows)),
+        recent=jnp.full((rows, stop.size), -1, jnp.int32),
+        done=jnp.zeros(rows, bool),
+        lengths=jnp.zeros(rows, jnp.int32),
+        count=jnp.zeros((), jnp.int32),
+    )
+
+
+def decode(
+    step: StepFn, decoding: Decoding, steps: int, sampling: Sampling, stop: Int[Array, "S"]
+) -> tuple[Int[Array, "B N"], Decoding]:
+    """Choose up to `steps` more symbols for each row, over any step function; ends early once every row has stopped.
+
+    Args:
+      step: `(symbols [B], state) -> (logits [B, V], state)`.
+      decoding: from `start`, or from an earlier call, to go on.
+      steps: N.
+      sampling: how a symbol is chosen.
+      stop: S symbols that end a row when they come in this order; none means rows go on.
+
+    Returns:
+      symbols [B, N], zero where nothing was chosen, and the decoding after them. `lengths` counts a row's symbols up
+      to, not including, its stop sequence.
+    """
+
+    def go_on(loop: tuple[Array, Decoding, Array]) -> Array:
+        _, now, n = loop
+        return (n < steps) & ~jnp.all(now.done)
+
+    def choose(loop: tuple[Array, Decoding, Array]) -> tuple[Array, Decoding, Array]:
+        tokens, now, n = loop
+        token = sample(jax.vmap(jax.random.fold_in, (0, None))(now.keys, now.count), now.logits, sampling)
+        logits, state = step(token, now.state)
+        recent = jnp.concatenate([now.recent, token[:, None]], axis=1)[:, 1:] if stop.size else now.recent
+        stopped = ~now.done & jnp.all(recent == stop[None, :], axis=1) if stop.size else jnp.zeros_like(now.done)
+        grown = jnp.where(stopped, now.lengths + 1 - stop.size, now.lengths + 1)
+        lengths = jnp.where(now.done, now.lengths, grown)
+        after = Decoding(state, logits, now.keys, recent, now.done | stopped, lengths, now.count + 1)
+        return lax.dynamic_update_slice(tokens, token[:, None], (0, n)), after, n + 1
+
+    tokens = jnp.zeros((decoding.logits.shape[0], steps), jnp.int32)
+    tokens, decoding, _ = lax.while_loop(go_on, choose, (tokens, decoding, jnp.zeros((), jnp.int32)))
+    return tokens, decoding
+
+
+def generate(
+    model: LanguageModel,
+    prompts: Int[Array, "B P"],
+    *,
+    length: int,
+    key: Key[Array, ""],
+    lengths: Int[Array, "B"] | None = None,
+    sampling: Sampling = Sampling(),
+    stop: Sequence[int] = (),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Continue each prompt.
+
+    Args:
+      model: the language model.
+      prompts: symbol ids [B, P], padded on the right where `lengths` says so.
+      length: N, at least 1, how many symbols to generate.
+      key: fixes every random choice.
+      lengths: integers [B] in 1..P, each prompt's own length; None means P.
+      sampling: how a symbol is chosen.
+      stop: symbols that end a row when they come in this order.
+
+    Returns:
+      symbols [B, N] and how many of each row's count, up to and not including the stop sequence.
+
+    Raises:
+      TypeError: prompts or lengths that are not integers.
+      ValueError: wrong shapes, an empty prompt, or ids or lengths out of range.
+
+    >>> model = lx.models.LanguageModel(10, lx.models.LanguageModelConfig(8, 16), rngs=nnx.Rngs(0))
+    >>> tokens, lengths = generate(model, jnp.array([[1, 2, 3]]), length=5, key=jax.random.key(0))
+    >>> tokens.shape, lengths.tolist()
+    ((1, 5), [5])
+    """
+    steps = checks.index("length", length, 1)
+    graphdef, params = nnx.split(model)
+    prompts, lengths, ending = _check(model, prompts, lengths, stop)
+    begin = _prime(graphdef, params, prompts, lengths, key, ending)
+    tokens, end = _decode(graphdef, params, begin, steps, sampling, ending)
+    return np.asarray(tokens), np.asarray(end.lengths)
+
+
+def stream(
+    model: LanguageModel,
+    prompts: Int[Array, "B P"],
+    *,
+    length: int,
+    key: Key[Array, ""],
+    lengths: Int[Array, "B"] | None = None,
+    sampling: Sampling = Sampling(),
+    stop: Sequence[int] = (),
+    piece: int = 32,
+) -> Iterator[list[np.ndarray]]:
+    """Continue each prompt as `generate` does, and hand the same symbols out as they come.
+
+    Args:
+      piece: at least 1, how many symbols are chosen in one compiled call; the others are those of `generate`.
+
+    Yields:
+      a list of B arrays: each row's new symbols, from none to `piece`. What may yet turn out to be the start of the
+      stop sequence is held back.
+    """
+    left, size = checks.index("length", length, 1), checks.index("piece", piece, 1)
+    graphdef, params = nnx.split(model)
+    prompts, lengths, ending = _check(model, prompts, lengths, stop)
+    now = _prime(graphdef, params, prompts, lengths, key, ending)
+    rows: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
+    given = [0] * len(rows)
+    while left > 0 and not np.all(now.done):
+        tokens, now = _decode(graphdef, params, now, min(size, left), sampling, ending)
+        left -= min(size, left)
+        rows = [np.concatenate([row, new]) for row, new in zip(rows, np.asarray(tokens), strict=True)]
+        held = np.where(np.asarray(now.done) | (left == 0), 0, max(ending.size - 1, 0))
+        ends = np.maximum(np.asarray(now.lengths) - held, given).tolist()
+        yield [row[begin:end] for row, begin, end in zip(rows, given, ends, strict=True)]
+        given = ends
+
+
+def generate_text(
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    prompts: Sequence[str],
+    *,
+    length: int,
+    key: Key[Array, ""],
+    sampling: Sampling = Sampling(),
+    stop: str = "",
+) -> list[str]:
+    """Continue prompts of any lengths, as text; see `generate`. The prompt is not repeated in the result.
+
+    Raises:
+      ValueError: a prompt is empty, or `stop` has symbols the vocabulary lacks.
+    """
+    ids, lengths, ending = _encode(vocabulary, prompts, stop)
+    tokens, ends = generate(model, ids, length=length, key=key, lengths=lengths, sampling=sampling, stop=ending)
+    return [vocabulary.decode(row[:end]) for row, end in zip(tokens, ends, strict=True)]
+
+
+def stream_text(
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    prompt: str,
+    *,
+    length: int,
+    key: Key[Array, ""],
+    sampling: Sampling = Sampling(),
+    stop: str = "",
+    piece: int = 32,
+) -> Iterator[str]:
+    """Continue one prompt and hand the text out as it comes; joined, it is what `generate_text` gives."""
+    ids, lengths, ending = _encode(vocabulary, [prompt], stop)
+    held = np.zeros(0, np.int32)
+    for new in stream(
+        model, ids, length=length, key=key, lengths=lengths, sampling=sampling, stop=ending, piece=piece
+    ):
+        held = np.concatenate([held, new[0]])
+        text = vocabulary.decode(held)
+        if not text.endswith(UNKNOWN):  # it may be a character of which some bytes are still to come
+            yield text
+            held = held[:0]
+    yield vocabulary.decode(held)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _prime(
+    graphdef: nnx.GraphDef[Any], params: PyTree, prompts: Array, lengths: Array, key: Key[Array, ""], stop: Array
+) -> Decoding:
+    """Read the prompts; the scores at each row's last symbol are those of its first new one."""
+    logits, state = nnx.merge(graphdef, params)(prompts, lengths=lengths)
+    last = jnp.take_along_axis(logits, (lengths - 1)[:, None, None], axis=1)[:, 0]
+    return start(state, last, key, stop)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def _decode(
+    graphdef: nnx.GraphDef[Any], params: PyTree, decoding: Decoding, steps: int, sampling: Sampling, stop: Array
+) -> tuple[Array, Decoding]:
+    model = nnx.merge(graphdef, params)
+
+    def step(token: Int[Array, "B"], state: PyTree) -> tuple[Float[Array, "B V"], PyTree]:
+        logits, state = model(token[:, None], state)
+        return logits[:, 0], state
+
+    return decode(step, decoding, steps, sampling, stop)
+
+
+def _check(
+    model: LanguageModel, prompts: Array, lengths: Array | None, stop: Sequence[int]
+) -> tuple[Array, Array, Array]:
+    prompts, ending = jnp.asarray(prompts), jnp.asarray(stop, jnp.int32)
+    checks.kind("prompts", prompts, jnp.integer)
+    checks.shape("prompts", prompts, ("B", "P"))
+    checks.positive_int("the number of symbols in prompts", prompts.shape[1])
+    checks.within("prompts", prompts, 0, model.vocab_size - 1)
+    checks.within("stop", ending, 0, model.vocab_size - 1)
+    lengths = jnp.full(prompts.shape[:1], prompts.shape[1], jnp.int32) if lengths is None else jnp.asarray(lengths)
+    checks.kind("lengths", lengths, jnp.integer)
+    checks.shape("lengths", lengths, prompts.shape[:1])
+    checks.within("lengths", lengths, 1, prompts.shape[1])
+    return prompts, lengths, ending
+
+
+def _encode(vocabulary: Vocabulary, prompts: Sequence[str], stop: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Prompts as one padded array, their lengths, and the stop sequence."""
+    if not prompts or not all(prompts):
+        raise ValueError(f"prompts must be at least one text, each of at least one symbol, got {list(prompts)!r}")
+    if vocabulary.unknown(stop):
+        raise ValueError(f"stop has symbols the vocabulary lacks, so it could never come: {vocabulary.unknown(stop)!r}")
+    rows = [vocabulary.encode(prompt) for prompt in prompts]
+    lengths = np.array([len(row) for row in rows], np.int32)
+    padded = np.zeros((len(rows), lengths.max()), np.int32)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+    return padded, lengths, vocabulary.encode(stop).tolist()

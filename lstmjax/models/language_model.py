@@ -1,0 +1,123 @@
+"""A recurrent language model: the next symbol from all symbols before it."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lstmjax import cells, checks
+from lstmjax.layers import Recurrent, Stacked
+from lstmjax.regularizers import locked_dropout
+from lstmjax.types import Array, Bool, Float, Int, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModelConfig:
+    """Sizes and regularisation of a `LanguageModel`."""
+
+    embed_features: int = 128
+    """D, size of a symbol's embedding."""
+    hidden_features: int = 256
+    """H, size of the hidden state of every LSTM layer."""
+    num_layers: int = 2
+    """L, how many LSTM layers are stacked."""
+    input_dropout: float = 0.0
+    """Locked dropout on the embedded symbols, in [0, 1)."""
+    hidden_dropout: float = 0.0
+    """Locked dropout between LSTM layers, in [0, 1)."""
+    output_dropout: float = 0.0
+    """Locked dropout on the last layer's outputs, in [0, 1)."""
+    tie_embeddings: bool = False
+    """Use the embedding as the output projection too; needs embed_features = hidden_features."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What to compute in; parameters, cell states and sums are float32 either way."""
+
+    def __post_init__(self) -> None:
+        for name in ("embed_features", "hidden_features", "num_layers"):
+            checks.positive_int(name, getattr(self, name))
+        for name in ("input_dropout", "hidden_dropout", "output_dropout"):
+            checks.rate(name, getattr(self, name))
+        checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
+        if self.tie_embeddings and self.embed_features != self.hidden_features:
+            raise ValueError(
+                f"tie_embeddings needs embed_features = hidden_features, "
+                f"got {self.embed_features} and {self.hidden_features}"
+            )
+
+
+class LanguageModel(nnx.Module):
+    """Embedding, stacked LSTM, projection to a score for each symbol.
+
+        p(x[t+1] | x[..t]) = softmax(W drop(LSTM(drop(E[x[..t]]))) + b)
+
+    The recurrent state goes in and comes out, so one model serves truncated backpropagation over contiguous chunks,
+    evaluation of a whole text, and generation one symbol at a time. With tied embeddings, W is E transposed and there
+    is no b.
+
+    Args:
+      vocab_size: V, how many symbols there are.
+      config: sizes and dropout rates.
+      rngs: draws the initial parameters (stream "params").
+
+    Source: Zaremba et al. 2014; locked dropout: Gal and Ghahramani 2016; tied embeddings: Press and Wolf 2017.
+
+    >>> model = lx.models.LanguageModel(10, lx.models.LanguageModelConfig(8, 16), rngs=nnx.Rngs(0))
+    >>> logits, state = model(jnp.array([[1, 2, 3]]))
+    >>> logits.shape, len(state)
+    ((1, 3, 10), 2)
+    """
+
+    def __init__(self, vocab_size: int, config: LanguageModelConfig, *, rngs: nnx.Rngs) -> None:
+        checks.positive_int("vocab_size", vocab_size)
+        self.vocab_size = vocab_size
+        self.config = config
+        features, hidden = config.embed_features, config.hidden_features
+        widths = [features] + [hidden] * (config.num_layers - 1)
+        stack = [cells.LSTM(width, hidden, dtype=jnp.dtype(config.dtype)) for width in widths]
+        self.embed = nnx.Embed(vocab_size, features, rngs=rngs)
+        self.recurrent = Stacked([Recurrent(c, rngs=rngs) for c in stack], locked_dropout(config.hidden_dropout))
+        self.head = None if config.tie_embeddings else nnx.Linear(hidden, vocab_size, rngs=rngs)
+        self.input_dropout = locked_dropout(config.input_dropout)
+        self.output_dropout = locked_dropout(config.output_dropout)
+
+    def initial_state(self, batch_size: int) -> tuple[cells.LSTMState, ...]:
+        """Every layer's state before the first symbol."""
+        return self.recurrent.initial_state(batch_size)
+
+    def __call__(
+        self,
+        tokens: Int[Array, "B T"],
+        state: Sequence[cells.LSTMState] | None = None,
+        *,
+        lengths: Int[Array, "B"] | None = None,
+        mask: Bool[Array, "B T"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[Float[Array, "B T V"], tuple[Any, ...]]:
+        """Score what follows each symbol.
+
+        Args:
+          tokens: symbol ids [B, T], integers in 0..V-1.
+          state: what an earlier call returned, to go on from there; None starts anew.
+          lengths: integers [B] in 0..T, for sequences of different lengths.
+          mask: booleans [B, T], True at valid steps.
+          key: switches dropout on and draws its masks; None, as at evaluation, means no dropout.
+
+        Returns:
+          logits [B, T, V], float32, where `logits[b, t]` scores the symbol after `tokens[b, t]`; and the new state.
+
+        Raises:
+          TypeError: tokens that are not integers.
+          ValueError: tokens that are not [B, T], or (outside `jit`) not in 0..V-1.
+        """
+        tokens = jnp.asarray(tokens)
+        checks.kind("tokens", tokens, jnp.integer)
+        checks.shape("tokens", tokens, ("B", "T"))
+        checks.within("tokens", tokens, 0, self.vocab_size - 1)
+        key_in, key_between, key_out = (None, None, None) if key is None else jax.random.split(key, 3)
+        xs = self.input_dropout(self.embed(tokens), key=key_in)
+        ys, state = self.recurrent(xs, state, lengths=lengths, mask=mask, key=key_between)
+        ys = self.output_dropout(ys.astype(jnp.float32), key=key_out)
+        return self.embed.attend(ys) if self.head is None else self.head(ys), state

@@ -1,0 +1,22 @@
+"""Training: state, step, evaluation, checkpoints and the loop that ties them together."""
+
+from lstmjax.training.checkpoint import Checkpoints, load_model
+from lstmjax.training.evaluate import EXACT, EvaluationPlan, make_evaluate
+from lstmjax.training.run_folder import RunFolder
+from lstmjax.training.state import TrainState, initial_train_state, split_model
+from lstmjax.training.step import OptimizerConfig, make_optimizer, make_train_step
+
+__all__ = [
+    "EXACT",
+    "Checkpoints",
+    "EvaluationPlan",
+    "OptimizerConfig",
+    "RunFolder",
+    "TrainState",
+    "initial_train_state",
+    "load_model",
+    "make_evaluate",
+    "make_optimizer",
+    "make_train_step",
+    "split_model",
+]

@@ -1,0 +1,224 @@
+"""Checkpoints: saved in the background, complete or absent, verified when read.
+
+Parameters are kept apart from the rest of the training state, as a flat table of arrays under our own names
+("recurrent.layers.0.weights.w_x"), so a model can be read without the optimiser that made it.
+"""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import nnx
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+
+from lstmjax.data.text import Vocabulary, load_vocabulary
+from lstmjax.errors import InputError
+from lstmjax.models import LanguageModel, LanguageModelConfig
+from lstmjax.training.run_folder import RunFolder
+from lstmjax.training.state import TrainState, split_model
+from lstmjax.types import PyTree
+
+log = logging.getLogger(__name__)
+
+METRIC = "validation_loss"
+Table = dict[str, np.ndarray]
+
+
+class Checkpoints:
+    """The checkpoints of one run: the last few and the best, by validation loss.
+
+    Args:
+      folder: where they are kept.
+      keep_last: how many of the newest to keep; the best one is kept besides.
+      read_only: change nothing on disk.
+    """
+
+    def __init__(self, folder: Path, keep_last: int = 2, *, read_only: bool = False) -> None:
+        best = BestN(get_metric_fn=_negative_loss, n=1, keep_checkpoints_without_metrics=False)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=AnyPreservationPolicy([LatestN(keep_last), best]),
+            best_fn=_negative_loss,
+            cleanup_tmp_directories=not read_only,
+            create=not read_only,
+            read_only=read_only,
+            save_interval_steps=0 if read_only else 1,
+        )
+        self.folder = folder.absolute()
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def steps(self) -> list[int]:
+        """The steps that have a complete checkpoint, in order."""
+        return sorted(self._manager.all_steps())
+
+    def best_step(self) -> int | None:
+        """The step with the lowest validation loss; the newest if none has one; None if there are no checkpoints."""
+        measured = {step: self._manager.metrics(step) for step in self.steps()}
+        losses = {step: metrics[METRIC] for step, metrics in measured.items() if metrics}
+        return min(losses, key=losses.__getitem__) if losses else max(measured, default=None)
+
+    def save(self, state: TrainState, validation_loss: float | None = None) -> None:
+        """Save in the background; what was handed over is copied first, so training may go on at once."""
+        params, rest = _tables(state)
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(params),
+            training=ocp.args.StandardSave(rest),
+            digests=ocp.args.JsonSave({"params": _digest(params), "training": _digest(rest)}),
+        )
+        metrics = None if validation_loss is None else {METRIC: validation_loss}
+        self._manager.save(int(state.step), args=items, metrics=metrics, force=True)
+
+    def restore(self, template: TrainState) -> TrainState | None:
+        """The newest readable state, or None where there is no checkpoint.
+
+        A damaged checkpoint is reported, set aside and passed over for the one before it.
+
+        Raises:
+          InputError: checkpoints are there, and none can be read.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            try:
+                params, rest = _tables(template)
+                found = self._read(step, params=params, training=rest)
+            except DamagedError as error:
+                log.warning("checkpoint %d is damaged (%s); falling back to the one before it", step, error)
+                self._set_aside(step)
+                continue
+            return _from_tables(template, found["params"], found["training"])
+        if steps:
+            raise InputError(f"no checkpoint in {self.folder} can be read; damaged: {', '.join(map(str, steps))}")
+        return None
+
+    def restore_params(self, step: int, template: PyTree) -> PyTree:
+        """The parameters of one step, in the tree of `template`.
+
+        Raises:
+          DamagedError: this step's checkpoint can't be read, or does not fit `template`.
+        """
+        table = self._read(step, params=_table(template))["params"]
+        return _from_table(template, table)
+
+    def close(self) -> None:
+        """Wait for what is being saved, and let go of the folder."""
+        self._manager.close()
+
+    def wait(self) -> None:
+        """Wait for what is being saved."""
+        self._manager.wait_until_finished()
+
+    def _read(self, step: int, **templates: Table) -> dict[str, Table]:
+        wanted = {name: ocp.args.StandardRestore(table) for name, table in templates.items()}
+        try:
+            found = self._manager.restore(step, args=ocp.args.Composite(**wanted, digests=ocp.args.JsonRestore()))
+        except Exception as error:  # orbax, tensorstore and json each fail in their own way on damaged files
+            raise DamagedError(_first_sentence(error)) from error
+        for name in templates:
+            if found["digests"][name] != _digest(found[name]):
+                raise DamagedError(f"the bytes of {name} are not those that were saved")
+        return {name: found[name] for name in templates}
+
+    def _set_aside(self, step: int) -> None:
+        """Rename a damaged checkpoint, so that its step can be saved again and nothing is deleted."""
+        aside = self.folder.parent / f"damaged-{step}"
+        (self.folder / str(step)).rename(aside)
+        self._manager.reload()
+
+
+class DamagedError(InputError):
+    """A checkpoint that is there but can't be used."""
+
+
+def load_model(
+    folder: str | Path, step: int | Literal["best", "latest"] = "best"
+) -> tuple[LanguageModel, Vocabulary]:
+    """Read a trained model and its vocabulary from a run's folder; no training code or settings are needed.
+
+    Args:
+      folder: what `python -m experiments.train` wrote.
+      step: a step that has a checkpoint, "latest", or "best" for the lowest validation loss. Where the one chosen by
+        word is damaged, the newest that can be read is taken, and a warning says so.
+
+    Returns:
+      the model, with its parameters, and the vocabulary.
+
+    Raises:
+      InputError: the folder is not a run's, has no checkpoint at that step, or none that can be read.
+    """
+    run = RunFolder(Path(folder))
+    config = run.read_config()
+    vocabulary = load_vocabulary(run.vocabulary)
+    try:
+        model_config = LanguageModelConfig(**config["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{run.config} does not describe a model: {error}") from error
+    model = nnx.eval_shape(lambda: LanguageModel(len(vocabulary), model_config, rngs=nnx.Rngs(0)))
+    graphdef, template = split_model(model)
+    if not run.checkpoints.is_dir():
+        raise InputError(f"{run.path} has no checkpoint yet")
+    checkpoints = Checkpoints(run.checkpoints, read_only=True)
+    return nnx.merge(graphdef, _first_readable(checkpoints, template, step)), vocabulary
+
+
+def _first_readable(checkpoints: Checkpoints, template: PyTree, step: int | Literal["best", "latest"]) -> PyTree:
+    steps = checkpoints.steps()
+    if not steps:
+        raise InputError(f"{checkpoints.folder.parent} has no checkpoint yet")
+    if isinstance(step, int):
+        if step not in steps:
+            raise InputError(f"{checkpoints.folder} has no checkpoint at step {step}; it has {steps}")
+        return checkpoints.restore_params(step, template)
+    first = checkpoints.best_step() if step == "best" else steps[-1]
+    for candidate in [first] + [other for other in reversed(steps) if other != first]:
+        try:
+            return checkpoints.restore_params(candidate, template)
+        except DamagedError as error:
+            log.warning("checkpoint %d can't be used (%s); trying another", candidate, error)
+    raise InputError(f"no checkpoint in {checkpoints.folder} can be read; tried {steps}")
+
+
+def _negative_loss(metrics: dict[str, float]) -> float:
+    return -metrics[METRIC]
+
+
+def _tables(state: TrainState) -> tuple[Table, Table]:
+    """Parameters, and everything else with the RNG key as its raw data."""
+    rest = state._replace(params=None, key=jax.random.key_data(state.key))
+    return _table(state.params), _table(rest)
+
+
+def _from_tables(template: TrainState, params: Table, rest: Table) -> TrainState:
+    bare = template._replace(params=None, key=jax.random.key_data(template.key))
+    state = _from_table(bare, rest)
+    return state._replace(params=_from_table(template.params, params), key=jax.random.wrap_key_data(state.key))
+
+
+def _table(tree: PyTree) -> Table:
+    """Each leaf under the dotted path that leads to it, copied to the host."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): _host_copy(leaf) for path, leaf in leaves}
+
+
+def _host_copy(leaf: Any) -> Any:
+    # np.array copies; a view would share memory with a buffer that the next step gives up
+    return np.array(leaf) if isinstance(leaf, jax.Array) else leaf
+
+
+def _from_table(template: PyTree, table: Table) -> PyTree:
+    return jax.tree.unflatten(jax.tree.structure(template), [jax.numpy.array(table[name]) for name in _table(template)])
+
+
+def _digest(table: Table) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(table):
+        digest.update(f"{name}{table[name].dtype}{table[name].shape}".encode())
+        digest.update(np.ascontiguousarray(table[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _first_sentence(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

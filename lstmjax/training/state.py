@@ -1,0 +1,48 @@
+"""Everything a training run is at one moment, as one pytree."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from lstmjax.data.text import Batch
+from lstmjax.models import LanguageModel
+from lstmjax.types import Array, Float, Int, Key, PyTree
+
+Metrics = dict[str, Float[Array, ""]]
+TrainStep = Callable[["TrainState", Batch], tuple["TrainState", Metrics]]
+
+
+class TrainState(NamedTuple):
+    """Parameters (plain nested dicts of arrays) and all that the next step depends on, data position included."""
+
+    params: PyTree
+    opt_state: optax.OptState
+    step: Int[Array, ""]
+    key: Key[Array, ""]
+    carry: tuple[Any, ...]
+    position: Int[Array, ""]
+
+
+def split_model(model: nnx.Module) -> tuple[nnx.GraphDef[Any], PyTree]:
+    """A module's static part and its parameters as nested dicts of arrays; `nnx.merge` puts them together again."""
+    graphdef, state = nnx.split(model)
+    return graphdef, nnx.to_pure_dict(state)
+
+
+def initial_train_state(
+    model: LanguageModel, optimizer: optax.GradientTransformation, batch_size: int, key: Key[Array, ""]
+) -> TrainState:
+    """The state before the first step: the model's own parameters, zero carry, first batch."""
+    params = split_model(model)[1]
+    return TrainState(
+        params=params,
+        opt_state=optimizer.init(params),
+        step=jnp.zeros((), jnp.int32),
+        key=key,
+        carry=model.initial_state(batch_size),
+        position=jnp.zeros((), jnp.int32),
+    )
