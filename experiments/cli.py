@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be use
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -14,8 +15,12 @@ def run(main: Callable[[], int]) -> None:
     """Run a program and exit with its code."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("absl").setLevel(logging.ERROR)
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         code = main()
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
     except InputError as error:
         code = _complain(error, 2)
     except (OSError, ArithmeticError) as error:

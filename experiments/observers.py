@@ -1,6 +1,7 @@
 """Who watches a training run: a progress line, a metrics file, and the picture made from it."""
 
 import json
+import math
 import time
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class MetricsFile:
@@ -46,19 +47,16 @@ class ProgressLine:
       steps: the run's length.
       start_step: where it starts.
       symbols_per_step: batch size times chunk length.
-      symbol: what a symbol is called, "character" or "byte".
     """
 
-    def __init__(self, steps: int, start_step: int, symbols_per_step: int, symbol: str) -> None:
-        self._symbols_per_step, self._symbol = symbols_per_step, symbol
+    def __init__(self, steps: int, start_step: int, symbols_per_step: int) -> None:
+        self._symbols_per_step = symbols_per_step
         self._progress = Progress(
-            TextColumn("step"),
             MofNCompleteColumn(),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=8),
             TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=Console(highlight=False),
         )
         self._task = self._progress.add_task("train", total=steps, completed=start_step, note="compiling")
@@ -93,8 +91,8 @@ class ProgressLine:
         return (step - self._start_step) * self._symbols_per_step / self.seconds
 
     def _note(self, step: int) -> str:
-        validation = "" if self._validation_loss != self._validation_loss else f"validation {self._validation_loss:.4f}  "
-        return f"loss {self._loss:.4f}  {validation}nats/{self._symbol}  {self.speed(step):,.0f} tokens/s"
+        validation = "" if math.isnan(self._validation_loss) else f"validation {self._validation_loss:.3f}  "
+        return f"loss {self._loss:.3f}  {validation}{self.speed(step):,.0f} tokens/s"
 
 
 def plot_curve(metrics: Path, image: Path, symbol: str) -> None:

@@ -98,7 +98,7 @@ def config_from_json(fields: dict[str, Any], folder: training.RunFolder) -> Trai
       InputError: a setting is missing, unknown, or outside its range.
     """
     try:
-        nested = {
+        nested: dict[str, Any] = {
             "data": None if fields["data"] is None else Path(fields["data"]),
             "model": LanguageModelConfig(**fields["model"]),
             "optimizer": training.OptimizerConfig(**fields["optimizer"]),
@@ -113,7 +113,9 @@ def _new_folder(config: TrainConfig) -> training.RunFolder:
     if config.out is not None:
         folder = training.RunFolder(config.out)
         if folder.holds_a_run():
-            raise InputError(f"{folder.path} already holds a run; add --resume to go on with it, or choose another --out")
+            raise InputError(
+                f"{folder.path} already holds a run; add --resume to go on with it, or choose another --out"
+            )
         return folder
     name = "python-reference" if config.data is None else config.data.stem
     number = 1

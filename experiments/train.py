@@ -81,7 +81,7 @@ def load(config: TrainConfig) -> Corpus:
 
 def prepare_folder(run: Run, state: training.TrainState) -> None:
     """Make sure that the run can be written down, and that a resumed one is the same run on the same text."""
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state._replace(key=None)))
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry)))
     run.folder.create(bytes_needed=size * (run.config.keep + 2))
     if not run.config.resume:
         text.save_vocabulary(run.corpus.vocabulary, run.folder.vocabulary)
@@ -101,7 +101,7 @@ def train(run: Run, state: training.TrainState) -> tuple[training.TrainState, bo
     evaluate = training.make_evaluate(graphdef, training.EvaluationPlan())
     first, symbols_per_step = int(state.step), config.batch_size * config.chunk_length
     metrics = MetricsFile(run.folder.metrics, first)
-    with StopOnSignal() as stop, ProgressLine(config.steps, first, symbols_per_step, config.symbol) as progress:
+    with StopOnSignal() as stop, ProgressLine(config.steps, first, symbols_per_step) as progress:
         state = fit(
             state,
             run.corpus.batches,
@@ -122,6 +122,7 @@ def announce(run: Run, state: training.TrainState) -> None:
     streams, validation = run.corpus.batches, run.corpus.validation
     print(f"text: {len(streams.ids):,} {run.config.symbols} to train on, {len(validation):,} to validate on")
     print(f"model: {parameters:,} parameters, {len(run.corpus.vocabulary)} symbols; jax on {jax.default_backend()}")
+    print(f"losses: nats per {run.config.symbol}")
     print(f"folder: {run.folder.path}" + (f", going on from step {int(state.step)}" if run.config.resume else ""))
 
 
@@ -148,7 +149,8 @@ def finish(run: Run, progress: ProgressLine) -> None:
         f"best checkpoint: {loss:.4f} nats/{config.symbol} on the whole validation text, "
         f"{bits_per_symbol(loss):.3f} bits, perplexity {perplexity(loss):.2f}"
     )
-    print(f"saved in {folder.path}: checkpoints/, config.json, vocabulary.json, metrics.jsonl, summary.json, loss.png, sample.txt")
+    print(f"saved in {folder.path}: config.json, vocabulary.json, metrics.jsonl, summary.json, loss.png, sample.txt,")
+    print("  and the newest and best checkpoints in checkpoints/")
     print(f"more text: python -m experiments.sample --checkpoint {folder.path}")
 
 
@@ -157,7 +159,10 @@ def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, corpus: Corpu
     opening = vocabulary.decode(corpus.validation[:200]).split("\n")[0] or vocabulary.decode(corpus.validation[:1])
     sampling = Sampling(temperature=0.8)
     key = jax.random.key(config.seed)
-    return opening + generate_text(model, vocabulary, [opening], length=config.sample_length, key=key, sampling=sampling)[0]
+    return (
+        opening
+        + generate_text(model, vocabulary, [opening], length=config.sample_length, key=key, sampling=sampling)[0]
+    )
 
 
 class StopOnSignal:

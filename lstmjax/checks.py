@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +35,7 @@ def dtype_among(name: str, array: Array, allowed: Sequence[DTypeLike]) -> None:
         raise TypeError(f"{name} must have dtype {' or '.join(names)}, got {array.dtype.name}")
 
 
-def kind(name: str, array: Array, expected: type[np.generic]) -> None:
+def kind(name: str, array: Array, expected: Any) -> None:
     """The dtype is of a family such as `jnp.integer` or `jnp.bool_`."""
     if not jnp.issubdtype(array.dtype, expected):
         raise TypeError(f"{name} must have dtype {expected.__name__.rstrip('_')}, got {array.dtype.name}")
@@ -50,7 +51,7 @@ def shape(name: str, array: Array, expected: Sequence[int | str]) -> None:
         raise ValueError(f"{name} must have shape [{wanted}], got {list(array.shape)}")
 
 
-def within(name: str, array: Array, low: int, high: int) -> None:
+def within(name: str, array: Array | np.ndarray, low: int, high: int) -> None:
     """Every entry lies in [low, high]. Values are unknown while tracing, so inside `jit` this passes everything."""
     if isinstance(array, jax.core.Tracer) or array.size == 0:
         return
@@ -62,7 +63,7 @@ def within(name: str, array: Array, low: int, high: int) -> None:
 def like(name: str, tree: PyTree, expected: PyTree) -> None:
     """`tree` has the structure, shapes and dtypes of `expected`, whose leaves may be `jax.ShapeDtypeStruct`s."""
     wanted, got = jax.tree.structure(expected), jax.tree.structure(tree)
-    if wanted != got:
+    if wanted != got:  # type: ignore[operator]
         raise TypeError(f"{name} must have the structure {wanted}, got {got}")
     paths = jax.tree_util.tree_leaves_with_path(expected)
     for (path, want), leaf in zip(paths, jax.tree.leaves(tree), strict=True):

@@ -4,7 +4,6 @@ Random numbers depend on the key, the row and the position alone: a row comes ou
 pieces.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -18,81 +17,23 @@ from jax import lax
 from lstmjax import checks
 from lstmjax.data.text import UNKNOWN, Vocabulary
 from lstmjax.models import LanguageModel
-from lstmjax.types import Array, Bool, Float, Int, Key, PyTree
+from lstmjax.sampling import GREEDY, Sampling, sample
+from lstmjax.types import Array, ArrayLike, Bool, Float, Int, Key, PyTree
+
+__all__ = [
+    "GREEDY",
+    "Decoding",
+    "Sampling",
+    "StepFn",
+    "decode",
+    "generate",
+    "generate_text",
+    "start",
+    "stream",
+    "stream_text",
+]
 
 StepFn = Callable[[Int[Array, "B"], PyTree], tuple[Float[Array, "B V"], PyTree]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Sampling:
-    """How a symbol is chosen from its scores: temperature first, then top-k, then top-p, then the draw.
-
-    Args:
-      temperature: at least 0; divides the scores. 0 always takes the likeliest symbol (greedy).
-      top_k: at least 1; only the k likeliest symbols stay. None keeps all.
-      top_p: in (0, 1]; only the likeliest symbols that together reach this probability stay. None keeps all.
-
-    Raises:
-      ValueError: a value outside its range.
-
-    Source: top-k: Fan et al. 2018; top-p: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration".
-    """
-
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature must be at least 0 and finite, got {self.temperature}")
-        if self.top_k is not None:
-            checks.index("top_k", self.top_k, 1)
-        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
-            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
-
-
-GREEDY = Sampling(temperature=0.0)
-
-
-def keep_top_k(logits: Float[Array, "*batch V"], k: int) -> Float[Array, "*batch V"]:
-    """Scores at least as high as the k-th highest stay, the others become -inf; ties with the k-th stay.
-
-    >>> keep_top_k(jnp.array([1.0, 3.0, 2.0]), 2).tolist()
-    [-inf, 3.0, 2.0]
-    """
-    k = min(checks.index("k", k, 1), logits.shape[-1])
-    threshold = lax.top_k(logits, k)[0][..., -1:]
-    return jnp.where(logits >= threshold, logits, -jnp.inf)
-
-
-def keep_top_p(logits: Float[Array, "*batch V"], p: float) -> Float[Array, "*batch V"]:
-    """The smallest set of likeliest symbols whose probabilities sum to at least p stays, the others become -inf.
-
-    >>> keep_top_p(jnp.log(jnp.array([0.2, 0.5, 0.3])), 0.7).round(2).tolist()
-    [-inf, -0.69, -1.2]
-    """
-    order = jnp.argsort(logits, axis=-1, descending=True)
-    probabilities = jax.nn.softmax(jnp.take_along_axis(logits, order, axis=-1), axis=-1)
-    before = jnp.cumsum(probabilities, axis=-1) - probabilities
-    kept = jnp.take_along_axis(before < p, jnp.argsort(order, axis=-1), axis=-1)
-    return jnp.where(kept, logits, -jnp.inf)
-
-
-def filtered(logits: Float[Array, "*batch V"], sampling: Sampling) -> Float[Array, "*batch V"]:
-    """The scores a symbol is drawn from; the temperature must be above 0."""
-    logits = logits / sampling.temperature
-    if sampling.top_k is not None:
-        logits = keep_top_k(logits, sampling.top_k)
-    if sampling.top_p is not None:
-        logits = keep_top_p(logits, sampling.top_p)
-    return logits
-
-
-def sample(keys: Key[Array, "B"], logits: Float[Array, "B V"], sampling: Sampling) -> Int[Array, "B"]:
-    """A symbol for each row, each drawn with its own key."""
-    if sampling.temperature == 0.0:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    return jax.vmap(jax.random.categorical)(keys, filtered(logits, sampling)).astype(jnp.int32)
 
 
 class Decoding(NamedTuple):
@@ -104,7 +45,7 @@ class Decoding(NamedTuple):
     recent: Int[Array, "B S"]
     done: Bool[Array, "B"]
     lengths: Int[Array, "B"]
-    count: Int[Array, ""]
+    step: Int[Array, ""]
 
 
 def start(state: PyTree, logits: Float[Array, "B V"], key: Key[Array, ""], stop: Int[Array, "S"]) -> Decoding:
@@ -117,7 +58,7 @@ def start(state: PyTree, logits: Float[Array, "B V"], key: Key[Array, ""], stop:
         recent=jnp.full((rows, stop.size), -1, jnp.int32),
         done=jnp.zeros(rows, bool),
         lengths=jnp.zeros(rows, jnp.int32),
-        count=jnp.zeros((), jnp.int32),
+        step=jnp.zeros((), jnp.int32),
     )
 
 
@@ -144,13 +85,13 @@ def decode(
 
     def choose(loop: tuple[Array, Decoding, Array]) -> tuple[Array, Decoding, Array]:
         tokens, now, n = loop
-        token = sample(jax.vmap(jax.random.fold_in, (0, None))(now.keys, now.count), now.logits, sampling)
+        token = sample(jax.vmap(jax.random.fold_in, (0, None))(now.keys, now.step), now.logits, sampling)
         logits, state = step(token, now.state)
         recent = jnp.concatenate([now.recent, token[:, None]], axis=1)[:, 1:] if stop.size else now.recent
         stopped = ~now.done & jnp.all(recent == stop[None, :], axis=1) if stop.size else jnp.zeros_like(now.done)
         grown = jnp.where(stopped, now.lengths + 1 - stop.size, now.lengths + 1)
         lengths = jnp.where(now.done, now.lengths, grown)
-        after = Decoding(state, logits, now.keys, recent, now.done | stopped, lengths, now.count + 1)
+        after = Decoding(state, logits, now.keys, recent, now.done | stopped, lengths, now.step + 1)
         return lax.dynamic_update_slice(tokens, token[:, None], (0, n)), after, n + 1
 
     tokens = jnp.zeros((decoding.logits.shape[0], steps), jnp.int32)
@@ -160,11 +101,11 @@ def decode(
 
 def generate(
     model: LanguageModel,
-    prompts: Int[Array, "B P"],
+    prompts: Int[ArrayLike, "B P"],
     *,
     length: int,
     key: Key[Array, ""],
-    lengths: Int[Array, "B"] | None = None,
+    lengths: Int[ArrayLike, "B"] | None = None,
     sampling: Sampling = Sampling(),
     stop: Sequence[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -201,11 +142,11 @@ def generate(
 
 def stream(
     model: LanguageModel,
-    prompts: Int[Array, "B P"],
+    prompts: Int[ArrayLike, "B P"],
     *,
     length: int,
     key: Key[Array, ""],
-    lengths: Int[Array, "B"] | None = None,
+    lengths: Int[ArrayLike, "B"] | None = None,
     sampling: Sampling = Sampling(),
     stop: Sequence[int] = (),
     piece: int = 32,
@@ -269,9 +210,7 @@ def stream_text(
     """Continue one prompt and hand the text out as it comes; joined, it is what `generate_text` gives."""
     ids, lengths, ending = _encode(vocabulary, [prompt], stop)
     held = np.zeros(0, np.int32)
-    for new in stream(
-        model, ids, length=length, key=key, lengths=lengths, sampling=sampling, stop=ending, piece=piece
-    ):
+    for new in stream(model, ids, length=length, key=key, lengths=lengths, sampling=sampling, stop=ending, piece=piece):
         held = np.concatenate([held, new[0]])
         text = vocabulary.decode(held)
         if not text.endswith(UNKNOWN):  # it may be a character of which some bytes are still to come
@@ -304,7 +243,7 @@ def _decode(
 
 
 def _check(
-    model: LanguageModel, prompts: Array, lengths: Array | None, stop: Sequence[int]
+    model: LanguageModel, prompts: ArrayLike, lengths: ArrayLike | None, stop: Sequence[int]
 ) -> tuple[Array, Array, Array]:
     prompts, ending = jnp.asarray(prompts), jnp.asarray(stop, jnp.int32)
     checks.kind("prompts", prompts, jnp.integer)

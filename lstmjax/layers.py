@@ -1,5 +1,6 @@
 """Flax nnx layers: thin modules that hold parameters and call the core. They hold no RNG and no state."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,7 +90,7 @@ class Stacked(nnx.Module):
     def __init__(self, layers: Sequence[Recurrent], dropout: Dropout | None = None) -> None:
         if not layers:
             raise ValueError("layers must hold at least one layer, got none")
-        for number, (below, above) in enumerate(zip(layers[:-1], layers[1:], strict=True), start=1):
+        for number, (below, above) in enumerate(itertools.pairwise(layers), start=1):
             if below.hidden_features != above.in_features:
                 raise ValueError(
                     f"layers[{number}].in_features must equal layers[{number - 1}].hidden_features="

@@ -9,9 +9,9 @@ from typing import Any, Protocol, TypeVar
 
 import jax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
-__all__ = ["Array", "Bool", "Cell", "DTypeLike", "Float", "Initializer", "Int", "Key", "PyTree"]
+__all__ = ["Array", "ArrayLike", "Bool", "Cell", "DTypeLike", "Float", "Initializer", "Int", "Key", "PyTree"]
 
 PyTree = Any
 Initializer = Callable[[Key[Array, ""], tuple[int, ...], DTypeLike], jax.Array]

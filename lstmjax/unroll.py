@@ -3,7 +3,8 @@
 Inside, time comes first: arrays are [T, B, ...].
 """
 
-from typing import TypeVar
+import functools
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -104,6 +105,9 @@ def unroll_loop(
     return _swap(ys, time_major), jax.tree.map(lambda *leaves: jnp.stack(leaves), *[end for _, end in rows])
 
 
+@functools.partial(
+    jax.jit, static_argnames=("cell", "reverse")
+)  # so that calls outside jit compile once, not each time
 def _scan(
     cell: Cell[Params, State],
     params: Params,
@@ -149,15 +153,15 @@ def _loop_one(
 
 
 def _prepare(
-    cell: Cell[Params, State],
+    cell: Cell[Params, Any],
     params: Params,
     xs: Array,
-    state: State | None,
+    state: Any,
     lengths: Array | None,
     mask: Array | None,
     resets: Array | None,
     time_major: bool,
-) -> tuple[Array, State, Array | None, Array | None]:
+) -> tuple[Array, Any, Array | None, Array | None]:
     """Check every argument; return inputs, state, valid steps and resets with time first."""
     xs = jnp.asarray(xs)
     checks.kind("xs", xs, jnp.floating)
@@ -192,7 +196,7 @@ def _valid_steps(lengths: Array | None, mask: Array | None, steps: int, batch: i
     checks.kind("lengths", lengths, jnp.integer)
     checks.shape("lengths", lengths, (batch,))
     checks.within("lengths", lengths, 0, steps)
-    inside = jnp.arange(steps)[:, None] < lengths.astype(jnp.int32)[None, :]
+    inside = jnp.arange(steps, dtype=jnp.int32)[:, None] < lengths.astype(jnp.int32)[None, :]
     if mask is None:
         return inside
     beyond = jnp.sum(mask & ~inside)

@@ -91,7 +91,7 @@ class ByteVocabulary:
 
     def encode(self, text: str) -> np.ndarray:
         """Ids, int32 [N], one for each of the N bytes."""
-        return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32)
+        return np.frombuffer(text.encode("utf-8", errors="surrogateescape"), np.uint8).astype(np.int32)
 
     def decode(self, ids: np.ndarray) -> str:
         """The text of integer ids [N] in 0..255; bytes that are not UTF-8 become U+FFFD."""
@@ -220,4 +220,4 @@ class Streams:
 
 
 def _code_points(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    return np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), np.uint32)

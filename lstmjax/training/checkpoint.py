@@ -132,9 +132,7 @@ class DamagedError(InputError):
     """A checkpoint that is there but can't be used."""
 
 
-def load_model(
-    folder: str | Path, step: int | Literal["best", "latest"] = "best"
-) -> tuple[LanguageModel, Vocabulary]:
+def load_model(folder: str | Path, step: int | Literal["best", "latest"] = "best") -> tuple[LanguageModel, Vocabulary]:
     """Read a trained model and its vocabulary from a run's folder; no training code or settings are needed.
 
     Args:
@@ -171,7 +169,8 @@ def _first_readable(checkpoints: Checkpoints, template: PyTree, step: int | Lite
         if step not in steps:
             raise InputError(f"{checkpoints.folder} has no checkpoint at step {step}; it has {steps}")
         return checkpoints.restore_params(step, template)
-    first = checkpoints.best_step() if step == "best" else steps[-1]
+    best = checkpoints.best_step()
+    first = best if step == "best" and best is not None else steps[-1]
     for candidate in [first] + [other for other in reversed(steps) if other != first]:
         try:
             return checkpoints.restore_params(candidate, template)
@@ -192,7 +191,7 @@ def _tables(state: TrainState) -> tuple[Table, Table]:
 
 def _from_tables(template: TrainState, params: Table, rest: Table) -> TrainState:
     bare = template._replace(params=None, key=jax.random.key_data(template.key))
-    state = _from_table(bare, rest)
+    state: TrainState = _from_table(bare, rest)
     return state._replace(params=_from_table(template.params, params), key=jax.random.wrap_key_data(state.key))
 
 

@@ -73,7 +73,9 @@ def make_evaluate(graphdef: nnx.GraphDef[Any], plan: EvaluationPlan) -> Evaluate
         sums = []
         for start in range(0, places.shape[1], plan.chunk_length):
             part = np.s_[:, start : start + plan.chunk_length]
-            carry, loss = chunk_loss(params, carry, ids[inside[part]], ids[inside[part] + 1], valid[part], counted[part])
+            carry, loss = chunk_loss(
+                params, carry, ids[inside[part]], ids[inside[part] + 1], valid[part], counted[part]
+            )
             sums.append(loss)
         return float(np.sum(np.asarray(jax.device_get(sums), np.float64))) / int(counted.sum())
 

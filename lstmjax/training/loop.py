@@ -32,7 +32,9 @@ class DivergedError(ArithmeticError):
     """
 
     def __init__(self, step: int, last_good: int | None) -> None:
-        kept = "no checkpoint had been saved yet" if last_good is None else f"the checkpoint of step {last_good} is kept"
+        kept = (
+            "no checkpoint had been saved yet" if last_good is None else f"the checkpoint of step {last_good} is kept"
+        )
         super().__init__(f"the loss or its gradient is not finite at step {step}; training stopped, and {kept}")
         self.step, self.last_good = step, last_good
 

@@ -1,10 +1,10 @@
 """A run's folder: its settings, vocabulary, metrics, plots and checkpoints, each under one fixed name.
 
-    config.json       every setting of the run
-    vocabulary.json   the symbols
-    metrics.jsonl     a JSON object a line; the same for the same settings, whenever the run was stopped and resumed
-    checkpoints/      one folder a step
-    loss.png, sample.txt, summary.json   written at the end
+config.json       every setting of the run
+vocabulary.json   the symbols
+metrics.jsonl     a JSON object a line; the same for the same settings, whenever the run was stopped and resumed
+checkpoints/      one folder a step
+loss.png, sample.txt, summary.json   written at the end
 """
 
 import dataclasses

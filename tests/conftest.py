@@ -1,0 +1,23 @@
+"""The climate all tests run in: nothing is promoted or broadcast by accident (warnings are errors: pyproject.toml)."""
+
+from collections.abc import Iterator
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """float64 for the length of a test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def lenient_promotion() -> Iterator[None]:
+    """For tests that run an optax optimiser, which mixes float and integer scalars."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield

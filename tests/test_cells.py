@@ -1,0 +1,107 @@
+"""Cells: one step against the equations, its derivatives, its dtypes, its first parameters, and its complaints."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from tests.cases import HIDDEN, IN, every_cell, tolerance
+from tests.reference import lstm_step
+
+import lstmjax as lx
+
+
+def random_state(cell, batch_shape, key):
+    zeros = cell.initial_state(batch_shape)
+    leaves, tree = jax.tree.flatten(zeros)
+    keys = jax.random.split(key, len(leaves))
+    return tree.unflatten([jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_lstm_step_is_the_equations(x64, dtype):
+    cell = lx.cells.LSTM(IN, HIDDEN, param_dtype=dtype)
+    params = cell.init(jax.random.key(0))
+    state = random_state(cell, (5,), jax.random.key(1))
+    x = jax.random.normal(jax.random.key(2), (5, IN), dtype)
+    new, y = cell.step(params, state, cell.project(params, x))
+    h, c = lstm_step(*(np.asarray(leaf, np.float64) for leaf in (*params, *state, x)))
+    np.testing.assert_allclose(new.h, h, atol=tolerance(dtype))
+    np.testing.assert_allclose(new.c, c, atol=tolerance(dtype))
+    np.testing.assert_array_equal(y, new.h)
+
+
+@every_cell
+def test_step_has_exact_derivatives_to_second_order(x64, make_cell):
+    cell = make_cell(jnp.float64)
+    params = cell.init(jax.random.key(0))
+    state = random_state(cell, (2,), jax.random.key(1))
+    x = jax.random.normal(jax.random.key(2), (2, IN))
+    check_grads(lambda p, s, x: cell.step(p, s, cell.project(p, x)), (params, state, x), order=2)
+
+
+def test_each_gate_starts_orthogonal_and_the_forget_gate_open():
+    params = lx.cells.LSTM(IN, HIDDEN, forget_bias=2.0).init(jax.random.key(0))
+    for gate in jnp.split(params.w_h, 4, axis=1):
+        np.testing.assert_allclose(gate @ gate.T, np.eye(HIDDEN), atol=1e-6)
+    np.testing.assert_array_equal(params.b, np.repeat([0.0, 2.0, 0.0, 0.0], HIDDEN))
+
+
+def test_each_gate_starts_with_glorot_scale():
+    w_x = lx.cells.LSTM(100, 60).init(jax.random.key(0)).w_x
+    for gate in jnp.split(w_x, 4, axis=1):
+        limit = np.sqrt(6 / (100 + 60))
+        assert 0.98 * limit < float(jnp.abs(gate).max()) <= limit
+
+
+def test_half_precision_keeps_cell_state_and_sums_in_float32():
+    cell = lx.cells.LSTM(IN, HIDDEN, dtype=jnp.bfloat16)
+    params, state = cell.init(jax.random.key(0)), cell.initial_state((2,))
+    z = cell.project(params, jnp.ones((2, IN), jnp.bfloat16))
+    new, y = cell.step(params, state, z)
+    dtypes = [leaf.dtype.name for leaf in (*params, z, new.h, new.c, y)]
+    assert dtypes == ["float32", "float32", "float32", "float32", "bfloat16", "float32", "bfloat16"]
+
+
+def test_half_precision_is_close_to_float32():
+    exact, half = lx.cells.LSTM(IN, HIDDEN), lx.cells.LSTM(IN, HIDDEN, dtype=jnp.bfloat16)
+    params, xs = exact.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (2, 20, IN))
+    ys, _ = lx.unroll(exact, params, xs)
+    halved, _ = lx.unroll(half, params, xs)
+    np.testing.assert_allclose(halved.astype(jnp.float32), ys, atol=20 * float(jnp.finfo(jnp.bfloat16).eps))
+
+
+def test_cells_are_static():
+    assert hash(lx.cells.LSTM(3, 4)) == hash(lx.cells.LSTM(3, 4))
+    assert lx.cells.LSTM(3, 4) != lx.cells.LSTM(3, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        ({"in_features": 0}, ValueError, "in_features must be at least 1, got 0"),
+        ({"hidden_features": 2.5}, TypeError, "hidden_features must be a whole number, got 2.5"),
+        ({"dtype": jnp.int32}, TypeError, "dtype must be a floating dtype, got int32"),
+    ],
+)
+def test_a_cell_that_cannot_be(arguments, error, sentence):
+    with pytest.raises(error, match=sentence):
+        lx.cells.LSTM(**{"in_features": IN, "hidden_features": HIDDEN} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "sentence"),
+    [
+        (jnp.ones((2, IN + 1)), ValueError, r"x must have shape \[\.\.\., in_features=3\], got \[2, 4\]"),
+        (jnp.ones((2, IN), jnp.float16), TypeError, "x must have dtype float32, got float16"),
+    ],
+)
+def test_an_input_that_does_not_fit(x, error, sentence):
+    cell = lx.cells.LSTM(IN, HIDDEN)
+    with pytest.raises(error, match=sentence):
+        cell.project(cell.init(jax.random.key(0)), x)
+
+
+def test_a_fused_weight_that_does_not_divide_into_gates():
+    with pytest.raises(ValueError, match=r"multiple of 4 \(one block a gate\), got \[3, 10\]"):
+        lx.initializers.glorot_per_gate(jax.random.key(0), (3, 10), jnp.float32)
