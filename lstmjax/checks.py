@@ -55,7 +55,8 @@ def within(name: str, array: Array | np.ndarray, low: int, high: int) -> None:
     """Every entry lies in [low, high]. Values are unknown while tracing, so inside `jit` this passes everything."""
     if isinstance(array, jax.core.Tracer) or array.size == 0:
         return
-    smallest, largest = int(jnp.min(array)), int(jnp.max(array))
+    values = np.asarray(array)
+    smallest, largest = int(values.min()), int(values.max())
     if smallest < low or largest > high:
         raise ValueError(f"{name} must lie in [{low}, {high}], got values from {smallest} to {largest}")
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import jax
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+hypothesis.settings.register_profile("lstmjax", deadline=None, derandomize=True)  # a first call may compile
+hypothesis.settings.load_profile("lstmjax")
 
 
 @pytest.fixture

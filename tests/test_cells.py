@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from tests.cases import HIDDEN, IN, every_cell, tolerance
-from tests.reference import lstm_step
 
 import lstmjax as lx
+from tests.cases import HIDDEN, IN, every_cell, tolerance
+from tests.reference import lstm_step
 
 
 def random_state(cell, batch_shape, key):

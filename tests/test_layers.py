@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from tests.cases import HIDDEN, IN
-from tests.test_unroll import assert_close
 
 import lstmjax as lx
+from tests.cases import HIDDEN, IN
+from tests.test_unroll import assert_close
 
 BATCH, STEPS = 2, 5
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
+
+import lstmjax as lx
 from tests.cases import HIDDEN, IN, every_cell, tolerance
 from tests.reference import lstm
 from tests.test_cells import random_state
-
-import lstmjax as lx
 
 BATCH, STEPS = 3, 6
 FLAGS = st.lists(st.booleans(), min_size=BATCH * STEPS, max_size=BATCH * STEPS)
@@ -46,7 +46,7 @@ def test_the_numpy_reference(x64, dtype):
 
 
 @every_cell
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     lengths=st.lists(st.integers(0, STEPS), min_size=BATCH, max_size=BATCH),
     mask=FLAGS,
@@ -62,10 +62,10 @@ def test_scan_is_the_loop(make_cell, lengths, mask, resets, reverse):
 
 
 @every_cell
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(mask=FLAGS, reverse=st.booleans())
 def test_padding_is_as_good_as_absent(make_cell, mask, reverse):
-    """Values, states and gradients are those of each row alone with its invalid steps cut out, even if those are NaN."""
+    """Values, states, gradients are those of each row alone with its invalid steps cut out, even if they are NaN."""
     cell, params, xs, state = setup(make_cell)
     mask = np.array(flags(mask))
     poisoned = jnp.where(mask[:, :, None], xs, jnp.nan)

@@ -4,8 +4,12 @@ Parameters are kept apart from the rest of the training state, as a flat table o
 ("recurrent.layers.0.weights.w_x"), so a model can be read without the optimiser that made it.
 """
 
+import contextlib
 import hashlib
 import logging
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,7 +66,7 @@ class Checkpoints:
 
     def save(self, state: TrainState, validation_loss: float | None = None) -> None:
         """Save in the background; what was handed over is copied first, so training may go on at once."""
-        params, rest = _tables(state)
+        params, rest = _table(state.params), _table(_without_params(state))
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(params),
             training=ocp.args.StandardSave(rest),
@@ -82,8 +86,7 @@ class Checkpoints:
         steps = self.steps()
         for step in reversed(steps):
             try:
-                params, rest = _tables(template)
-                found = self._read(step, params=params, training=rest)
+                found = self._read(step, params=template.params, training=_without_params(template))
             except DamagedError as error:
                 log.warning("checkpoint %d is damaged (%s); falling back to the one before it", step, error)
                 self._set_aside(step)
@@ -97,10 +100,10 @@ class Checkpoints:
         """The parameters of one step, in the tree of `template`.
 
         Raises:
-          DamagedError: this step's checkpoint can't be read, or does not fit `template`.
+          DamagedError: this step's checkpoint can't be read.
+          InputError: it does not fit `template`.
         """
-        table = self._read(step, params=_table(template))["params"]
-        return _from_table(template, table)
+        return _from_table(template, self._read(step, params=template)["params"])
 
     def close(self) -> None:
         """Wait for what is being saved, and let go of the folder."""
@@ -110,15 +113,18 @@ class Checkpoints:
         """Wait for what is being saved."""
         self._manager.wait_until_finished()
 
-    def _read(self, step: int, **templates: Table) -> dict[str, Table]:
-        wanted = {name: ocp.args.StandardRestore(table) for name, table in templates.items()}
+    def _read(self, step: int, **templates: PyTree) -> dict[str, Table]:
+        """The tables of a step, known to be what was saved and to have the names and shapes of their templates."""
+        items = {name: ocp.args.StandardRestore() for name in templates}
         try:
-            found = self._manager.restore(step, args=ocp.args.Composite(**wanted, digests=ocp.args.JsonRestore()))
+            with _stray_reads_silenced():
+                found = self._manager.restore(step, args=ocp.args.Composite(**items, digests=ocp.args.JsonRestore()))
         except Exception as error:  # orbax, tensorstore and json each fail in their own way on damaged files
             raise DamagedError(_first_sentence(error)) from error
-        for name in templates:
+        for name, template in templates.items():
             if found["digests"][name] != _digest(found[name]):
                 raise DamagedError(f"the bytes of {name} are not those that were saved")
+            _check_fit(f"checkpoint {step} in {self.folder}", found[name], template)
         return {name: found[name] for name in templates}
 
     def _set_aside(self, step: int) -> None:
@@ -183,31 +189,64 @@ def _negative_loss(metrics: dict[str, float]) -> float:
     return -metrics[METRIC]
 
 
-def _tables(state: TrainState) -> tuple[Table, Table]:
-    """Parameters, and everything else with the RNG key as its raw data."""
-    rest = state._replace(params=None, key=jax.random.key_data(state.key))
-    return _table(state.params), _table(rest)
+def _without_params(state: TrainState) -> TrainState:
+    """Everything else, with the RNG key as its raw data."""
+    return state._replace(params=None, key=jax.random.key_data(state.key))
 
 
 def _from_tables(template: TrainState, params: Table, rest: Table) -> TrainState:
-    bare = template._replace(params=None, key=jax.random.key_data(template.key))
-    state: TrainState = _from_table(bare, rest)
+    state: TrainState = _from_table(_without_params(template), rest)
     return state._replace(params=_from_table(template.params, params), key=jax.random.wrap_key_data(state.key))
 
 
-def _table(tree: PyTree) -> Table:
-    """Each leaf under the dotted path that leads to it, copied to the host."""
+def _named_leaves(tree: PyTree) -> dict[str, Any]:
+    """Each leaf under the dotted path that leads to it."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): _host_copy(leaf) for path, leaf in leaves}
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def _host_copy(leaf: Any) -> Any:
+def _table(tree: PyTree) -> Table:
     # np.array copies; a view would share memory with a buffer that the next step gives up
-    return np.array(leaf) if isinstance(leaf, jax.Array) else leaf
+    return {name: np.array(leaf) for name, leaf in _named_leaves(tree).items()}
 
 
 def _from_table(template: PyTree, table: Table) -> PyTree:
-    return jax.tree.unflatten(jax.tree.structure(template), [jax.numpy.array(table[name]) for name in _table(template)])
+    leaves = [jax.numpy.array(table[name]) for name in _named_leaves(template)]
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def _check_fit(what: str, table: Table, template: PyTree) -> None:
+    got = {name: (leaf.shape, leaf.dtype.name) for name, leaf in table.items()}
+    wanted = {name: (leaf.shape, leaf.dtype.name) for name, leaf in _named_leaves(template).items()}
+    for name in sorted(got.keys() | wanted.keys()):
+        if got.get(name) != wanted.get(name):
+            raise InputError(
+                f"{what} is from another config: {name} is {_say(got.get(name))} in it, "
+                f"and {_say(wanted.get(name))} by the run's settings"
+            )
+
+
+def _say(array: tuple[tuple[int, ...], str] | None) -> str:
+    return "absent" if array is None else f"{array[1]} {list(array[0])}"
+
+
+@contextlib.contextmanager
+def _stray_reads_silenced() -> Iterator[None]:
+    """Orbax gives up at the first bad array and closes its event loop; reads still under way then complain."""
+    hook = sys.unraisablehook
+
+    def ignore_closed_loop(stray: "sys.UnraisableHookArgs") -> None:
+        if "Event loop is closed" not in str(stray.exc_value):
+            hook(stray)
+
+    sys.unraisablehook = ignore_closed_loop
+    try:
+        yield
+    except Exception:
+        time.sleep(0.2)  # long enough for local reads to come back while nobody hears them
+        raise
+    finally:
+        sys.unraisablehook = hook
 
 
 def _digest(table: Table) -> str:

@@ -1,0 +1,197 @@
+"""Checkpoints: the same bits back, the right ones kept, damage noticed and survived."""
+
+import json
+import logging
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from lstmjax import training
+from lstmjax.data.text import CharVocabulary, save_vocabulary
+from lstmjax.errors import InputError
+from lstmjax.models import LanguageModel
+from tests.test_training import IDS, Setup, same_bits
+
+pytestmark = pytest.mark.usefixtures("lenient_promotion")
+
+VOCABULARY = CharVocabulary("abcd")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A run's folder with checkpoints at steps 1, 2, 3, the second one the best, and the states saved in them."""
+    with jax.numpy_dtype_promotion("standard"):
+        folder = training.RunFolder(tmp_path_factory.mktemp("run"))
+        setup = Setup()
+        save_vocabulary(VOCABULARY, folder.vocabulary)
+        fields = {"embed_features": 4, "hidden_features": 6, "hidden_dropout": 0.2, "output_dropout": 0.2}
+        folder.write_config({"model": fields})
+        checkpoints = training.Checkpoints(folder.checkpoints, keep_last=3)
+        state, states = setup.state(), {}
+        for step, loss in ((1, 3.0), (2, 1.0), (3, 2.0)):
+            state, _ = setup.train_step(state, setup.batches[step])
+            checkpoints.save(state, loss)
+            states[step] = jax.tree.map(lambda leaf: leaf.copy(), state)
+        checkpoints.close()
+    return folder, setup, states
+
+
+@pytest.fixture
+def run(original, tmp_path):
+    """A copy that may be damaged."""
+    folder, setup, states = original
+    shutil.copytree(folder.path, tmp_path / "run")
+    return training.RunFolder(tmp_path / "run"), setup, states
+
+
+def overwrite(folder, step, item):
+    """Turn the bytes in the middle of every data file of an item around."""
+    files = [path for path in (folder.checkpoints / str(step) / item).rglob("d/*") if path.is_file()]
+    assert files
+    for path in files:
+        content = bytearray(path.read_bytes())
+        middle = slice(len(content) // 3, 2 * len(content) // 3)
+        content[middle] = bytes(255 - byte for byte in content[middle])
+        path.write_bytes(content)
+
+
+def truncate(folder, step, item):
+    for path in (folder.checkpoints / str(step) / item).rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def remove(folder, step, item):
+    shutil.rmtree(folder.checkpoints / str(step) / item)
+
+
+def swap(folder, step, item):
+    """Another step's bytes, each file sound in itself."""
+    remove(folder, step, item)
+    shutil.copytree(folder.checkpoints / "1" / item, folder.checkpoints / str(step) / item)
+
+
+def test_the_newest_state_comes_back_bit_for_bit(run):
+    folder, setup, states = run
+    same_bits(training.Checkpoints(folder.checkpoints).restore(setup.state()), states[3])
+
+
+def test_a_folder_without_checkpoints_has_nothing_to_restore(tmp_path):
+    assert training.Checkpoints(tmp_path / "new").restore(Setup().state()) is None
+
+
+def test_what_is_saved_is_what_was_handed_over(tmp_path):
+    """The next step takes the state's buffers while it is still being written."""
+    setup, checkpoints = Setup(), training.Checkpoints(tmp_path)
+    state, _ = setup.train_step(setup.state(), setup.batches[0])
+    kept = jax.tree.map(lambda leaf: leaf.copy(), state)
+    checkpoints.save(state, 1.0)
+    for position in range(20):
+        state, _ = setup.train_step(state, setup.batches[position])
+    checkpoints.close()
+    same_bits(training.Checkpoints(tmp_path).restore(setup.state()), kept)
+
+
+def test_the_last_few_and_the_best_are_kept(tmp_path):
+    setup, checkpoints = Setup(), training.Checkpoints(tmp_path, keep_last=2)
+    state = setup.state()
+    for loss in (3.0, 1.0, 2.0, 4.0, 5.0, None):
+        state, _ = setup.train_step(state, setup.batches[0])
+        checkpoints.save(state, loss)
+    checkpoints.close()
+    reopened = training.Checkpoints(tmp_path, read_only=True)
+    assert reopened.steps() == [2, 5, 6]
+    assert reopened.best_step() == 2
+
+
+@pytest.mark.parametrize("damage", [overwrite, truncate, remove, swap])
+@pytest.mark.parametrize("item", ["params", "training"])
+def test_a_damaged_checkpoint_is_reported_and_passed_over(run, caplog, damage, item):
+    folder, setup, states = run
+    damage(folder, 3, item)
+    with caplog.at_level(logging.WARNING, logger="lstmjax"):
+        checkpoints = training.Checkpoints(folder.checkpoints)
+        same_bits(checkpoints.restore(setup.state()), states[2])
+    assert "checkpoint 3 is damaged" in caplog.text
+    assert "falling back" in caplog.text
+    assert checkpoints.steps() == [1, 2]
+    assert (folder.path / "damaged-3").is_dir()
+    checkpoints.save(states[3], 2.0)
+    checkpoints.close()
+    same_bits(training.Checkpoints(folder.checkpoints).restore(setup.state()), states[3])
+
+
+def test_all_damaged_is_an_error(run):
+    folder, setup, _ = run
+    for step in (1, 2, 3):
+        remove(folder, step, "params")
+    with pytest.raises(InputError, match=r"no checkpoint in .* can be read; damaged: 1, 2, 3"):
+        training.Checkpoints(folder.checkpoints).restore(setup.state())
+
+
+def test_a_half_written_checkpoint_is_never_picked_up(run):
+    folder, setup, states = run
+    whole = folder.checkpoints / "3"
+    whole.rename(folder.checkpoints / "3.orbax-checkpoint-tmp")
+    same_bits(training.Checkpoints(folder.checkpoints).restore(setup.state()), states[2])
+    assert not list(folder.checkpoints.glob("*tmp*"))
+
+
+def test_a_model_is_loaded_without_training_code(run):
+    folder, _, states = run
+    tokens = IDS[None, :10]
+    for step, expected in ((2, 2), ("best", 2), ("latest", 3)):
+        model, vocabulary = training.load_model(folder.path, step)
+        assert vocabulary == VOCABULARY
+        same = nnx.merge(training.split_model(model)[0], states[expected].params)
+        np.testing.assert_array_equal(model(tokens)[0], same(tokens)[0])
+    assert isinstance(model, LanguageModel)
+
+
+def test_loading_changes_nothing_on_disk(run):
+    folder, _, _ = run
+    before = {path: path.stat().st_mtime_ns for path in folder.path.rglob("*")}
+    training.load_model(str(folder.path))
+    assert {path: path.stat().st_mtime_ns for path in folder.path.rglob("*")} == before
+
+
+def test_loading_passes_over_damage(run, caplog):
+    folder, _, states = run
+    overwrite(folder, 2, "params")
+    with caplog.at_level(logging.WARNING, logger="lstmjax"):
+        model, _ = training.load_model(folder.path)
+    assert "checkpoint 2 can't be used" in caplog.text
+    np.testing.assert_array_equal(model.head.kernel[...], states[3].params["head"]["kernel"])
+    assert (folder.checkpoints / "2").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda run: shutil.rmtree(run.path), "is not a folder; expected the folder of a training run"),
+        (lambda run: run.config.unlink(), "is not the folder of a training run: it has no config.json"),
+        (lambda run: run.config.write_text("{"), "config.json can't be read"),
+        (lambda run: run.config.write_text("[]"), "config.json must hold a JSON object, got list"),
+        (lambda run: run.config.write_text("{}"), "config.json does not describe a model: 'model'"),
+        (lambda run: run.config.write_text('{"model": {"layers": 2}}'), "does not describe a model: .*'layers'"),
+        (lambda run: run.vocabulary.unlink(), "vocabulary.json is not a readable vocabulary"),
+        (lambda run: shutil.rmtree(run.checkpoints), "has no checkpoint yet"),
+        (
+            lambda run: run.config.write_text(json.dumps({"model": {"hidden_features": 9}})),
+            "is from another config: embed.embedding is float32",
+        ),
+    ],
+)
+def test_folders_that_cannot_be_loaded(run, spoil, sentence):
+    folder, _, _ = run
+    spoil(folder)
+    with pytest.raises(InputError, match=sentence):
+        training.load_model(folder.path)
+
+
+def test_a_step_that_was_not_kept(run):
+    with pytest.raises(InputError, match=r"has no checkpoint at step 7; it has \[1, 2, 3\]"):
+        training.load_model(run[0].path, 7)

@@ -1,0 +1,206 @@
+"""Decoding: filters against definitions, frequencies against probabilities, the compiled loop against a plain one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lstmjax as lx
+from lstmjax import decoding, sampling
+from lstmjax.data.text import ByteVocabulary, CharVocabulary
+from lstmjax.sampling import GREEDY, Sampling
+from tests import reference
+
+PROBABILITIES = np.array([0.02, 0.3, 0.08, 0.25, 0.05, 0.2, 0.1])
+LOGITS = jnp.log(jnp.array(PROBABILITIES, jnp.float32))
+VOCAB = 11
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Untrained, but with scores far enough apart that it has opinions."""
+    model = lx.models.LanguageModel(VOCAB, lx.models.LanguageModelConfig(8, 8), rngs=nnx.Rngs(0))
+    model.head.kernel[...] = 20.0 * model.head.kernel[...]
+    return model
+
+
+def by_hand(model, prompt, length):
+    """Greedy decoding that reads the whole text again for each symbol."""
+    ids = list(prompt)
+    for _ in range(length):
+        ids.append(int(jnp.argmax(model(jnp.array([ids]))[0][0, -1])))
+    return ids[len(prompt) :]
+
+
+@given(k=st.integers(1, 9))
+def test_top_k_is_its_definition(k):
+    kept = jax.nn.softmax(sampling.keep_top_k(LOGITS, k))
+    np.testing.assert_allclose(kept, reference.top_k(PROBABILITIES, min(k, len(PROBABILITIES))), atol=1e-6)
+
+
+@given(p=st.floats(0.01, 1.0).filter(lambda p: np.abs(np.cumsum(np.sort(PROBABILITIES)[::-1]) - p).min() > 1e-4))
+def test_top_p_is_its_definition(p):
+    kept = jax.nn.softmax(sampling.keep_top_p(LOGITS, p))
+    np.testing.assert_allclose(kept, reference.top_p(PROBABILITIES, p), atol=1e-6)
+
+
+def test_top_p_of_one_keeps_all():
+    np.testing.assert_array_equal(sampling.keep_top_p(LOGITS, 1.0), LOGITS)
+
+
+def test_filters_work_row_by_row():
+    rows = jnp.stack([LOGITS, LOGITS[::-1]])
+    for keep in (lambda x: sampling.keep_top_k(x, 3), lambda x: sampling.keep_top_p(x, 0.6)):
+        np.testing.assert_array_equal(keep(rows), jnp.stack([keep(rows[0]), keep(rows[1])]))
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        (Sampling(), PROBABILITIES),
+        (Sampling(temperature=0.5), PROBABILITIES**2 / (PROBABILITIES**2).sum()),
+        (Sampling(temperature=2.0), PROBABILITIES**0.5 / (PROBABILITIES**0.5).sum()),
+        (Sampling(top_k=3), reference.top_k(PROBABILITIES, 3)),
+        (Sampling(top_p=0.7), reference.top_p(PROBABILITIES, 0.7)),
+        (Sampling(top_k=4, top_p=0.6), reference.top_p(reference.top_k(PROBABILITIES, 4), 0.6)),
+    ],
+    ids=["plain", "cold", "hot", "top-k", "top-p", "both"],
+)
+def test_frequencies_are_the_probabilities(how, expected):
+    draws = 20_000
+    keys = jax.random.split(jax.random.key(0), draws)
+    drawn = sampling.sample(keys, jnp.broadcast_to(LOGITS, (draws, len(LOGITS))), how)
+    counts = np.bincount(drawn, minlength=len(expected))
+    assert (counts[expected == 0] == 0).all()
+    error = np.abs(counts / draws - expected)
+    assert (error <= 4.5 * np.sqrt(expected * (1 - expected) / draws)).all()  # 4.5 standard deviations
+
+
+def test_temperature_zero_is_greedy():
+    assert sampling.sample(jax.random.split(jax.random.key(0), 1), LOGITS[None], GREEDY).tolist() == [1]
+
+
+def test_greedy_is_what_rereading_gives(model):
+    tokens, lengths = decoding.generate(model, [[3, 1, 4]], length=12, key=jax.random.key(0), sampling=GREEDY)
+    assert tokens[0].tolist() == by_hand(model, [3, 1, 4], 12)
+    assert lengths.tolist() == [12]
+
+
+def test_prompts_of_different_lengths_do_not_see_each_other(model):
+    prompts = np.array([[3, 1, 4, 1], [2, 7, 0, 0], [9, 0, 0, 0]])
+    tokens, _ = decoding.generate(
+        model, prompts, lengths=np.array([4, 2, 1]), length=8, key=jax.random.key(0), sampling=GREEDY
+    )
+    alone = [by_hand(model, prompt, 8) for prompt in ([3, 1, 4, 1], [2, 7], [9])]
+    assert tokens.tolist() == alone
+
+
+def test_a_seed_fixes_each_row_whatever_the_batch(model):
+    def write(rows, seed):
+        return decoding.generate(model, [[1, 2]] * rows, length=20, key=jax.random.key(seed))[0].tolist()
+
+    assert write(2, 0) == write(2, 0) == write(5, 0)[:2]
+    assert write(2, 0) != write(2, 1)
+    assert write(2, 0)[0] != write(2, 0)[1]
+
+
+def test_sampled_text_follows_the_model(model):
+    rows = 20_000
+    tokens, _ = decoding.generate(model, [[5]] * rows, length=1, key=jax.random.key(0))
+    expected = np.asarray(jax.nn.softmax(model(jnp.array([[5]]))[0][0, -1]))
+    error = np.abs(np.bincount(tokens[:, 0], minlength=VOCAB) / rows - expected)
+    assert (error <= 4.5 * np.sqrt(expected * (1 - expected) / rows) + 1e-9).all()
+
+
+def test_a_stop_sequence_ends_its_row_only(model):
+    free, _ = decoding.generate(model, [[1], [2], [3]], length=40, key=jax.random.key(3))
+    stop = free[1, 10:12].tolist()
+    tokens, lengths = decoding.generate(model, [[1], [2], [3]], length=40, key=jax.random.key(3), stop=stop)
+    for row, length, whole in zip(tokens, lengths, free.tolist(), strict=True):
+        places = [t for t in range(39) if whole[t : t + 2] == stop]
+        assert length == (places[0] if places else 40)
+        assert row[:length].tolist() == whole[:length]
+
+
+def test_the_prompt_is_no_part_of_a_stop_sequence(model):
+    free, _ = decoding.generate(model, [[1]], length=6, key=jax.random.key(0), sampling=GREEDY)
+    stop = [1, int(free[0, 0])]
+    _, lengths = decoding.generate(model, [[1]], length=1, key=jax.random.key(0), sampling=GREEDY, stop=stop)
+    assert lengths.tolist() == [1]
+
+
+@pytest.mark.parametrize("piece", [1, 7, 64])
+def test_streaming_gives_the_same_symbols(model, piece):
+    prompts, key = [[1], [2]], jax.random.key(3)
+    free, _ = decoding.generate(model, prompts, length=40, key=key)
+    stop = free[1, 20:23].tolist()
+    tokens, lengths = decoding.generate(model, prompts, length=40, key=key, stop=stop)
+    pieces = list(decoding.stream(model, prompts, length=40, key=key, stop=stop, piece=piece))
+    for row in range(2):
+        joined = np.concatenate([part[row] for part in pieces])
+        assert joined.tolist() == tokens[row, : lengths[row]].tolist()
+
+
+@pytest.mark.parametrize("symbols", ["characters", "bytes"])
+def test_streamed_text_is_the_generated_text(symbols):
+    vocabulary = CharVocabulary.of("abcdefghé") if symbols == "characters" else ByteVocabulary()
+    model = lx.models.LanguageModel(len(vocabulary), lx.models.LanguageModelConfig(8, 8), rngs=nnx.Rngs(0))
+    how = {"length": 50, "key": jax.random.key(1)}
+    [whole] = decoding.generate_text(model, vocabulary, ["abé"], **how)
+    pieces = list(decoding.stream_text(model, vocabulary, "abé", piece=8, **how))
+    assert "".join(pieces) == whole
+    assert len(pieces) > 1
+
+
+def test_each_prompt_is_continued_as_if_alone(model):
+    vocabulary = CharVocabulary("abcdefghij")
+    both = decoding.generate_text(model, vocabulary, ["abc", "j"], length=9, key=jax.random.key(0), sampling=GREEDY)
+    alone = [
+        decoding.generate_text(model, vocabulary, [prompt], length=9, key=jax.random.key(0), sampling=GREEDY)[0]
+        for prompt in ("abc", "j")
+    ]
+    assert both == alone
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"temperature": -0.1}, "temperature must be at least 0 and finite, got -0.1"),
+        ({"temperature": float("nan")}, "temperature must be at least 0"),
+        ({"top_k": 0}, "top_k must be at least 1, got 0"),
+        ({"top_p": 0.0}, r"top_p must be in \(0, 1\], got 0.0"),
+        ({"top_p": 1.5}, r"top_p must be in \(0, 1\], got 1.5"),
+    ],
+)
+def test_samplings_that_cannot_be(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Sampling(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        ({"length": -3}, ValueError, "length must be at least 1, got -3"),
+        ({"prompts": [1, 2]}, ValueError, r"prompts must have shape \[B, P\], got \[2\]"),
+        ({"prompts": [[0.5]]}, TypeError, "prompts must have dtype integer, got float32"),
+        ({"prompts": [[VOCAB]]}, ValueError, r"prompts must lie in \[0, 10\], got values from 11 to 11"),
+        ({"lengths": [0]}, ValueError, r"lengths must lie in \[1, 2\], got values from 0 to 0"),
+        ({"lengths": [3]}, ValueError, r"lengths must lie in \[1, 2\], got values from 3 to 3"),
+        ({"stop": [99]}, ValueError, r"stop must lie in \[0, 10\]"),
+    ],
+)
+def test_requests_that_cannot_be_met(model, arguments, error, sentence):
+    good = {"prompts": [[1, 2]], "length": 3, "key": jax.random.key(0)}
+    with pytest.raises(error, match=sentence):
+        decoding.generate(model, **good | arguments)
+
+
+def test_texts_that_cannot_be_met(model):
+    vocabulary = CharVocabulary("abcdefghij")
+    with pytest.raises(ValueError, match="each of at least one symbol, got \\['a', ''\\]"):
+        decoding.generate_text(model, vocabulary, ["a", ""], length=3, key=jax.random.key(0))
+    with pytest.raises(ValueError, match="stop has symbols the vocabulary lacks, so it could never come: '€'"):
+        decoding.generate_text(model, vocabulary, ["a"], length=3, key=jax.random.key(0), stop="€")

@@ -1,0 +1,116 @@
+"""Text: vocabularies there and back, files that are no text, and streams that miss and repeat nothing."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstmjax.data import text
+from lstmjax.errors import InputError
+
+
+@given(st.text())
+def test_characters_go_there_and_back(sample):
+    vocabulary = text.CharVocabulary.of(sample)
+    ids = vocabulary.encode(sample)
+    assert vocabulary.decode(ids) == sample
+    assert ids.dtype == np.int32
+    assert len(ids) == len(sample)
+    assert (ids > 0).all()
+    assert (ids < len(vocabulary)).all()
+
+
+@given(st.text())
+def test_bytes_go_there_and_back(sample):
+    ids = text.ByteVocabulary().encode(sample)
+    assert text.ByteVocabulary().decode(ids) == sample
+    assert ids.tolist() == list(sample.encode())
+
+
+def test_unknown_characters_share_an_id():
+    vocabulary = text.CharVocabulary.of("abc")
+    assert vocabulary.encode("a€b😀").tolist() == [1, 0, 2, 0]
+    assert vocabulary.decode(np.array([1, 0])) == "a\N{REPLACEMENT CHARACTER}"
+    assert vocabulary.unknown("a€b😀") == "€😀"
+
+
+def test_bytes_that_are_no_text_decode_to_a_mark():
+    assert text.ByteVocabulary().decode(np.array([97, 255])) == "a\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize("vocabulary", [text.CharVocabulary.of('a"\n€'), text.ByteVocabulary()])
+def test_vocabularies_survive_their_file(tmp_path, vocabulary):
+    text.save_vocabulary(vocabulary, tmp_path / "v.json")
+    assert text.load_vocabulary(tmp_path / "v.json") == vocabulary
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"kind": "words"}', '{"kind": "characters", "symbols": "ba"}'])
+def test_a_file_that_is_no_vocabulary(tmp_path, content):
+    (tmp_path / "v.json").write_text(content)
+    with pytest.raises(InputError, match=r"v\.json is not a"):
+        text.load_vocabulary(tmp_path / "v.json")
+
+
+def test_symbols_must_be_in_order():
+    with pytest.raises(ValueError, match="distinct characters in ascending order"):
+        text.CharVocabulary("ba")
+
+
+def test_ids_outside_the_vocabulary():
+    with pytest.raises(ValueError, match=r"ids must lie in \[0, 3\], got values from 1 to 4"):
+        text.CharVocabulary.of("abc").decode(np.array([1, 4]))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty; expected UTF-8 text"),
+        (b"ab\0c", "is binary, with a zero byte at offset 2; expected UTF-8 text"),
+        (b"abc\xff", "is not UTF-8 text: invalid start byte at byte 3"),
+    ],
+)
+def test_files_that_are_no_text(tmp_path, content, sentence):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        text.read_text(tmp_path / "file")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputError, match="nothing can't be read: No such file"):
+        text.read_text(tmp_path / "nothing")
+    with pytest.raises(InputError, match="can't be read: Is a directory"):
+        text.read_text(tmp_path)
+
+
+def test_line_ends_stay_and_a_byte_order_mark_goes(tmp_path):
+    (tmp_path / "file").write_bytes(b"\xef\xbb\xbfa\r\nb\n")
+    assert text.read_text(tmp_path / "file") == "a\r\nb\n"
+
+
+def test_split_is_by_position():
+    train, validation = text.split("x" * 1115394, 0.1)
+    assert (len(train), len(validation)) == (1003854, 111540)
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 40))
+def test_streams_are_contiguous(batch_size, chunk_length, extra):
+    ids = np.arange(batch_size * chunk_length + 1 + extra, dtype=np.int32)
+    streams = text.Streams(ids, batch_size, chunk_length)
+    batches = [streams[position] for position in range(len(streams))]
+    rows = np.concatenate([batch.inputs for batch in batches], axis=1)
+    np.testing.assert_array_equal(np.diff(rows, axis=1), 1)
+    np.testing.assert_array_equal(np.concatenate([batch.targets for batch in batches], axis=1), rows + 1)
+    assert len(np.unique(rows)) == rows.size > len(ids) - 1 - batch_size * (chunk_length + 1)
+    assert [bool(batch.is_start) for batch in batches] == [True] + [False] * (len(batches) - 1)
+
+
+def test_passes_follow_one_another():
+    streams = text.Streams(np.arange(25, dtype=np.int32), 2, 4)
+    assert len(streams) == 3
+    np.testing.assert_array_equal(streams[4].inputs, streams[1].inputs)
+    assert bool(streams[3].is_start)
+
+
+def test_text_shorter_than_a_chunk():
+    with pytest.raises(InputError, match=r"has 8 symbols, and batch_size 2 times chunk_length 4 needs at least 9"):
+        text.Streams(np.arange(8, dtype=np.int32), 2, 4)

@@ -1,0 +1,220 @@
+"""Training: one step, the schedule, evaluation of a whole text, and the loop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from lstmjax import training
+from lstmjax.data.text import Batch, Streams
+from lstmjax.errors import InputError
+from lstmjax.metrics import bits_per_symbol, perplexity
+from lstmjax.models import LanguageModel, LanguageModelConfig
+from lstmjax.training import evaluate as evaluation
+from lstmjax.training.loop import Cadence, DivergedError, fit
+
+pytestmark = pytest.mark.usefixtures("lenient_promotion")
+
+VOCAB, BATCH, STEPS = 5, 2, 4
+IDS = np.random.default_rng(0).integers(0, VOCAB, 43).astype(np.int32)
+
+
+class Setup:
+    """A tiny model with everything needed to train it."""
+
+    def __init__(self, steps=12, dropout=0.2, hidden=6, **optimizer):
+        config = LanguageModelConfig(4, hidden, hidden_dropout=dropout, output_dropout=dropout)
+        self.model = LanguageModel(VOCAB, config, rngs=nnx.Rngs(0))
+        self.graphdef, self.params = training.split_model(self.model)
+        optimizer = {"learning_rate": 0.01, "warmup_steps": 2} | optimizer
+        self.optimizer = training.make_optimizer(training.OptimizerConfig(**optimizer), steps)
+        self.train_step = training.make_train_step(self.graphdef, self.optimizer)
+        self.batches = Streams(IDS, BATCH, STEPS)
+        evaluate = training.make_evaluate(self.graphdef, training.EvaluationPlan(2, 8, 8))
+        self.evaluate = lambda params: evaluate(params, IDS)
+
+    def state(self):
+        fresh = jax.tree.map(jnp.copy, self.model)
+        return training.initial_train_state(fresh, self.optimizer, BATCH, jax.random.key(3))
+
+
+class Recorder:
+    """An observer that remembers what it was told."""
+
+    def __init__(self):
+        self.steps, self.evaluations = {}, {}
+
+    def on_step(self, step, metrics):
+        self.steps[step] = metrics
+
+    def on_evaluation(self, step, validation_loss):
+        self.evaluations[step] = validation_loss
+
+
+def same_bits(a, b):
+    raw = [jax.tree.map(np.asarray, s._replace(key=jax.random.key_data(s.key))) for s in (a, b)]
+    jax.tree.map(np.testing.assert_array_equal, *raw)
+
+
+def test_a_step_is_gradient_and_adam_by_hand():
+    setup = Setup(dropout=0.0, learning_rate=0.1, warmup_steps=0, clip_norm=0.01, beta2=0.9)
+    batch = setup.batches[0]
+
+    def loss_of(params):
+        logits, carry = nnx.merge(setup.graphdef, params)(batch.inputs)
+        picked = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.asarray(batch.targets)[..., None], axis=-1)
+        return -picked.mean(), carry
+
+    (loss, carry), grads = jax.value_and_grad(loss_of, has_aux=True)(setup.params)
+    norm = np.sqrt(sum((np.asarray(g) ** 2).sum() for g in jax.tree.leaves(grads)))
+    clipped = jax.tree.map(lambda g: g * (0.01 / norm), grads)
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g / (jnp.abs(g) + 1e-8), setup.params, clipped)  # Adam's first step
+    state, metrics = setup.train_step(setup.state(), batch)
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-6)
+    np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state.params, expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state.carry, carry)
+    assert (int(state.step), int(state.position)) == (1, 1)
+
+
+def test_the_carry_goes_on_until_the_streams_start_again():
+    setup = Setup(dropout=0.0, learning_rate=1e-9)
+    inner, first = setup.batches[1], setup.batches[0]
+    carried = setup.train_step(setup.state(), first)[0].carry
+    model = setup.model
+    for batch, start in ((inner, carried), (first, None)):
+        state = setup.state()._replace(carry=jax.tree.map(jnp.copy, carried))
+        expected = optax.softmax_cross_entropy_with_integer_labels(model(batch.inputs, start)[0], batch.targets).mean()
+        np.testing.assert_allclose(setup.train_step(state, batch)[1]["loss"], expected, rtol=1e-5)
+
+
+def test_weight_decay_spares_biases():
+    with_decay, without = (Setup(weight_decay=decay, learning_rate=0.1, warmup_steps=0) for decay in (0.5, 0.0))
+    decayed, plain = (s.train_step(s.state(), s.batches[0])[0].params for s in (with_decay, without))
+    np.testing.assert_array_equal(decayed["head"]["bias"], plain["head"]["bias"])
+    np.testing.assert_allclose(
+        decayed["head"]["kernel"], plain["head"]["kernel"] - 0.05 * without.params["head"]["kernel"], atol=1e-6
+    )
+
+
+def test_a_short_text_is_learnt_by_heart():
+    setup = Setup(steps=600, dropout=0.0, hidden=32, learning_rate=0.03, warmup_steps=10)
+    state = setup.state()
+    for position in range(600):
+        state, metrics = setup.train_step(state, setup.batches[position])
+    assert float(metrics["loss"]) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate must be above 0 and finite, got 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0 and finite, got nan"),
+        ({"warmup_steps": -1}, "warmup_steps must be at least 0, got -1"),
+        ({"final_fraction": 2.0}, r"final_fraction must be in \[0, 1\], got 2.0"),
+        ({"beta2": 1.0}, r"beta2 must be in \[0, 1\), got 1.0"),
+        ({"weight_decay": -1.0}, "weight_decay must be at least 0, got -1.0"),
+        ({"clip_norm": 0.0}, "clip_norm must be above 0 and finite, got 0.0"),
+    ],
+)
+def test_optimizers_that_cannot_be(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        training.OptimizerConfig(**arguments)
+
+
+def whole_text_loss(model, ids):
+    """The definition: one pass over everything, all predictions averaged."""
+    logits = model(jnp.asarray(ids[None, :-1]))[0][0]
+    return -np.mean([jax.nn.log_softmax(row)[target] for row, target in zip(logits, ids[1:], strict=True)])
+
+
+@pytest.mark.parametrize("chunk_length", [1, 5, 64])
+def test_exact_evaluation_is_the_mean_over_the_whole_text(chunk_length):
+    setup = Setup()
+    evaluate = training.make_evaluate(setup.graphdef, training.EvaluationPlan(1, 0, chunk_length))
+    np.testing.assert_allclose(evaluate(setup.params, IDS), whole_text_loss(setup.model, IDS), rtol=1e-6)
+
+
+def test_rows_warmed_up_from_the_start_are_exact_too():
+    setup = Setup()
+    evaluate = training.make_evaluate(setup.graphdef, training.EvaluationPlan(4, len(IDS), 16))
+    np.testing.assert_allclose(evaluate(setup.params, IDS), whole_text_loss(setup.model, IDS), rtol=1e-6)
+
+
+@pytest.mark.parametrize("symbols", [2, 3, 10, 33, 100])
+@pytest.mark.parametrize("rows", [1, 4, 7])
+def test_every_prediction_counts_once(symbols, rows):
+    places, counted = evaluation._layout(symbols, training.EvaluationPlan(rows, 5, 8))
+    assert sorted(places[counted].tolist()) == list(range(symbols - 1))
+
+
+def test_a_text_too_short_to_evaluate():
+    with pytest.raises(InputError, match="the text to evaluate has 1 symbols; expected at least 2"):
+        training.make_evaluate(Setup().graphdef, training.EXACT)({}, IDS[:1])
+
+
+def test_ways_to_say_a_loss():
+    np.testing.assert_allclose([bits_per_symbol(np.log(8.0)), perplexity(np.log(8.0))], [3.0, 8.0])
+
+
+def run(setup, folder, state, cadence, should_stop=lambda: False):
+    recorder, checkpoints = Recorder(), training.Checkpoints(folder, keep_last=2)
+    restored = checkpoints.restore(state)
+    state = fit(
+        state if restored is None else restored,
+        setup.batches,
+        setup.train_step,
+        setup.evaluate,
+        checkpoints,
+        cadence,
+        [recorder],
+        should_stop,
+    )
+    checkpoints.close()
+    return state, recorder
+
+
+def test_stopped_and_resumed_is_uninterrupted_bit_for_bit(tmp_path):
+    setup, cadence = Setup(steps=12), Cadence(steps=12, log_every=2, eval_every=5)
+    whole, seen = run(setup, tmp_path / "whole", setup.state(), cadence)
+    asked = []
+    _, before = run(setup, tmp_path / "parts", setup.state(), cadence, lambda: asked.append(None) or len(asked) == 7)
+    parts, after = run(setup, tmp_path / "parts", setup.state(), cadence)
+    same_bits(parts, whole)
+    assert before.steps | after.steps == seen.steps
+    assert before.evaluations | after.evaluations == seen.evaluations
+    assert list(seen.steps) == [2, 4, 5, 6, 8, 10, 12]
+    assert list(seen.evaluations) == [5, 10, 12]
+    assert (list(before.steps), list(after.steps)) == ([2, 4, 5, 6], [8, 10, 12])
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    setup = Setup(steps=12)
+    good = setup.train_step
+    calls = []
+
+    def breaks_at_eight(state, batch):
+        calls.append(None)
+        state, metrics = good(state, batch)
+        if len(calls) >= 8:
+            metrics["grad_norm"] = jnp.array(jnp.nan)
+        return state, metrics
+
+    setup.train_step = breaks_at_eight
+    with pytest.raises(DivergedError, match=r"not finite at step 8; .* the checkpoint of step 5 is kept"):
+        run(setup, tmp_path, setup.state(), Cadence(steps=12, log_every=4, eval_every=5))
+    assert training.Checkpoints(tmp_path, read_only=True).steps() == [5]
+
+
+def test_divergence_before_any_checkpoint_says_so(tmp_path):
+    setup = Setup(steps=12, learning_rate=1e38, warmup_steps=0)
+    with pytest.raises(DivergedError, match=r"no checkpoint had been saved yet"):
+        run(setup, tmp_path, setup.state(), Cadence(steps=12, log_every=1, eval_every=12))
+
+
+def test_batches_are_plain_arrays():
+    batch = Setup().batches[0]
+    assert isinstance(batch, Batch)
+    assert (batch.inputs.shape, batch.inputs.dtype, batch.is_start.shape) == ((BATCH, STEPS), np.int32, ())
