@@ -13,7 +13,7 @@ from lstmjax.errors import InputError
 
 def run(main: Callable[[], int]) -> None:
     """Run a program and exit with its code."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)
     logging.getLogger("absl").setLevel(logging.ERROR)
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:

@@ -4,7 +4,6 @@ import json
 import math
 import time
 from pathlib import Path
-from types import TracebackType
 
 import matplotlib
 
@@ -32,7 +31,10 @@ class MetricsFile:
     def on_evaluation(self, step: int, validation_loss: float) -> None:
         self._write({"step": step, "validation_loss": validation_loss})
 
-    def close(self) -> None:
+    def __enter__(self) -> "MetricsFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def _write(self, record: dict[str, float]) -> None:
@@ -67,9 +69,7 @@ class ProgressLine:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def on_step(self, step: int, metrics: dict[str, float]) -> None:

@@ -3,6 +3,7 @@
 Usage: python -m experiments.train [--data FILE] [--out DIR] [--resume] ...; see --help.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -100,8 +101,12 @@ def train(run: Run, state: training.TrainState) -> tuple[training.TrainState, bo
     graphdef = training.split_model(run.model)[0]
     evaluate = training.make_evaluate(graphdef, training.EvaluationPlan())
     first, symbols_per_step = int(state.step), config.batch_size * config.chunk_length
-    metrics = MetricsFile(run.folder.metrics, first)
-    with StopOnSignal() as stop, ProgressLine(config.steps, first, symbols_per_step) as progress:
+    with (
+        contextlib.closing(checkpoints),
+        MetricsFile(run.folder.metrics, first) as metrics,
+        StopOnSignal() as stop,
+        ProgressLine(config.steps, first, symbols_per_step) as progress,
+    ):
         state = fit(
             state,
             run.corpus.batches,
@@ -112,8 +117,6 @@ def train(run: Run, state: training.TrainState) -> tuple[training.TrainState, bo
             [metrics, progress],
             stop.is_set,
         )
-    metrics.close()
-    checkpoints.close()
     return state, int(state.step) < config.steps, progress
 
 

@@ -1,5 +1,6 @@
 """Layers: stacks against the core they call, dropout, states in and out, and what nnx asks of a module."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +29,7 @@ def test_a_stack_is_unroll_after_unroll(layer, xs):
     ys, states = layer(xs, lengths=lengths)
     hidden, first = lx.unroll(lx.cells.LSTM(IN, HIDDEN), layer.layers[0].params, xs, lengths=lengths)
     expected, second = lx.unroll(lx.cells.LSTM(HIDDEN, HIDDEN), layer.layers[1].params, hidden, lengths=lengths)
-    jax.tree.map(np.testing.assert_array_equal, (ys, states), (expected, (first, second)))
+    chex.assert_trees_all_equal((ys, states), (expected, (first, second)))
 
 
 def test_states_carry_over(layer, xs):
@@ -39,7 +40,7 @@ def test_states_carry_over(layer, xs):
 
 
 def test_the_initial_state_is_the_default(layer, xs):
-    jax.tree.map(np.testing.assert_array_equal, layer(xs), layer(xs, layer.initial_state(BATCH)))
+    chex.assert_trees_all_equal(layer(xs), layer(xs, layer.initial_state(BATCH)))
 
 
 def test_dropout_acts_between_layers_and_only_with_a_key(layer, xs):

@@ -1,5 +1,6 @@
 """Training: one step, the schedule, evaluation of a whole text, and the loop."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,8 +55,7 @@ class Recorder:
 
 
 def same_bits(a, b):
-    raw = [jax.tree.map(np.asarray, s._replace(key=jax.random.key_data(s.key))) for s in (a, b)]
-    jax.tree.map(np.testing.assert_array_equal, *raw)
+    chex.assert_trees_all_equal(*(s._replace(key=jax.random.key_data(s.key)) for s in (a, b)))
 
 
 def test_a_step_is_gradient_and_adam_by_hand():

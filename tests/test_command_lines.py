@@ -1,0 +1,252 @@
+"""The command lines as a user meets them: what they write, their exit codes, and a sentence for every mistake."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import cli, sample, train
+from lstmjax import training
+
+pytestmark = pytest.mark.usefixtures("lenient_promotion")
+
+ROOT = Path(__file__).parents[1]
+TEXT = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs.\n" * 12
+TINY = "--batch-size 4 --chunk-length 16 --steps 30 --log-every 5 --eval-every 10 --sample-length 20"
+TINY += " --model.embed-features 8 --model.hidden-features 16 --model.num-layers 1 --model.output-dropout 0.1"
+TINY += " --optimizer.learning-rate 0.02 --optimizer.warmup-steps 3"
+
+
+def call(main, arguments, monkeypatch, capsys):
+    """Run a command line in this process; its exit code and what it wrote to stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.run(main)
+    out, err = capsys.readouterr()
+    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "pangrams.txt"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """The folder of a run that went through, in a process of its own, and what it printed."""
+    folder = training.RunFolder(tmp_path_factory.mktemp("runs") / "finished")
+    done = spawn(data, folder.path)
+    out, err = done.communicate(timeout=300)
+    assert done.returncode == 0, err
+    return folder, out
+
+
+def spawn(data, out, *more):
+    command = [sys.executable, "-m", "experiments.train", "--data", data, "--out", out, *TINY.split(), *more]
+    return subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_records(folder, count):
+    """Until the metrics file has this many lines."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        if folder.metrics.exists() and folder.metrics.read_text().count("\n") >= count:
+            return
+        time.sleep(0.002)
+    raise TimeoutError
+
+
+def assert_same_run(folder, other):
+    """Metrics to the byte, and the last checkpoint's parameters and training state to the bit."""
+    assert folder.metrics.read_text() == other.metrics.read_text()
+    digests = [(f.checkpoints / "30" / "digests" / "metadata").read_text() for f in (folder, other)]
+    assert digests[0] == digests[1]
+
+
+def test_a_run_writes_everything_and_learns(finished):
+    folder, out = finished
+    records = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    losses = {record["step"]: record["loss"] for record in records if "loss" in record}
+    assert list(losses) == [5, 10, 15, 20, 25, 30]
+    assert losses[30] < 0.9 * losses[5]
+    assert [record["step"] for record in records if "validation_loss" in record] == [10, 20, 30]
+    assert folder.curve.read_bytes()[:4] == b"\x89PNG"
+    assert folder.sample.read_text().strip() in out
+    summary = json.loads(folder.summary.read_text())
+    assert np.isclose(summary["perplexity"], np.exp(summary["validation_loss"]))
+    assert f"python -m experiments.sample --checkpoint {folder.path}" in out
+    training.load_model(folder.path)
+
+
+@pytest.mark.parametrize("records", [3, 5], ids=["at-a-checkpoint", "between-checkpoints"])
+def test_a_killed_run_goes_on_as_if_it_had_not_been(data, finished, tmp_path, records):
+    folder = training.RunFolder(tmp_path / "killed")
+    first = spawn(data, folder.path)
+    wait_for_records(folder, records)
+    first.kill()
+    first.communicate()
+    second = spawn(data, folder.path, "--resume")
+    _, err = second.communicate(timeout=300)
+    assert second.returncode == 0, err
+    assert_same_run(folder, finished[0])
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(data, finished, tmp_path):
+    folder = training.RunFolder(tmp_path / "stopped")
+    first = spawn(data, folder.path)
+    wait_for_records(folder, 1)
+    first.send_signal(signal.SIGINT)
+    out, err = first.communicate(timeout=300)
+    assert (first.returncode, err) == (130, "")
+    assert "everything is saved. To go on:" in out
+    assert f"python -m experiments.train --resume --out {folder.path}" in out
+    second = spawn(data, folder.path, "--resume")
+    _, err = second.communicate(timeout=300)
+    assert second.returncode == 0, err
+    assert_same_run(folder, finished[0])
+
+
+def test_sampling_is_fixed_by_its_seed(finished, monkeypatch, capsys):
+    options = ["--prompt", "the", "--length", "30", "--temperature", "0.8", "--top-k", "40", "--top-p", "0.95"]
+    arguments = ["--checkpoint", finished[0].path, *options]
+    code, streamed, _ = call(sample.main, [*arguments, "--seed", 1], monkeypatch, capsys)
+    assert code == 0
+    assert len(streamed) == len("the") + 30 + len("\n")
+    assert call(sample.main, [*arguments, "--seed", 1], monkeypatch, capsys)[1] == streamed
+    assert call(sample.main, [*arguments, "--seed", 2], monkeypatch, capsys)[1] != streamed
+    _, four, _ = call(sample.main, [*arguments, "--seed", 1, "--num-samples", 4], monkeypatch, capsys)
+    assert four.count("--- sample ") == 4
+    assert streamed in four
+
+
+def test_sampling_stops_at_the_stop_text(finished, monkeypatch, capsys):
+    arguments = ["--checkpoint", finished[0].path, "--prompt", "the", "--length", 60, "--temperature", 0.5]
+    _, free, _ = call(sample.main, arguments, monkeypatch, capsys)
+    _, stopped, _ = call(sample.main, [*arguments, "--stop", " "], monkeypatch, capsys)
+    assert stopped == free.removesuffix("\n").split(" ", 1)[0] + "\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "sentence"),
+    [
+        ("--data nothing.txt", 2, "error: nothing.txt can't be read: No such file or directory"),
+        ("--data empty.txt", 2, "error: empty.txt is empty; expected UTF-8 text"),
+        ("--data binary", 2, "error: binary is binary, with a zero byte at offset 1; expected UTF-8 text"),
+        (
+            "--data short.txt",
+            2,
+            "error: the training text has 54 symbols, and batch_size 4 times",
+        ),
+        ("--data short.txt --validation-fraction 0.001", 2, "error: the validation text has"),
+        ("--data text.txt --out /proc/nowhere", 2, "error: the output folder /proc/nowhere can't be written to"),
+        ("--data text.txt --out text.txt", 2, "error: the output folder text.txt can't be written to: File exists"),
+        ("--data text.txt --out used", 2, "error: used already holds a run; add --resume to go on with it"),
+        ("--resume", 2, "error: --resume needs --out, the folder of the run to go on with"),
+        ("--resume --out nowhere", 2, "error: nowhere is not a folder; expected the folder of a training run"),
+        ("--resume --out plain", 2, "error: plain is not the folder of a training run: it has no config.json"),
+        ("--resume --out broken", 2, "error: broken/config.json does not hold the settings of a training run"),
+        ("--resume --out used --model.hidden-features 32", 2, "which can't go on with --model.hidden-features 32"),
+        ("--steps 0", 2, "steps must be at least 1, got 0"),
+        ("--model.output-dropout 1.5", 2, "output_dropout must be in [0, 1), got 1.5"),
+        ("--optimizer.learning-rate x", 2, "could not convert string to float: 'x'"),
+        ("--hidden 3", 2, "Unrecognized options: --hidden"),
+        (
+            "--data text.txt --optimizer.learning-rate 1e38 --optimizer.warmup-steps 0",
+            1,
+            "error: the loss or its gradient is not finite at step",
+        ),
+    ],
+)
+def test_training_that_cannot_be(data, finished, tmp_path, monkeypatch, capsys, options, code, sentence):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(data, "text.txt")
+    shutil.copytree(finished[0].path, "used")
+    Path("short.txt").write_text("x" * 60)
+    Path("empty.txt").touch()
+    Path("binary").write_bytes(b"\x7f\0ELF")
+    Path("plain").mkdir()
+    Path("broken").mkdir()
+    Path("broken/config.json").write_text('{"model": {}}')
+    arguments = options.split() if "--model" in options or "--resume" in options else TINY.split() + options.split()
+    before = sorted(Path("used").rglob("*"))
+    got_code, _, err = call(train.main, arguments, monkeypatch, capsys)
+    assert sentence in err
+    assert got_code == code
+    assert "Traceback" not in err
+    assert sorted(Path("used").rglob("*")) == before
+
+
+def test_a_disk_without_room_is_noticed_before_training(data, tmp_path, monkeypatch, capsys):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    arguments = ["--data", data, "--out", tmp_path / "run", *TINY.split()]
+    code, _, err = call(train.main, arguments, monkeypatch, capsys)
+    assert code == 2
+    assert "has 0 MB free, and this run's checkpoints need about" in err
+
+
+def test_a_text_that_changed_is_not_resumed(finished, tmp_path, monkeypatch, capsys):
+    shutil.copytree(finished[0].path, tmp_path / "run")
+    (tmp_path / "other.txt").write_text(TEXT.upper())
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    (tmp_path / "run/config.json").write_text(json.dumps(config | {"data": str(tmp_path / "other.txt")}))
+    code, _, err = call(train.main, ["--resume", "--out", tmp_path / "run"], monkeypatch, capsys)
+    assert code == 2
+    assert "the text is not the one that the run in" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--prompt €uro", "error: --prompt has symbols that the model has never seen: '€'"),
+        ("--stop €", "error: --stop has symbols that the model has never seen: '€'"),
+        ("--prompt=", "prompt must have at least one symbol, got none"),
+        ("--top-p 1.5", "top_p must be in (0, 1], got 1.5"),
+        ("--top-k 0", "top_k must be at least 1, got 0"),
+        ("--temperature -1", "temperature must be at least 0 and finite, got -1.0"),
+        ("--length -5", "length must be at least 1, got -5"),
+        ("--num-samples 0", "num_samples must be at least 1, got 0"),
+        ("--step 7", "has no checkpoint at step 7; it has [20, 30]"),
+        ("--checkpoint /nowhere", "error: /nowhere is not a folder; expected the folder of a training run"),
+        ("--checkpoint /proc", "error: /proc is not the folder of a training run: it has no config.json"),
+    ],
+)
+def test_samples_that_cannot_be(finished, monkeypatch, capsys, options, sentence):
+    arguments = ["--checkpoint", finished[0].path, *options.split()]
+    code, out, err = call(sample.main, arguments, monkeypatch, capsys)
+    assert sentence in err
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+
+
+def test_a_damaged_checkpoint_is_passed_over_aloud(data, finished, tmp_path):
+    folder = training.RunFolder(tmp_path / "run")
+    shutil.copytree(finished[0].path, folder.path)
+    for path in (folder.checkpoints / "30" / "params").rglob("d/*"):
+        path.write_bytes(os.urandom(path.stat().st_size))
+    again = spawn(data, folder.path, "--resume")
+    _, err = again.communicate(timeout=300)
+    assert again.returncode == 0
+    assert err.startswith("checkpoint 30 is damaged (")
+    assert err.rstrip().endswith("falling back to the one before it")
+    assert "Traceback" not in err
+    assert_same_run(folder, finished[0])
+
+
+@pytest.mark.parametrize("main", [train.main, sample.main])
+def test_help_explains_every_option(main, monkeypatch, capsys):
+    code, out, _ = call(main, ["--help"], monkeypatch, capsys)
+    assert code == 0
+    assert "Exit codes" in out
+    assert "(required)" in out or "(default: " in out
