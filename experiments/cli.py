@@ -14,7 +14,7 @@ from lstmjax.errors import InputError
 def run(main: Callable[[], int]) -> None:
     """Run a program and exit with its code."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback for each failure it also raises
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         code = main()

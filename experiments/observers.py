@@ -12,6 +12,8 @@ import matplotlib.pyplot as plt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lstmjax.training.run_folder import replace_text
+
 
 class MetricsFile:
     """A JSON object a line, in step order: `{"step", "loss", "grad_norm"}` or `{"step", "validation_loss"}`.
@@ -22,7 +24,7 @@ class MetricsFile:
 
     def __init__(self, path: Path, start_step: int) -> None:
         kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= start_step]
-        path.write_text("".join(kept), encoding="utf-8")
+        replace_text(path, "".join(kept))
         self._file = path.open("a", encoding="utf-8")
 
     def on_step(self, step: int, metrics: dict[str, float]) -> None:
@@ -62,7 +64,7 @@ class ProgressLine:
             console=Console(highlight=False),
         )
         self._task = self._progress.add_task("train", total=steps, completed=start_step, note="compiling")
-        self._start, self._start_step, self._steps = time.perf_counter(), start_step, steps
+        self._start, self.start_step, self._steps = time.perf_counter(), start_step, steps
         self._loss = self._validation_loss = float("nan")
 
     def __enter__(self) -> "ProgressLine":
@@ -88,7 +90,7 @@ class ProgressLine:
 
     def speed(self, step: int) -> float:
         """Symbols per second since the start, evaluations included."""
-        return (step - self._start_step) * self._symbols_per_step / self.seconds
+        return (step - self.start_step) * self._symbols_per_step / self.seconds
 
     def _note(self, step: int) -> str:
         validation = "" if math.isnan(self._validation_loss) else f"validation {self._validation_loss:.3f}  "

@@ -27,6 +27,7 @@ from lstmjax.decoding import Sampling, generate_text
 from lstmjax.errors import InputError
 from lstmjax.metrics import bits_per_symbol, perplexity
 from lstmjax.models import LanguageModel
+from lstmjax.training.checkpoint import stray_callbacks_silenced
 from lstmjax.training.loop import Cadence, fit
 
 
@@ -102,6 +103,7 @@ def train(run: Run, state: training.TrainState) -> tuple[training.TrainState, bo
     evaluate = training.make_evaluate(graphdef, training.EvaluationPlan())
     first, symbols_per_step = int(state.step), config.batch_size * config.chunk_length
     with (
+        stray_callbacks_silenced(),
         contextlib.closing(checkpoints),
         MetricsFile(run.folder.metrics, first) as metrics,
         StopOnSignal() as stop,
@@ -143,6 +145,7 @@ def finish(run: Run, progress: ProgressLine) -> None:
         f"bits_per_{config.symbol}": bits_per_symbol(loss),
         "perplexity": perplexity(loss),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "from_step": progress.start_step,
         "minutes": progress.seconds / 60,
         "tokens_per_second": progress.speed(config.steps),
     }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -50,10 +51,10 @@ def finished(data, tmp_path_factory):
     return folder, out
 
 
-def spawn(data, out, *more):
+def spawn(data, out, *more, **options):
     command = [sys.executable, "-m", "experiments.train", "--data", data, "--out", out, *TINY.split(), *more]
     return subprocess.Popen(
-        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
 
 
@@ -194,6 +195,17 @@ def test_a_disk_without_room_is_noticed_before_training(data, tmp_path, monkeypa
     code, _, err = call(train.main, arguments, monkeypatch, capsys)
     assert code == 2
     assert "has 0 MB free, and this run's checkpoints need about" in err
+
+
+def test_a_disk_that_fills_up_later_is_told_in_a_sentence(data, tmp_path):
+    def only_small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+
+    full = spawn(data, tmp_path / "run", preexec_fn=only_small_files)
+    _, err = full.communicate(timeout=300)
+    assert full.returncode == 1
+    assert err.startswith("error: a checkpoint can't be written to")
+    assert len(err.splitlines()) == 1
 
 
 def test_a_text_that_changed_is_not_resumed(finished, tmp_path, monkeypatch, capsys):

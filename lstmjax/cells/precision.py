@@ -11,7 +11,7 @@ def accumulation_dtype(dtype: DTypeLike) -> jnp.dtype:
     >>> accumulation_dtype(jnp.bfloat16).name, accumulation_dtype(jnp.float64).name
     ('float32', 'float64')
     """
-    return jnp.dtype(jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype)
+    return jnp.dtype(jnp.float32 if jnp.dtype(dtype).itemsize < 4 else dtype)
 
 
 def matmul(x: Float[Array, "*batch N"], w: Float[Array, "N M"], dtype: DTypeLike) -> Float[Array, "*batch M"]:

@@ -5,16 +5,15 @@ Parameters are kept apart from the rest of the training state, as a flat table o
 """
 
 import contextlib
-import hashlib
 import logging
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
@@ -24,12 +23,12 @@ from lstmjax.errors import InputError
 from lstmjax.models import LanguageModel, LanguageModelConfig
 from lstmjax.training.run_folder import RunFolder
 from lstmjax.training.state import TrainState, split_model
+from lstmjax.training.tables import Table, check_fit, digest, from_table, to_table
 from lstmjax.types import PyTree
 
 log = logging.getLogger(__name__)
 
 METRIC = "validation_loss"
-Table = dict[str, np.ndarray]
 
 
 class Checkpoints:
@@ -66,14 +65,15 @@ class Checkpoints:
 
     def save(self, state: TrainState, validation_loss: float | None = None) -> None:
         """Save in the background; what was handed over is copied first, so training may go on at once."""
-        params, rest = _table(state.params), _table(_without_params(state))
+        params, rest = to_table(state.params), to_table(_without_params(state))
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(params),
             training=ocp.args.StandardSave(rest),
-            digests=ocp.args.JsonSave({"params": _digest(params), "training": _digest(rest)}),
+            digests=ocp.args.JsonSave({"params": digest(params), "training": digest(rest)}),
         )
         metrics = None if validation_loss is None else {METRIC: validation_loss}
-        self._manager.save(int(state.step), args=items, metrics=metrics, force=True)
+        with self._failures_told():
+            self._manager.save(int(state.step), args=items, metrics=metrics, force=True)
 
     def restore(self, template: TrainState) -> TrainState | None:
         """The newest readable state, or None where there is no checkpoint.
@@ -81,19 +81,20 @@ class Checkpoints:
         A damaged checkpoint is reported, set aside and passed over for the one before it.
 
         Raises:
-          InputError: checkpoints are there, and none can be read.
+          InputError: checkpoints are there, and none can be read, or the newest that can is from another config.
         """
-        steps = self.steps()
-        for step in reversed(steps):
+        damaged: list[int] = []
+        for step in reversed(self.steps()):
             try:
                 found = self._read(step, params=template.params, training=_without_params(template))
             except DamagedError as error:
                 log.warning("checkpoint %d is damaged (%s); falling back to the one before it", step, error)
-                self._set_aside(step)
+                damaged.append(step)
                 continue
+            self._set_aside(damaged)
             return _from_tables(template, found["params"], found["training"])
-        if steps:
-            raise InputError(f"no checkpoint in {self.folder} can be read; damaged: {', '.join(map(str, steps))}")
+        if damaged:
+            raise InputError(f"no checkpoint in {self.folder} can be read; damaged: {', '.join(map(str, damaged))}")
         return None
 
     def restore_params(self, step: int, template: PyTree) -> PyTree:
@@ -103,34 +104,44 @@ class Checkpoints:
           DamagedError: this step's checkpoint can't be read.
           InputError: it does not fit `template`.
         """
-        return _from_table(template, self._read(step, params=template)["params"])
+        return from_table(template, self._read(step, params=template)["params"])
 
     def close(self) -> None:
         """Wait for what is being saved, and let go of the folder."""
-        self._manager.close()
+        with self._failures_told():
+            self._manager.close()
 
     def wait(self) -> None:
         """Wait for what is being saved."""
-        self._manager.wait_until_finished()
+        with self._failures_told():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _failures_told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # orbax and tensorstore have no error of their own for a full disk, say
+            raise OSError(f"a checkpoint can't be written to {self.folder}: {_first_sentence(error)}") from error
 
     def _read(self, step: int, **templates: PyTree) -> dict[str, Table]:
         """The tables of a step, known to be what was saved and to have the names and shapes of their templates."""
         items = {name: ocp.args.StandardRestore() for name in templates}
         try:
-            with _stray_reads_silenced():
+            with stray_callbacks_silenced():
                 found = self._manager.restore(step, args=ocp.args.Composite(**items, digests=ocp.args.JsonRestore()))
         except Exception as error:  # orbax, tensorstore and json each fail in their own way on damaged files
             raise DamagedError(_first_sentence(error)) from error
         for name, template in templates.items():
-            if found["digests"][name] != _digest(found[name]):
+            if found["digests"][name] != digest(found[name]):
                 raise DamagedError(f"the bytes of {name} are not those that were saved")
-            _check_fit(f"checkpoint {step} in {self.folder}", found[name], template)
+            check_fit(f"checkpoint {step} in {self.folder}", found[name], template)
         return {name: found[name] for name in templates}
 
-    def _set_aside(self, step: int) -> None:
-        """Rename a damaged checkpoint, so that its step can be saved again and nothing is deleted."""
-        aside = self.folder.parent / f"damaged-{step}"
-        (self.folder / str(step)).rename(aside)
+    def _set_aside(self, damaged: Sequence[int]) -> None:
+        """Move damaged checkpoints out of the way, so that their steps can be saved again and nothing is deleted."""
+        for step in damaged:
+            aside = tempfile.mkdtemp(prefix=f"damaged-{step}-", dir=self.folder.parent)
+            (self.folder / str(step)).rename(Path(aside, str(step)))
         self._manager.reload()
 
 
@@ -195,44 +206,17 @@ def _without_params(state: TrainState) -> TrainState:
 
 
 def _from_tables(template: TrainState, params: Table, rest: Table) -> TrainState:
-    state: TrainState = _from_table(_without_params(template), rest)
-    return state._replace(params=_from_table(template.params, params), key=jax.random.wrap_key_data(state.key))
-
-
-def _named_leaves(tree: PyTree) -> dict[str, Any]:
-    """Each leaf under the dotted path that leads to it."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-
-
-def _table(tree: PyTree) -> Table:
-    # np.array copies; a view would share memory with a buffer that the next step gives up
-    return {name: np.array(leaf) for name, leaf in _named_leaves(tree).items()}
-
-
-def _from_table(template: PyTree, table: Table) -> PyTree:
-    leaves = [jax.numpy.array(table[name]) for name in _named_leaves(template)]
-    return jax.tree.unflatten(jax.tree.structure(template), leaves)
-
-
-def _check_fit(what: str, table: Table, template: PyTree) -> None:
-    got = {name: (leaf.shape, leaf.dtype.name) for name, leaf in table.items()}
-    wanted = {name: (leaf.shape, leaf.dtype.name) for name, leaf in _named_leaves(template).items()}
-    for name in sorted(got.keys() | wanted.keys()):
-        if got.get(name) != wanted.get(name):
-            raise InputError(
-                f"{what} is from another config: {name} is {_say(got.get(name))} in it, "
-                f"and {_say(wanted.get(name))} by the run's settings"
-            )
-
-
-def _say(array: tuple[tuple[int, ...], str] | None) -> str:
-    return "absent" if array is None else f"{array[1]} {list(array[0])}"
+    state: TrainState = from_table(_without_params(template), rest)
+    return state._replace(params=from_table(template.params, params), key=jax.random.wrap_key_data(state.key))
 
 
 @contextlib.contextmanager
-def _stray_reads_silenced() -> Iterator[None]:
-    """Orbax gives up at the first bad array and closes its event loop; reads still under way then complain."""
+def stray_callbacks_silenced() -> Iterator[None]:
+    """Keep stderr clean where reading or writing checkpoints fails.
+
+    Orbax gives up at the first array that fails and closes its event loop; those still under way then complain to
+    nobody in particular, with a traceback each.
+    """
     hook = sys.unraisablehook
 
     def ignore_closed_loop(stray: "sys.UnraisableHookArgs") -> None:
@@ -243,18 +227,10 @@ def _stray_reads_silenced() -> Iterator[None]:
     try:
         yield
     except Exception:
-        time.sleep(0.2)  # long enough for local reads to come back while nobody hears them
+        time.sleep(0.2)  # long enough for what is under way to end while nobody hears it
         raise
     finally:
         sys.unraisablehook = hook
-
-
-def _digest(table: Table) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(table):
-        digest.update(f"{name}{table[name].dtype}{table[name].shape}".encode())
-        digest.update(np.ascontiguousarray(table[name]).tobytes())
-    return digest.hexdigest()
 
 
 def _first_sentence(error: Exception) -> str:

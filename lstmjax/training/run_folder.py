@@ -74,7 +74,7 @@ class RunFolder:
             )
 
     def write_config(self, config: dict[str, Any]) -> None:
-        self.config.write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
+        replace_text(self.config, json.dumps(config, indent=2, default=str) + "\n")
 
     def read_config(self) -> dict[str, Any]:
         """What `write_config` wrote.
@@ -93,3 +93,10 @@ class RunFolder:
         if not isinstance(config, dict):
             raise InputError(f"{self.config} must hold a JSON object, got {type(config).__name__}")
         return config
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file so that, whenever the program is killed, either the old text is there or all of the new."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)

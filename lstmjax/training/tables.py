@@ -1,0 +1,59 @@
+"""Pytrees as flat tables of named host arrays, the form in which they are kept on disk."""
+
+import hashlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstmjax.errors import InputError
+from lstmjax.types import PyTree
+
+Table = dict[str, np.ndarray]
+
+
+def to_table(tree: PyTree) -> Table:
+    """Copy each leaf to the host, under the dotted path that leads to it.
+
+    >>> to_table({"layers": [{"b": jnp.zeros(2)}]})
+    {'layers.0.b': array([0., 0.], dtype=float32)}
+    """
+    # np.array copies; a view would share memory with a buffer that the next training step gives up
+    return {name: np.array(leaf) for name, leaf in _named_leaves(tree).items()}
+
+
+def from_table(template: PyTree, table: Table) -> PyTree:
+    """Put a table's arrays into the tree of `template`."""
+    leaves = [jnp.array(table[name]) for name in _named_leaves(template)]
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def check_fit(what: str, table: Table, template: PyTree) -> None:
+    """The table has the names, shapes and dtypes of `template`, or InputError says where `what` differs."""
+    got = {name: _describe(leaf) for name, leaf in table.items()}
+    wanted = {name: _describe(leaf) for name, leaf in _named_leaves(template).items()}
+    for name in sorted(got.keys() | wanted.keys()):
+        if got.get(name) != wanted.get(name):
+            raise InputError(
+                f"{what} is from another config: {name} is {got.get(name, 'absent')} in it, "
+                f"and {wanted.get(name, 'absent')} by the run's settings"
+            )
+
+
+def digest(table: Table) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, in hex."""
+    total = hashlib.sha256()
+    for name in sorted(table):
+        total.update(f"{name} {_describe(table[name])}".encode())
+        total.update(np.ascontiguousarray(table[name]).tobytes())
+    return total.hexdigest()
+
+
+def _named_leaves(tree: PyTree) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _describe(leaf: Any) -> str:
+    return f"{leaf.dtype.name} {list(leaf.shape)}"
