@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -51,10 +50,10 @@ def finished(data, tmp_path_factory):
     return folder, out
 
 
-def spawn(data, out, *more, **options):
-    command = [sys.executable, "-m", "experiments.train", "--data", data, "--out", out, *TINY.split(), *more]
+def spawn(data, out, *more, prefix=()):
+    command = [*prefix, sys.executable, "-m", "experiments.train", "--data", data, "--out", out, *TINY.split(), *more]
     return subprocess.Popen(
-        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -198,10 +197,7 @@ def test_a_disk_without_room_is_noticed_before_training(data, tmp_path, monkeypa
 
 
 def test_a_disk_that_fills_up_later_is_told_in_a_sentence(data, tmp_path):
-    def only_small_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
-
-    full = spawn(data, tmp_path / "run", preexec_fn=only_small_files)
+    full = spawn(data, tmp_path / "run", prefix=["sh", "-c", 'ulimit -f 6 && exec "$@"', "sh"])  # 6 * 512 bytes a file
     _, err = full.communicate(timeout=300)
     assert full.returncode == 1
     assert err.startswith("error: a checkpoint can't be written to")
