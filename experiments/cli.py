@@ -6,9 +6,30 @@ Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be use
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
 
 from lstmjax.errors import InputError
+
+Config = TypeVar("Config")
+
+
+def parse(
+    config: type[Config], description: str, arguments: Sequence[str] | None = None, default: Config | None = None
+) -> Config:
+    """Read a command line, by default this program's own, into a config.
+
+    Raises:
+      InputError: the config refuses its values (what can't be parsed at all, tyro itself reports, with exit code 2).
+    """
+    try:
+        if default is None:
+            return tyro.cli(config, description=description, args=arguments)
+        return tyro.cli(config, description=description, args=arguments, default=default)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def run(main: Callable[[], int]) -> None:

@@ -7,7 +7,6 @@ import dataclasses
 from pathlib import Path
 
 import jax
-import tyro
 
 from experiments import cli
 from lstmjax import checks
@@ -61,7 +60,7 @@ class SampleConfig:
 
 
 def main() -> int:
-    config = tyro.cli(SampleConfig, description=DESCRIPTION)
+    config = cli.parse(SampleConfig, DESCRIPTION)
     model, vocabulary = load_model(config.checkpoint, "best" if config.step is None else config.step)
     for name, text in (("prompt", config.prompt), ("stop", config.stop)):
         if vocabulary.unknown(text):

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
-
+from experiments import cli
 from lstmjax import checks, training
 from lstmjax.errors import InputError
 from lstmjax.models import LanguageModelConfig
@@ -67,14 +66,14 @@ def read_settings(arguments: Sequence[str]) -> tuple[TrainConfig, training.RunFo
 
     With --resume the config is the folder's own, and options that contradict it are refused.
     """
-    config = tyro.cli(TrainConfig, description=DESCRIPTION, args=arguments)
+    config = cli.parse(TrainConfig, DESCRIPTION, arguments)
     if not config.resume:
         return config, _new_folder(config)
     if config.out is None:
         raise InputError("--resume needs --out, the folder of the run to go on with")
     folder = training.RunFolder(config.out)
     saved = dataclasses.replace(config_from_json(folder.read_config(), folder), out=config.out, resume=True)
-    config = tyro.cli(TrainConfig, description=DESCRIPTION, args=arguments, default=saved)
+    config = cli.parse(TrainConfig, DESCRIPTION, arguments, saved)
     was, now = _flat(config_to_json(saved)), _flat(config_to_json(config))
     for name in was:
         if was[name] != now[name]:
