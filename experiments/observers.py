@@ -106,7 +106,7 @@ def plot_curve(metrics: Path, image: Path, symbol: str) -> None:
     axes.plot(*zip(*train, strict=True), color="0.7", linewidth=0.8, label="training (single batches)")
     axes.plot(*zip(*validation, strict=True), color="C0", marker="o", markersize=3, label="validation (whole text)")
     best = min(validation, key=lambda point: point[1])
-    axes.annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, -14), ha="center", color="C0")
+    axes.annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, 8), ha="center", color="C0")
     axes.set(xlabel="step", ylabel=f"loss (nats per {symbol})", title="Language model")
     axes.grid(alpha=0.3)
     axes.legend()
