@@ -27,6 +27,8 @@ class Cell(Protocol[Params, State]):
     and hashable: arrays live in `params` and `state`, never in the cell.
     """
 
+    def __hash__(self) -> int: ...
+
     @property
     def in_features(self) -> int: ...
 

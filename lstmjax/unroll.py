@@ -105,9 +105,8 @@ def unroll_loop(
     return _swap(ys, time_major), jax.tree.map(lambda *leaves: jnp.stack(leaves), *[end for _, end in rows])
 
 
-@functools.partial(
-    jax.jit, static_argnames=("cell", "reverse")
-)  # so that calls outside jit compile once, not each time
+# Compiled here too, so that calls outside jit compile once and not each time.
+@functools.partial(jax.jit, static_argnames=("cell", "reverse"))
 def _scan(
     cell: Cell[Params, State],
     params: Params,
@@ -169,7 +168,7 @@ def _prepare(
     xs = _swap(xs, time_major)
     steps, batch = xs.shape[:2]
     checks.positive_int("the number of steps in xs", steps)
-    checks.like("params", params, jax.eval_shape(cell.init, jax.random.key(0)))
+    checks.like("params", params, _expected_params(cell, jnp.result_type(float)))
     initial = cell.initial_state((batch,))
     if state is None:
         state = initial
@@ -177,6 +176,12 @@ def _prepare(
     mask = _per_step("mask", mask, steps, batch, time_major)
     resets = _per_step("resets", resets, steps, batch, time_major)
     return xs, state, _valid_steps(lengths, mask, steps, batch), resets
+
+
+@functools.cache  # tracing `init` costs milliseconds, most of a small call outside jit
+def _expected_params(cell: Cell[Params, Any], default_float: jnp.dtype) -> PyTree:
+    """Shapes and dtypes of the cell's parameters; the default float (float64 or not) is there for the cache alone."""
+    return jax.eval_shape(cell.init, jax.random.key(0))
 
 
 def _per_step(name: str, flags: Array | None, steps: int, batch: int, time_major: bool) -> Array | None:

@@ -37,8 +37,7 @@ class Setup:
         self.evaluate = lambda params: evaluate(params, IDS)
 
     def state(self):
-        fresh = jax.tree.map(jnp.copy, self.model)
-        return training.initial_train_state(fresh, self.optimizer, BATCH, jax.random.key(3))
+        return training.initial_train_state(self.model, self.optimizer, BATCH, jax.random.key(3))
 
 
 class Recorder:

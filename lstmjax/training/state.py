@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
@@ -35,8 +36,11 @@ def split_model(model: nnx.Module) -> tuple[nnx.GraphDef[Any], PyTree]:
 def initial_train_state(
     model: LanguageModel, optimizer: optax.GradientTransformation, batch_size: int, key: Key[Array, ""]
 ) -> TrainState:
-    """The state before the first step: the model's own parameters, zero carry, first batch."""
-    params = split_model(model)[1]
+    """The state before the first step: the model's parameters, zero carry, first batch.
+
+    Parameters are copied: a training step gives its state's buffers up, and the model should stay usable.
+    """
+    params = jax.tree.map(jnp.copy, split_model(model)[1])
     return TrainState(
         params=params,
         opt_state=optimizer.init(params),
