@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import jax
 import tyro
 
 from lstmjax.errors import InputError
@@ -39,6 +40,7 @@ def run(main: Callable[[], int]) -> None:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         code = main()
+        sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
@@ -46,6 +48,10 @@ def run(main: Callable[[], int]) -> None:
         code = _complain(error, 2)
     except (OSError, ArithmeticError) as error:
         code = _complain(error, 1)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        code = _complain("out of memory; a smaller batch or model may fit", 1)
     except KeyboardInterrupt:
         code = _complain("stopped", 130)
     sys.exit(code)

@@ -1,9 +1,11 @@
 """Who watches a training run: a progress line, a metrics file, and the picture made from it."""
 
 import json
+import logging
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -14,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lstmjax.training.run_folder import replace_text
 
+log = logging.getLogger(__name__)
+
 
 class MetricsFile:
     """A JSON object a line, in step order: `{"step", "loss", "grad_norm"}` or `{"step", "validation_loss"}`.
@@ -23,8 +27,8 @@ class MetricsFile:
     """
 
     def __init__(self, path: Path, start_step: int) -> None:
-        kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= start_step]
-        replace_text(path, "".join(kept))
+        kept = [record for record in read_records(path) if record["step"] <= start_step]
+        replace_text(path, "".join(json.dumps(record) + "\n" for record in kept))
         self._file = path.open("a", encoding="utf-8")
 
     def on_step(self, step: int, metrics: dict[str, float]) -> None:
@@ -65,6 +69,7 @@ class ProgressLine:
         )
         self._task = self._progress.add_task("train", total=steps, completed=start_step, note="compiling")
         self._start, self.start_step, self._steps = time.perf_counter(), start_step, steps
+        self._first_log: tuple[int, float] | None = None
         self._loss = self._validation_loss = float("nan")
 
     def __enter__(self) -> "ProgressLine":
@@ -76,6 +81,7 @@ class ProgressLine:
 
     def on_step(self, step: int, metrics: dict[str, float]) -> None:
         self._loss = metrics["loss"]
+        self._first_log = self._first_log or (step, time.perf_counter())
         self._progress.update(self._task, completed=step, note=self._note(step))
 
     def on_evaluation(self, step: int, validation_loss: float) -> None:
@@ -89,8 +95,9 @@ class ProgressLine:
         return time.perf_counter() - self._start
 
     def speed(self, step: int) -> float:
-        """Symbols per second since the start, evaluations included."""
-        return (step - self.start_step) * self._symbols_per_step / self.seconds
+        """Symbols per second since the first logged step, so without compilation but with evaluations."""
+        first_step, since = self._first_log or (step, 0.0)
+        return (step - first_step) * self._symbols_per_step / (time.perf_counter() - since)
 
     def _note(self, step: int) -> str:
         validation = "" if math.isnan(self._validation_loss) else f"validation {self._validation_loss:.3f}  "
@@ -99,23 +106,33 @@ class ProgressLine:
 
 def plot_curve(metrics: Path, image: Path, symbol: str) -> None:
     """Draw training and validation loss against steps, from a metrics file."""
-    records = [json.loads(line) for line in _complete_lines(metrics)]
+    records = read_records(metrics)
     train = [(record["step"], record["loss"]) for record in records if "loss" in record]
     validation = [(record["step"], record["validation_loss"]) for record in records if "validation_loss" in record]
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    axes.plot(*zip(*train, strict=True), color="0.7", linewidth=0.8, label="training (single batches)")
-    axes.plot(*zip(*validation, strict=True), color="C0", marker="o", markersize=3, label="validation (whole text)")
-    best = min(validation, key=lambda point: point[1])
-    axes.annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, 8), ha="center", color="C0")
+    if train:
+        axes.plot(*zip(*train, strict=True), color="0.7", linewidth=0.8, label="training (single batches)")
+        axes.legend()
+    if validation:
+        axes.plot(*zip(*validation, strict=True), color="C0", marker="o", markersize=3, label="validation (whole text)")
+        best = min(validation, key=lambda point: point[1])
+        axes.annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, 8), ha="center", color="C0")
+        axes.legend()
     axes.set(xlabel="step", ylabel=f"loss (nats per {symbol})", title="Language model")
     axes.grid(alpha=0.3)
-    axes.legend()
     figure.savefig(image, dpi=120)
     plt.close(figure)
 
 
-def _complete_lines(path: Path) -> list[str]:
-    """The lines of a file that were written to the end; a run that was killed may have left half of one."""
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a metrics file, without a half line at its end (left by a kill) and without damage (a warning)."""
     if not path.exists():
         return []
-    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    records = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            record = json.loads(line)
+            records.append({**record, "step": int(record["step"])})
+        except (ValueError, TypeError, KeyError):
+            log.warning("line %d of %s is not a metrics record; leaving it out", number, path)
+    return records

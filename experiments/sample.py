@@ -50,7 +50,7 @@ class SampleConfig:
     def __post_init__(self) -> None:
         checks.positive_int("length", self.length)
         checks.positive_int("num_samples", self.num_samples)
-        checks.index("seed", self.seed, 0)
+        checks.index("seed", self.seed, 0, 2**32 - 1)
         if not self.prompt:
             raise ValueError("prompt must have at least one symbol, got none")
         self.sampling()

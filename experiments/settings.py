@@ -1,6 +1,8 @@
 """The settings of a training run: from the command line, and to and from the run's folder."""
 
+import contextlib
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -52,7 +54,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("batch_size", "chunk_length", "steps", "log_every", "eval_every", "keep", "sample_length"):
             checks.positive_int(name, getattr(self, name))
-        checks.index("seed", self.seed, 0)
+        checks.index("seed", self.seed, 0, 2**32 - 1)
         if not 0.0 < self.validation_fraction < 1.0:
             raise ValueError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
 
@@ -75,7 +77,7 @@ def read_settings(arguments: Sequence[str]) -> tuple[TrainConfig, training.RunFo
     saved = dataclasses.replace(config_from_json(folder.read_config(), folder), out=config.out, resume=True)
     config = cli.parse(TrainConfig, DESCRIPTION, arguments, saved)
     was, now = _flat(config_to_json(saved)), _flat(config_to_json(config))
-    for name in was:
+    for name in was.keys() - {"data"}:  # the text is known by its digest, so its file may have moved
         if was[name] != now[name]:
             raise InputError(
                 f"{folder.path} is a run with --{name} {was[name]}, which can't go on with --{name} {now[name]}"
@@ -87,7 +89,7 @@ def config_to_json(config: TrainConfig) -> dict[str, Any]:
     """All that decides what a run computes: not where it is written, nor whether it was resumed."""
     fields = dataclasses.asdict(config)
     del fields["out"], fields["resume"]
-    return fields | {"data": None if config.data is None else str(config.data)}
+    return fields | {"data": None if config.data is None else str(config.data.absolute())}
 
 
 def config_from_json(fields: dict[str, Any], folder: training.RunFolder) -> TrainConfig:
@@ -117,10 +119,12 @@ def _new_folder(config: TrainConfig) -> training.RunFolder:
             )
         return folder
     name = "python-reference" if config.data is None else config.data.stem
-    number = 1
-    while Path("runs", f"{name}-{number}").exists():
-        number += 1
-    return training.RunFolder(Path("runs", f"{name}-{number}"))
+    for number in itertools.count(1):
+        path = Path("runs", f"{name}-{number}")
+        with contextlib.suppress(FileExistsError):  # making it is claiming it: a run started beside this one can't
+            path.mkdir(parents=True)
+            break
+    return training.RunFolder(path)
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

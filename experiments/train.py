@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import shlex
 import signal
 import sys
 from types import FrameType
@@ -28,7 +29,7 @@ from lstmjax.errors import InputError
 from lstmjax.metrics import bits_per_symbol, perplexity
 from lstmjax.models import LanguageModel
 from lstmjax.training.checkpoint import stray_callbacks_silenced
-from lstmjax.training.loop import Cadence, fit
+from lstmjax.training.run_folder import replace_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ def main() -> int:
     state, stopped, progress = train(run, state)
     if stopped:
         print(f"stopped at step {int(state.step)} of {config.steps}; everything is saved. To go on:")
-        print(f"  python -m experiments.train --resume --out {folder.path}")
+        print(f"  python -m experiments.train --resume --out {shlex.quote(str(folder.path))}")
         return 130
     finish(run, progress)
     return 0
@@ -109,13 +110,13 @@ def train(run: Run, state: training.TrainState) -> tuple[training.TrainState, bo
         StopOnSignal() as stop,
         ProgressLine(config.steps, first, symbols_per_step) as progress,
     ):
-        state = fit(
+        state = training.fit(
             state,
             run.corpus.batches,
             training.make_train_step(graphdef, run.optimizer),
             lambda params: evaluate(params, run.corpus.validation),
             checkpoints,
-            Cadence(config.steps, config.log_every, config.eval_every),
+            training.Cadence(config.steps, config.log_every, config.eval_every),
             [metrics, progress],
             stop.is_set,
         )
@@ -134,6 +135,7 @@ def announce(run: Run, state: training.TrainState) -> None:
 def finish(run: Run, progress: ProgressLine) -> None:
     """Draw the curve, write a sample from the best checkpoint, and say how good it is and where everything lies."""
     folder, config = run.folder, run.config
+    print("trained; everything is saved. Reading the whole validation text once more, with one carried state ...")
     plot_curve(folder.metrics, folder.curve, config.symbol)
     model, vocabulary = training.load_model(folder.path)
     graphdef, params = training.split_model(model)
@@ -149,7 +151,8 @@ def finish(run: Run, progress: ProgressLine) -> None:
         "minutes": progress.seconds / 60,
         "tokens_per_second": progress.speed(config.steps),
     }
-    folder.summary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    if progress.start_step < config.steps:  # a finished run that is resumed has nothing new to say
+        replace_text(folder.summary, json.dumps(summary, indent=2) + "\n")
     print(f"\n{written}\n")
     print(
         f"best checkpoint: {loss:.4f} nats/{config.symbol} on the whole validation text, "
@@ -157,7 +160,7 @@ def finish(run: Run, progress: ProgressLine) -> None:
     )
     print(f"saved in {folder.path}: config.json, vocabulary.json, metrics.jsonl, summary.json, loss.png, sample.txt,")
     print("  and the newest and best checkpoints in checkpoints/")
-    print(f"more text: python -m experiments.sample --checkpoint {folder.path}")
+    print(f"more text: python -m experiments.sample --checkpoint {shlex.quote(str(folder.path))}")
 
 
 def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, corpus: Corpus, config: TrainConfig) -> str:

@@ -1,6 +1,6 @@
 """Recurrent networks for JAX: cells as pure functions, one way to run them over time, and models to train with them."""
 
-from lstmjax import cells, data, decoding, initializers, models, regularizers, training, types
+from lstmjax import cells, data, decoding, initializers, metrics, models, regularizers, training, types
 from lstmjax.cells import LSTMParams, LSTMState
 from lstmjax.layers import LSTM, Recurrent, Stacked
 from lstmjax.unroll import unroll, unroll_loop
@@ -17,6 +17,7 @@ __all__ = [
     "data",
     "decoding",
     "initializers",
+    "metrics",
     "models",
     "regularizers",
     "training",

@@ -1,5 +1,6 @@
 """Argument checks: each failure is one sentence that names the argument, what was expected and what came."""
 
+import numbers
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -11,22 +12,47 @@ import numpy as np
 from lstmjax.types import Array, DTypeLike, PyTree
 
 
-def positive_int(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+def index(name: str, value: int, low: int, high: int | None = None) -> int:
+    """A whole number of at least `low` and at most `high`, as a Python int."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
+    whole = operator.index(value)
+    if whole < low:
+        raise ValueError(f"{name} must be at least {low}, got {whole}")
+    if high is not None and whole > high:
+        raise ValueError(f"{name} must be at most {high}, got {whole}")
+    return whole
+
+
+def positive_int(name: str, value: int) -> None:
+    index(name, value, 1)
+
+
+def number(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+
+
+def positive(name: str, value: float) -> None:
+    number(name, value)
+    if not 0.0 < value < float("inf"):
+        raise ValueError(f"{name} must be above 0 and finite, got {value}")
 
 
 def rate(name: str, value: float) -> None:
     """A probability of dropping: 0 keeps everything; 1 would keep nothing, so it is refused."""
+    number(name, value)
     if not 0.0 <= value < 1.0:
         raise ValueError(f"{name} must be in [0, 1), got {value}")
 
 
 def floating_dtype(name: str, dtype: DTypeLike) -> None:
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"{name} must be a floating dtype, got {jnp.dtype(dtype).name}")
+    try:
+        is_floating = jnp.issubdtype(dtype, jnp.floating)
+    except TypeError:
+        is_floating = False
+    if not is_floating:
+        raise TypeError(f"{name} must be a floating dtype, got {getattr(dtype, '__name__', dtype)}")
 
 
 def dtype_among(name: str, array: Array, allowed: Sequence[DTypeLike]) -> None:
@@ -35,13 +61,13 @@ def dtype_among(name: str, array: Array, allowed: Sequence[DTypeLike]) -> None:
         raise TypeError(f"{name} must have dtype {' or '.join(names)}, got {array.dtype.name}")
 
 
-def kind(name: str, array: Array, expected: Any) -> None:
+def kind(name: str, array: Array | np.ndarray, expected: Any) -> None:
     """The dtype is of a family such as `jnp.integer` or `jnp.bool_`."""
     if not jnp.issubdtype(array.dtype, expected):
         raise TypeError(f"{name} must have dtype {expected.__name__.rstrip('_')}, got {array.dtype.name}")
 
 
-def shape(name: str, array: Array, expected: Sequence[int | str]) -> None:
+def shape(name: str, array: Array | np.ndarray, expected: Sequence[int | str]) -> None:
     """Match a shape in which a letter stands for any size: `shape("xs", xs, ("B", "T", 8))`."""
     sizes_match = len(array.shape) == len(expected) and all(
         isinstance(want, str) or want == got for want, got in zip(expected, array.shape, strict=True)
@@ -78,19 +104,3 @@ def like(name: str, tree: PyTree, expected: PyTree) -> None:
 def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
-
-
-def index(name: str, value: int, low: int) -> int:
-    """A whole number of at least `low`, as a Python int."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
-    if number < low:
-        raise ValueError(f"{name} must be at least {low}, got {number}")
-    return number
-
-
-def positive(name: str, value: float) -> None:
-    if not 0.0 < value < float("inf"):
-        raise ValueError(f"{name} must be above 0 and finite, got {value}")

@@ -63,7 +63,12 @@ def start(state: PyTree, logits: Float[Array, "B V"], key: Key[Array, ""], stop:
 
 
 def decode(
-    step: StepFn, decoding: Decoding, steps: int, sampling: Sampling, stop: Int[Array, "S"]
+    step: StepFn,
+    decoding: Decoding,
+    steps: int,
+    sampling: Sampling,
+    stop: Int[Array, "S"],
+    limit: Int[Array, ""] | None = None,
 ) -> tuple[Int[Array, "B N"], Decoding]:
     """Choose up to `steps` more symbols for each row, over any step function; ends early once every row has stopped.
 
@@ -73,6 +78,7 @@ def decode(
       steps: N.
       sampling: how a symbol is chosen.
       stop: S symbols that end a row when they come in this order; none means rows go on.
+      limit: end after this many symbols, at most N, without compiling anew for each number; None means N.
 
     Returns:
       symbols [B, N], zero where nothing was chosen, and the decoding after them. `lengths` counts a row's symbols up
@@ -81,7 +87,7 @@ def decode(
 
     def go_on(loop: tuple[Array, Decoding, Array]) -> Array:
         _, now, n = loop
-        return (n < steps) & ~jnp.all(now.done)
+        return (n < (steps if limit is None else limit)) & ~jnp.all(now.done)
 
     def choose(loop: tuple[Array, Decoding, Array]) -> tuple[Array, Decoding, Array]:
         tokens, now, n = loop
@@ -136,7 +142,7 @@ def generate(
     graphdef, params = nnx.split(model)
     prompts, lengths, ending = _check(model, prompts, lengths, stop)
     begin = _prime(graphdef, params, prompts, lengths, key, ending)
-    tokens, end = _decode(graphdef, params, begin, steps, sampling, ending)
+    tokens, end = _decode(graphdef, params, begin, steps, sampling, ending, None)
     return np.asarray(tokens), np.asarray(end.lengths)
 
 
@@ -167,9 +173,10 @@ def stream(
     rows: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
     given = [0] * len(rows)
     while left > 0 and not np.all(now.done):
-        tokens, now = _decode(graphdef, params, now, min(size, left), sampling, ending)
-        left -= min(size, left)
-        rows = [np.concatenate([row, new]) for row, new in zip(rows, np.asarray(tokens), strict=True)]
+        count = min(size, left)
+        left -= count
+        tokens, now = _decode(graphdef, params, now, size, sampling, ending, jnp.asarray(count, jnp.int32))
+        rows = [np.concatenate([row, new[:count]]) for row, new in zip(rows, np.asarray(tokens), strict=True)]
         held = np.where(np.asarray(now.done) | (left == 0), 0, max(ending.size - 1, 0))
         ends = np.maximum(np.asarray(now.lengths) - held, given).tolist()
         yield [row[begin:end] for row, begin, end in zip(rows, given, ends, strict=True)]
@@ -191,7 +198,7 @@ def generate_text(
     Raises:
       ValueError: a prompt is empty, or `stop` has symbols the vocabulary lacks.
     """
-    ids, lengths, ending = _encode(vocabulary, prompts, stop)
+    ids, lengths, ending = _encode(model, vocabulary, prompts, stop)
     tokens, ends = generate(model, ids, length=length, key=key, lengths=lengths, sampling=sampling, stop=ending)
     return [vocabulary.decode(row[:end]) for row, end in zip(tokens, ends, strict=True)]
 
@@ -208,7 +215,7 @@ def stream_text(
     piece: int = 32,
 ) -> Iterator[str]:
     """Continue one prompt and hand the text out as it comes; joined, it is what `generate_text` gives."""
-    ids, lengths, ending = _encode(vocabulary, [prompt], stop)
+    ids, lengths, ending = _encode(model, vocabulary, [prompt], stop)
     held = np.zeros(0, np.int32)
     for new in stream(model, ids, length=length, key=key, lengths=lengths, sampling=sampling, stop=ending, piece=piece):
         held = np.concatenate([held, new[0]])
@@ -224,14 +231,21 @@ def _prime(
     graphdef: nnx.GraphDef[Any], params: PyTree, prompts: Array, lengths: Array, key: Key[Array, ""], stop: Array
 ) -> Decoding:
     """Read the prompts; the scores at each row's last symbol are those of its first new one."""
-    logits, state = nnx.merge(graphdef, params)(prompts, lengths=lengths)
-    last = jnp.take_along_axis(logits, (lengths - 1)[:, None, None], axis=1)[:, 0]
-    return start(state, last, key, stop)
+    model = nnx.merge(graphdef, params)
+    ys, state = model.hidden(prompts, lengths=lengths)
+    last = jnp.take_along_axis(ys, (lengths - 1)[:, None, None], axis=1)[:, 0]
+    return start(state, model.score(last), key, stop)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
 def _decode(
-    graphdef: nnx.GraphDef[Any], params: PyTree, decoding: Decoding, steps: int, sampling: Sampling, stop: Array
+    graphdef: nnx.GraphDef[Any],
+    params: PyTree,
+    decoding: Decoding,
+    steps: int,
+    sampling: Sampling,
+    stop: Array,
+    limit: Array | None,
 ) -> tuple[Array, Decoding]:
     model = nnx.merge(graphdef, params)
 
@@ -239,27 +253,35 @@ def _decode(
         logits, state = model(token[:, None], state)
         return logits[:, 0], state
 
-    return decode(step, decoding, steps, sampling, stop)
+    return decode(step, decoding, steps, sampling, stop, limit)
 
 
 def _check(
     model: LanguageModel, prompts: ArrayLike, lengths: ArrayLike | None, stop: Sequence[int]
 ) -> tuple[Array, Array, Array]:
-    prompts, ending = jnp.asarray(prompts), jnp.asarray(stop, jnp.int32)
+    prompts, ending = jnp.asarray(prompts), np.asarray(stop) if len(stop) else np.zeros(0, np.int32)
     checks.kind("prompts", prompts, jnp.integer)
     checks.shape("prompts", prompts, ("B", "P"))
     checks.positive_int("the number of symbols in prompts", prompts.shape[1])
     checks.within("prompts", prompts, 0, model.vocab_size - 1)
+    checks.kind("stop", ending, jnp.integer)
+    checks.shape("stop", ending, ("S",))
     checks.within("stop", ending, 0, model.vocab_size - 1)
     lengths = jnp.full(prompts.shape[:1], prompts.shape[1], jnp.int32) if lengths is None else jnp.asarray(lengths)
     checks.kind("lengths", lengths, jnp.integer)
     checks.shape("lengths", lengths, prompts.shape[:1])
     checks.within("lengths", lengths, 1, prompts.shape[1])
-    return prompts, lengths, ending
+    return prompts, lengths, jnp.asarray(ending, jnp.int32)
 
 
-def _encode(vocabulary: Vocabulary, prompts: Sequence[str], stop: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
+def _encode(
+    model: LanguageModel, vocabulary: Vocabulary, prompts: Sequence[str], stop: str
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Prompts as one padded array, their lengths, and the stop sequence."""
+    if isinstance(prompts, str):
+        raise TypeError(f"prompts must be a list of texts, got the text {prompts!r}")
+    if len(vocabulary) != model.vocab_size:
+        raise ValueError(f"vocabulary must have the model's {model.vocab_size} symbols, got {len(vocabulary)}")
     if not prompts or not all(prompts):
         raise ValueError(f"prompts must be at least one text, each of at least one symbol, got {list(prompts)!r}")
     if vocabulary.unknown(stop):

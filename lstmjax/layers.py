@@ -134,7 +134,7 @@ class Stacked(nnx.Module):
         finals = []
         for depth, layer in enumerate(self.layers):
             if depth > 0:
-                xs = self.dropout(xs, key=keys[depth])
+                xs = _batch_major(self.dropout, xs, keys[depth], time_major)
             xs, final = layer(
                 xs,
                 states[depth],
@@ -157,6 +157,11 @@ class Stacked(nnx.Module):
         return state
 
 
+def _batch_major(dropout: Dropout, xs: Array, key: Key[Array, ""] | None, time_major: bool) -> Array:
+    """Apply dropout to [B, T, H], the order its axes are named in, whatever the order of `xs`."""
+    return dropout(xs.swapaxes(0, 1), key=key).swapaxes(0, 1) if time_major else dropout(xs, key=key)
+
+
 class LSTM(Stacked):
     """Long short-term memory over whole sequences, one layer or several.
 
@@ -170,7 +175,7 @@ class LSTM(Stacked):
       rngs: draws the initial parameters (stream "params").
 
     Raises:
-      ValueError: a size below 1 or a rate outside [0, 1).
+      ValueError: a size below 1, a rate outside [0, 1), or dropout with a single layer, where it would do nothing.
 
     >>> layer = lx.LSTM(3, 5, num_layers=2, rngs=nnx.Rngs(0))
     >>> ys, state = layer(jnp.ones((2, 7, 3)), lengths=jnp.array([7, 4]))
@@ -190,6 +195,11 @@ class LSTM(Stacked):
         rngs: nnx.Rngs,
     ) -> None:
         checks.positive_int("num_layers", num_layers)
+        checks.rate("dropout", dropout)
+        if dropout > 0.0 and num_layers == 1:
+            raise ValueError(
+                f"dropout acts between layers, so it needs num_layers of at least 2, got dropout {dropout}"
+            )
         widths = [in_features] + [hidden_features] * (num_layers - 1)
         stack = [cells.LSTM(width, hidden_features, dtype=dtype, param_dtype=param_dtype) for width in widths]
         super().__init__([Recurrent(cell, rngs=rngs) for cell in stack], Dropout(dropout))

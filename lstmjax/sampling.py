@@ -30,6 +30,7 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
+        checks.number("temperature", self.temperature)
         if not 0.0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature must be at least 0 and finite, got {self.temperature}")
         if self.top_k is not None:
@@ -58,6 +59,10 @@ def keep_top_p(logits: Float[Array, "*batch V"], p: float) -> Float[Array, "*bat
     >>> jnp.isfinite(keep_top_p(jnp.log(jnp.array([0.2, 0.5, 0.3])), 0.7)).tolist()
     [False, True, True]
     """
+    if not 0.0 < p <= 1.0:
+        raise ValueError(f"p must be in (0, 1], got {p}")
+    if p == 1.0:  # a rounded sum reaches one too soon
+        return logits
     order = jnp.argsort(logits, axis=-1, descending=True)
     probabilities = jax.nn.softmax(jnp.take_along_axis(logits, order, axis=-1), axis=-1)
     before = jnp.cumsum(probabilities, axis=-1) - probabilities

@@ -86,7 +86,7 @@ def unroll_loop(
 ) -> tuple[Float[Array, "B T H"], State]:
     """The reference for `unroll`: the same arguments and results, one sequence and one valid step at a time.
 
-    Slow on purpose; `lengths`, `mask` and `resets` must be known values, not traced ones.
+    Slow on purpose; `lengths`, `mask` and `resets` must be known values, not traced ones, and B at least 1.
 
     >>> cell = lx.cells.LSTM(in_features=3, hidden_features=5)
     >>> params = cell.init(jax.random.key(0))

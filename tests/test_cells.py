@@ -81,6 +81,8 @@ def test_cells_are_static():
     [
         ({"in_features": 0}, ValueError, "in_features must be at least 1, got 0"),
         ({"hidden_features": 2.5}, TypeError, "hidden_features must be a whole number, got 2.5"),
+        ({"hidden_features": True}, TypeError, "hidden_features must be a whole number, got True"),
+        ({"dtype": "foo"}, TypeError, "dtype must be a floating dtype, got foo"),
         ({"dtype": jnp.int32}, TypeError, "dtype must be a floating dtype, got int32"),
     ],
 )

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -9,10 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from experiments import cli, sample, train
+from experiments import cli, observers, sample, settings, train
 from lstmjax import training
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
@@ -70,7 +73,7 @@ def wait_for_records(folder, count):
 def assert_same_run(folder, other):
     """Metrics to the byte, and the last checkpoint's parameters and training state to the bit."""
     assert folder.metrics.read_text() == other.metrics.read_text()
-    digests = [(f.checkpoints / "30" / "digests" / "metadata").read_text() for f in (folder, other)]
+    digests = [(f.checkpoints / "30" / "facts" / "metadata").read_text() for f in (folder, other)]
     assert digests[0] == digests[1]
 
 
@@ -96,10 +99,70 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(data, finished, tmp_path, re
     wait_for_records(folder, records)
     first.kill()
     first.communicate()
+    assert first.returncode == -signal.SIGKILL
     second = spawn(data, folder.path, "--resume")
-    _, err = second.communicate(timeout=300)
+    out, err = second.communicate(timeout=300)
     assert second.returncode == 0, err
+    assert re.search("going on from step (0|10|20)\n", out)
     assert_same_run(folder, finished[0])
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over(data, finished, tmp_path):
+    folder = training.RunFolder(tmp_path / "early")
+    shutil.copytree(finished[0].path, folder.path)
+    shutil.rmtree(folder.checkpoints)
+    folder.summary.unlink()
+    again = spawn(data, folder.path, "--resume")
+    out, err = again.communicate(timeout=300)
+    assert again.returncode == 0, err
+    assert "going on from step 0\n" in out
+    assert_same_run(folder, finished[0])
+
+
+def test_a_finished_run_keeps_its_summary(finished, tmp_path, monkeypatch, capsys):
+    shutil.copytree(finished[0].path, tmp_path / "my run")
+    before = (tmp_path / "my run/summary.json").read_text()
+    code, out, _ = call(train.main, ["--resume", "--out", tmp_path / "my run"], monkeypatch, capsys)
+    assert code == 0
+    assert (tmp_path / "my run/summary.json").read_text() == before
+    assert shlex.split(out.splitlines()[-1])[-1] == str(tmp_path / "my run")
+
+
+def test_a_moved_text_is_still_the_same_text(data, finished, tmp_path, monkeypatch, capsys):
+    shutil.copytree(finished[0].path, tmp_path / "run")
+    shutil.copy(data, tmp_path / "moved.txt")
+    arguments = ["--resume", "--out", tmp_path / "run", "--data", tmp_path / "moved.txt"]
+    assert call(train.main, arguments, monkeypatch, capsys)[0] == 0
+
+
+def test_runs_started_together_get_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [settings.read_settings(["--data", "my text.txt"])[1].path for _ in range(2)]
+    assert folders == [Path("runs/my text-1"), Path("runs/my text-2")]
+
+
+def test_metrics_files_survive_what_kills_leave(tmp_path, caplog):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(
+        b'{"step": 1, "loss": 3.0}\n\0\0\n{"loss": 1}\n{"step": 2, "loss": 2.0}\n{"step": 3, "loss": 1.0}\n{"st'
+    )
+    with observers.MetricsFile(path, start_step=2) as metrics:
+        metrics.on_step(3, {"loss": 1.5})
+    assert [record["loss"] for record in observers.read_records(path)] == [3.0, 2.0, 1.5]
+    assert [record.getMessage()[:6] for record in caplog.records] == ["line 2", "line 3"]
+
+
+def test_an_empty_curve_can_be_drawn(tmp_path):
+    observers.plot_curve(tmp_path / "nothing.jsonl", tmp_path / "loss.png", "character")
+    assert (tmp_path / "loss.png").exists()
+
+
+def test_running_out_of_memory_is_a_sentence(monkeypatch, capsys):
+    def too_large():
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 400000000000000 bytes.")
+
+    code, _, err = call(too_large, [], monkeypatch, capsys)
+    assert (code, err) == (1, "error: out of memory; a smaller batch or model may fit")
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(data, finished, tmp_path):
@@ -224,6 +287,7 @@ def test_a_text_that_changed_is_not_resumed(finished, tmp_path, monkeypatch, cap
         ("--top-k 0", "top_k must be at least 1, got 0"),
         ("--temperature -1", "temperature must be at least 0 and finite, got -1.0"),
         ("--length -5", "length must be at least 1, got -5"),
+        ("--seed 4294967296", "seed must be at most 4294967295, got 4294967296"),
         ("--num-samples 0", "num_samples must be at least 1, got 0"),
         ("--step 7", "has no checkpoint at step 7; it has [20, 30]"),
         ("--checkpoint /nowhere", "error: /nowhere is not a folder; expected the folder of a training run"),

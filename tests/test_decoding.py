@@ -48,7 +48,23 @@ def test_top_p_is_its_definition(p):
 
 
 def test_top_p_of_one_keeps_all():
-    np.testing.assert_array_equal(sampling.keep_top_p(LOGITS, 1.0), LOGITS)
+    many = 5.0 * jax.random.normal(jax.random.key(0), (20, 2000))
+    np.testing.assert_array_equal(sampling.keep_top_p(many, 1.0), many)
+
+
+@pytest.mark.parametrize(
+    ("keep", "value"), [(sampling.keep_top_k, 0), (sampling.keep_top_p, 0.0), (sampling.keep_top_p, 1.1)]
+)
+def test_filters_that_cannot_be(keep, value):
+    with pytest.raises(ValueError, match="must be"):
+        keep(LOGITS, value)
+
+
+def test_streaming_compiles_once_whatever_the_length(model):
+    before = decoding._decode._cache_size()
+    for length in (5, 9, 11):
+        list(decoding.stream(model, [[1, 2, 3]], length=length, key=jax.random.key(0), piece=4))
+    assert decoding._decode._cache_size() == before + 1
 
 
 def test_filters_work_row_by_row():
@@ -189,6 +205,8 @@ def test_samplings_that_cannot_be(arguments, sentence):
         ({"prompts": [[VOCAB]]}, ValueError, r"prompts must lie in \[0, 10\], got values from 11 to 11"),
         ({"lengths": [0]}, ValueError, r"lengths must lie in \[1, 2\], got values from 0 to 0"),
         ({"lengths": [3]}, ValueError, r"lengths must lie in \[1, 2\], got values from 3 to 3"),
+        ({"stop": [1.7]}, TypeError, "stop must have dtype integer, got float64"),
+        ({"stop": [[1, 2]]}, ValueError, r"stop must have shape \[S\], got \[1, 2\]"),
         ({"stop": [99]}, ValueError, r"stop must lie in \[0, 10\]"),
     ],
 )
@@ -202,5 +220,9 @@ def test_texts_that_cannot_be_met(model):
     vocabulary = CharVocabulary("abcdefghij")
     with pytest.raises(ValueError, match="each of at least one symbol, got \\['a', ''\\]"):
         decoding.generate_text(model, vocabulary, ["a", ""], length=3, key=jax.random.key(0))
+    with pytest.raises(TypeError, match="prompts must be a list of texts, got the text 'abc'"):
+        decoding.generate_text(model, vocabulary, "abc", length=3, key=jax.random.key(0))
+    with pytest.raises(ValueError, match="vocabulary must have the model's 11 symbols, got 256"):
+        decoding.generate_text(model, ByteVocabulary(), ["a"], length=3, key=jax.random.key(0))
     with pytest.raises(ValueError, match="stop has symbols the vocabulary lacks, so it could never come: '€'"):
         decoding.generate_text(model, vocabulary, ["a"], length=3, key=jax.random.key(0), stop="€")

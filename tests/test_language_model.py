@@ -89,6 +89,7 @@ def test_names_and_shapes_of_parameters_stay():
     [
         ({"hidden_features": 0}, "hidden_features must be at least 1, got 0"),
         ({"input_dropout": 1.0}, r"input_dropout must be in \[0, 1\), got 1.0"),
+        ({"hidden_dropout": 0.5, "num_layers": 1}, "hidden_dropout needs num_layers of at least 2"),
         ({"dtype": "float16"}, "dtype must be one of 'float32', 'bfloat16', got 'float16'"),
         ({"tie_embeddings": True, "embed_features": 5}, "needs embed_features = hidden_features, got 5 and 256"),
     ],

@@ -52,9 +52,12 @@ def test_dropout_acts_between_layers_and_only_with_a_key(layer, xs):
     np.testing.assert_array_equal(dropped[1][0].h, layer(xs)[1][0].h)
 
 
-def test_a_single_layer_has_nothing_to_drop(xs):
-    single = lx.LSTM(IN, HIDDEN, dropout=0.5, rngs=nnx.Rngs(0))
-    np.testing.assert_array_equal(single(xs)[0], single(xs, key=jax.random.key(0))[0])
+@pytest.mark.parametrize("between", [lx.regularizers.Dropout(0.5), lx.regularizers.locked_dropout(0.5)])
+def test_time_major_is_a_transposition_under_dropout_too(layer, xs, between):
+    stack = lx.Stacked(list(layer.layers), between)
+    ys, states = stack(xs, key=jax.random.key(0))
+    turned, turned_states = stack(xs.swapaxes(0, 1), time_major=True, key=jax.random.key(0))
+    chex.assert_trees_all_equal((ys, states), (turned.swapaxes(0, 1), turned_states))
 
 
 def test_dropout_keeps_the_mean_and_the_rate():
@@ -100,7 +103,9 @@ def test_names_and_shapes_of_parameters_stay(layer):
     ("build", "sentence"),
     [
         (lambda: lx.LSTM(3, 4, num_layers=0, rngs=nnx.Rngs(0)), "num_layers must be at least 1, got 0"),
-        (lambda: lx.LSTM(3, 4, dropout=1.0, rngs=nnx.Rngs(0)), r"rate must be in \[0, 1\), got 1.0"),
+        (lambda: lx.LSTM(3, 4, num_layers=2, dropout=1.0, rngs=nnx.Rngs(0)), r"dropout must be in \[0, 1\), got 1.0"),
+        (lambda: lx.LSTM(3, 4, dropout=0.5, rngs=nnx.Rngs(0)), "dropout acts between layers, so it needs num_layers"),
+        (lambda: lx.regularizers.Dropout(1.0), r"rate must be in \[0, 1\), got 1.0"),
         (lambda: lx.Stacked([]), "layers must hold at least one layer, got none"),
         (
             lambda: lx.Stacked([lx.Recurrent(lx.cells.LSTM(3, 4), rngs=nnx.Rngs(0))] * 2),

@@ -96,7 +96,7 @@ def test_split_is_by_position():
 def test_streams_are_contiguous(batch_size, chunk_length, extra):
     ids = np.arange(batch_size * chunk_length + 1 + extra, dtype=np.int32)
     streams = text.Streams(ids, batch_size, chunk_length)
-    batches = [streams[position] for position in range(len(streams))]
+    batches = [streams.batch(position) for position in range(len(streams))]
     rows = np.concatenate([batch.inputs for batch in batches], axis=1)
     np.testing.assert_array_equal(np.diff(rows, axis=1), 1)
     np.testing.assert_array_equal(np.concatenate([batch.targets for batch in batches], axis=1), rows + 1)
@@ -107,8 +107,21 @@ def test_streams_are_contiguous(batch_size, chunk_length, extra):
 def test_passes_follow_one_another():
     streams = text.Streams(np.arange(25, dtype=np.int32), 2, 4)
     assert len(streams) == 3
-    np.testing.assert_array_equal(streams[4].inputs, streams[1].inputs)
-    assert bool(streams[3].is_start)
+    np.testing.assert_array_equal(streams.batch(4).inputs, streams.batch(1).inputs)
+    assert bool(streams.batch(3).is_start)
+
+
+@pytest.mark.parametrize(
+    ("ids", "error"), [([1, 2, 3], TypeError), (np.ones(9), TypeError), (np.ones((3, 3), int), ValueError)]
+)
+def test_ids_that_are_none(ids, error):
+    with pytest.raises(error, match="ids must"):
+        text.Streams(ids, 1, 2)
+
+
+def test_streams_are_not_walked_by_accident():
+    with pytest.raises(TypeError, match="not iterable"):
+        iter(text.Streams(np.arange(25, dtype=np.int32), 2, 4))
 
 
 def test_text_shorter_than_a_chunk():

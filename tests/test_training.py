@@ -59,7 +59,7 @@ def same_bits(a, b):
 
 def test_a_step_is_gradient_and_adam_by_hand():
     setup = Setup(dropout=0.0, learning_rate=0.1, warmup_steps=0, clip_norm=0.01, beta2=0.9)
-    batch = setup.batches[0]
+    batch = setup.batches.batch(0)
 
     def loss_of(params):
         logits, carry = nnx.merge(setup.graphdef, params)(batch.inputs)
@@ -80,7 +80,7 @@ def test_a_step_is_gradient_and_adam_by_hand():
 
 def test_the_carry_goes_on_until_the_streams_start_again():
     setup = Setup(dropout=0.0, learning_rate=1e-9)
-    inner, first = setup.batches[1], setup.batches[0]
+    inner, first = setup.batches.batch(1), setup.batches.batch(0)
     carried = setup.train_step(setup.state(), first)[0].carry
     model = setup.model
     for batch, start in ((inner, carried), (first, None)):
@@ -89,9 +89,17 @@ def test_the_carry_goes_on_until_the_streams_start_again():
         np.testing.assert_allclose(setup.train_step(state, batch)[1]["loss"], expected, rtol=1e-5)
 
 
+def test_the_model_and_the_key_stay_usable():
+    setup, key = Setup(), jax.random.key(7)
+    state = training.initial_train_state(setup.model, setup.optimizer, BATCH, key)
+    setup.train_step(state, setup.batches.batch(0))
+    jax.random.split(key)
+    setup.model(setup.batches.batch(0).inputs)
+
+
 def test_weight_decay_spares_biases():
     with_decay, without = (Setup(weight_decay=decay, learning_rate=0.1, warmup_steps=0) for decay in (0.5, 0.0))
-    decayed, plain = (s.train_step(s.state(), s.batches[0])[0].params for s in (with_decay, without))
+    decayed, plain = (s.train_step(s.state(), s.batches.batch(0))[0].params for s in (with_decay, without))
     np.testing.assert_array_equal(decayed["head"]["bias"], plain["head"]["bias"])
     np.testing.assert_allclose(
         decayed["head"]["kernel"], plain["head"]["kernel"] - 0.05 * without.params["head"]["kernel"], atol=1e-6
@@ -102,7 +110,7 @@ def test_a_short_text_is_learnt_by_heart():
     setup = Setup(steps=600, dropout=0.0, hidden=32, learning_rate=0.03, warmup_steps=10)
     state = setup.state()
     for position in range(600):
-        state, metrics = setup.train_step(state, setup.batches[position])
+        state, metrics = setup.train_step(state, setup.batches.batch(position))
     assert float(metrics["loss"]) < 0.05
 
 
@@ -214,6 +222,6 @@ def test_divergence_before_any_checkpoint_says_so(tmp_path):
 
 
 def test_batches_are_plain_arrays():
-    batch = Setup().batches[0]
+    batch = Setup().batches.batch(0)
     assert isinstance(batch, Batch)
     assert (batch.inputs.shape, batch.inputs.dtype, batch.is_start.shape) == ((BATCH, STEPS), np.int32, ())

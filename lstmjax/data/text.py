@@ -106,19 +106,19 @@ class ByteVocabulary:
         return {"kind": "bytes"}
 
 
-def save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:
+def save_vocabulary(vocabulary: Vocabulary, path: str | Path) -> None:
     """Write a vocabulary as JSON."""
-    path.write_text(json.dumps(vocabulary.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
+    Path(path).write_text(json.dumps(vocabulary.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load_vocabulary(path: Path) -> Vocabulary:
+def load_vocabulary(path: str | Path) -> Vocabulary:
     """Read what `save_vocabulary` wrote.
 
     Raises:
       InputError: the file is missing or is something else.
     """
     try:
-        match json.loads(path.read_text(encoding="utf-8")):
+        match json.loads(Path(path).read_text(encoding="utf-8")):
             case {"kind": "characters", "symbols": str(symbols)}:
                 return CharVocabulary(symbols)
             case {"kind": "bytes"}:
@@ -128,14 +128,14 @@ def load_vocabulary(path: Path) -> Vocabulary:
     raise InputError(f"{path} is not a vocabulary: expected kind 'characters' or 'bytes'")
 
 
-def read_text(path: Path) -> str:
+def read_text(path: str | Path) -> str:
     """The whole of a UTF-8 text file, line ends as they are.
 
     Raises:
       InputError: the file is missing, unreadable, empty, or not UTF-8 text.
     """
     try:
-        raw = path.read_bytes()
+        raw = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from error
     if not raw:
@@ -168,7 +168,7 @@ class Batch(NamedTuple):
     is_start: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Streams:
     """A text cut into B contiguous streams, handed out T steps at a time.
 
@@ -182,10 +182,11 @@ class Streams:
       chunk_length: T, steps in a batch.
 
     Raises:
+      TypeError: ids that are not an array of integers.
       InputError: fewer than B * T + 1 symbols.
 
     >>> streams = Streams(np.arange(13), batch_size=2, chunk_length=3)
-    >>> len(streams), streams[1].inputs.tolist(), streams[1].targets.tolist()
+    >>> len(streams), streams.batch(1).inputs.tolist(), streams.batch(1).targets.tolist()
     (2, [[3, 4, 5], [9, 10, 11]], [[4, 5, 6], [10, 11, 12]])
     """
 
@@ -194,6 +195,10 @@ class Streams:
     chunk_length: int
 
     def __post_init__(self) -> None:
+        if not isinstance(self.ids, np.ndarray):
+            raise TypeError(f"ids must be a NumPy array, got {type(self.ids).__name__}")
+        checks.kind("ids", self.ids, np.integer)
+        checks.shape("ids", self.ids, ("N",))
         checks.positive_int("batch_size", self.batch_size)
         checks.positive_int("chunk_length", self.chunk_length)
         needed = self.batch_size * self.chunk_length + 1
@@ -211,7 +216,7 @@ class Streams:
     def _stream_length(self) -> int:
         return (len(self.ids) - 1) // self.batch_size
 
-    def __getitem__(self, position: int) -> Batch:
+    def batch(self, position: int) -> Batch:
         """The batch at a position, any number from 0: passes over the text follow one another without end."""
         chunk = position % len(self)
         starts = np.arange(self.batch_size) * self._stream_length + chunk * self.chunk_length

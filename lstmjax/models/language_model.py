@@ -27,13 +27,13 @@ class LanguageModelConfig:
     input_dropout: float = 0.0
     """Locked dropout on the embedded symbols, in [0, 1)."""
     hidden_dropout: float = 0.0
-    """Locked dropout between LSTM layers, in [0, 1)."""
+    """Locked dropout between LSTM layers, in [0, 1); needs num_layers of at least 2."""
     output_dropout: float = 0.0
     """Locked dropout on the last layer's outputs, in [0, 1)."""
     tie_embeddings: bool = False
     """Use the embedding as the output projection too; needs embed_features = hidden_features."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """What to compute in; parameters, cell states and sums are float32 either way."""
+    """What the LSTM layers compute in; parameters, cell states, sums and scores are float32 either way."""
 
     def __post_init__(self) -> None:
         for name in ("embed_features", "hidden_features", "num_layers"):
@@ -41,6 +41,8 @@ class LanguageModelConfig:
         for name in ("input_dropout", "hidden_dropout", "output_dropout"):
             checks.rate(name, getattr(self, name))
         checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
+        if self.hidden_dropout > 0.0 and self.num_layers == 1:
+            raise ValueError(f"hidden_dropout needs num_layers of at least 2, got hidden_dropout {self.hidden_dropout}")
         if self.tie_embeddings and self.embed_features != self.hidden_features:
             raise ValueError(
                 f"tie_embeddings needs embed_features = hidden_features, "
@@ -99,7 +101,7 @@ class LanguageModel(nnx.Module):
         """Score what follows each symbol.
 
         Args:
-          tokens: symbol ids [B, T], integers in 0..V-1.
+          tokens: symbol ids [B, T], integers in 0..V-1, in the padding too.
           state: what an earlier call returned, to go on from there; None starts anew.
           lengths: integers [B] in 0..T, for sequences of different lengths.
           mask: booleans [B, T], True at valid steps.
@@ -112,6 +114,19 @@ class LanguageModel(nnx.Module):
           TypeError: tokens that are not integers.
           ValueError: tokens that are not [B, T], or (outside `jit`) not in 0..V-1.
         """
+        ys, state = self.hidden(tokens, state, lengths=lengths, mask=mask, key=key)
+        return self.score(ys), state
+
+    def hidden(
+        self,
+        tokens: Int[Array, "B T"],
+        state: Sequence[cells.LSTMState] | None = None,
+        *,
+        lengths: Int[Array, "B"] | None = None,
+        mask: Bool[Array, "B T"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[Float[Array, "B T H"], tuple[Any, ...]]:
+        """What the scores are made from: the top layer's outputs, float32, and the new state; arguments as above."""
         tokens = jnp.asarray(tokens)
         checks.kind("tokens", tokens, jnp.integer)
         checks.shape("tokens", tokens, ("B", "T"))
@@ -119,5 +134,8 @@ class LanguageModel(nnx.Module):
         key_in, key_between, key_out = (None, None, None) if key is None else jax.random.split(key, 3)
         xs = self.input_dropout(self.embed(tokens), key=key_in)
         ys, state = self.recurrent(xs, state, lengths=lengths, mask=mask, key=key_between)
-        ys = self.output_dropout(ys.astype(jnp.float32), key=key_out)
-        return self.embed.attend(ys) if self.head is None else self.head(ys), state
+        return self.output_dropout(ys.astype(jnp.float32), key=key_out), state
+
+    def score(self, ys: Float[Array, "*batch H"]) -> Float[Array, "*batch V"]:
+        """A score for each symbol to come next, from what `hidden` gives."""
+        return self.embed.attend(ys) if self.head is None else self.head(ys)

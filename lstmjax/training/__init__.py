@@ -2,17 +2,22 @@
 
 from lstmjax.training.checkpoint import Checkpoints, load_model
 from lstmjax.training.evaluate import EXACT, EvaluationPlan, make_evaluate
+from lstmjax.training.loop import Cadence, DivergedError, Observer, fit
 from lstmjax.training.run_folder import RunFolder
 from lstmjax.training.state import TrainState, initial_train_state, split_model
 from lstmjax.training.step import OptimizerConfig, make_optimizer, make_train_step
 
 __all__ = [
     "EXACT",
+    "Cadence",
     "Checkpoints",
+    "DivergedError",
     "EvaluationPlan",
+    "Observer",
     "OptimizerConfig",
     "RunFolder",
     "TrainState",
+    "fit",
     "initial_train_state",
     "load_model",
     "make_evaluate",

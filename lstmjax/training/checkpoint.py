@@ -5,6 +5,7 @@ Parameters are kept apart from the rest of the training state, as a flat table o
 """
 
 import contextlib
+import dataclasses
 import logging
 import sys
 import tempfile
@@ -16,8 +17,14 @@ from typing import Literal
 import jax
 import orbax.checkpoint as ocp
 from flax import nnx
-from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+from orbax.checkpoint.checkpoint_managers import (
+    AnyPreservationPolicy,
+    LatestN,
+    PolicyCheckpointInfo,
+    PreservationContext,
+)
 
+from lstmjax import checks
 from lstmjax.data.text import Vocabulary, load_vocabulary
 from lstmjax.errors import InputError
 from lstmjax.models import LanguageModel, LanguageModelConfig
@@ -27,8 +34,6 @@ from lstmjax.training.tables import Table, check_fit, digest, from_table, to_tab
 from lstmjax.types import PyTree
 
 log = logging.getLogger(__name__)
-
-METRIC = "validation_loss"
 
 
 class Checkpoints:
@@ -40,18 +45,18 @@ class Checkpoints:
       read_only: change nothing on disk.
     """
 
-    def __init__(self, folder: Path, keep_last: int = 2, *, read_only: bool = False) -> None:
-        best = BestN(get_metric_fn=_negative_loss, n=1, keep_checkpoints_without_metrics=False)
+    def __init__(self, folder: str | Path, keep_last: int = 2, *, read_only: bool = False) -> None:
+        self._losses: dict[int, float] = {}
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=AnyPreservationPolicy([LatestN(keep_last), best]),
-            best_fn=_negative_loss,
+            preservation_policy=AnyPreservationPolicy([LatestN(keep_last), _KeepLowest(self._losses)]),
             cleanup_tmp_directories=not read_only,
             create=not read_only,
             read_only=read_only,
             save_interval_steps=0 if read_only else 1,
         )
-        self.folder = folder.absolute()
+        self.folder = Path(folder).absolute()
         self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._losses |= {step: loss for step in self.steps() if (loss := self._read_loss(step)) is not None}
 
     def steps(self) -> list[int]:
         """The steps that have a complete checkpoint, in order."""
@@ -59,21 +64,23 @@ class Checkpoints:
 
     def best_step(self) -> int | None:
         """The step with the lowest validation loss; the newest if none has one; None if there are no checkpoints."""
-        measured = {step: self._manager.metrics(step) for step in self.steps()}
-        losses = {step: metrics[METRIC] for step, metrics in measured.items() if metrics}
-        return min(losses, key=losses.__getitem__) if losses else max(measured, default=None)
+        steps = self.steps()
+        measured = [step for step in steps if step in self._losses]
+        return min(measured, key=self._losses.__getitem__) if measured else max(steps, default=None)
 
     def save(self, state: TrainState, validation_loss: float | None = None) -> None:
         """Save in the background; what was handed over is copied first, so training may go on at once."""
         params, rest = to_table(state.params), to_table(_without_params(state))
+        digests = {"params": digest(params), "training": digest(rest)}
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(params),
             training=ocp.args.StandardSave(rest),
-            digests=ocp.args.JsonSave({"params": digest(params), "training": digest(rest)}),
+            facts=ocp.args.JsonSave({**digests, "validation_loss": validation_loss}),
         )
-        metrics = None if validation_loss is None else {METRIC: validation_loss}
+        if validation_loss is not None:
+            self._losses[int(state.step)] = validation_loss
         with self._failures_told():
-            self._manager.save(int(state.step), args=items, metrics=metrics, force=True)
+            self._manager.save(int(state.step), args=items, force=True)
 
     def restore(self, template: TrainState) -> TrainState | None:
         """The newest readable state, or None where there is no checkpoint.
@@ -128,25 +135,52 @@ class Checkpoints:
         items = {name: ocp.args.StandardRestore() for name in templates}
         try:
             with stray_callbacks_silenced():
-                found = self._manager.restore(step, args=ocp.args.Composite(**items, digests=ocp.args.JsonRestore()))
+                found = self._manager.restore(step, args=ocp.args.Composite(**items, facts=ocp.args.JsonRestore()))
+                digests = {name: found["facts"][name] for name in templates}
         except Exception as error:  # orbax, tensorstore and json each fail in their own way on damaged files
             raise DamagedError(_first_sentence(error)) from error
         for name, template in templates.items():
-            if found["digests"][name] != digest(found[name]):
+            if digests[name] != digest(found[name]):
                 raise DamagedError(f"the bytes of {name} are not those that were saved")
             check_fit(f"checkpoint {step} in {self.folder}", found[name], template)
         return {name: found[name] for name in templates}
+
+    def _read_loss(self, step: int) -> float | None:
+        """What validation gave at a step; None where it was not measured or can't be read."""
+        try:
+            found = self._manager.restore(step, args=ocp.args.Composite(facts=ocp.args.JsonRestore()))
+            loss = found["facts"]["validation_loss"]
+            return None if loss is None else float(loss)
+        except Exception:  # damage; whoever wants the checkpoint itself is told
+            return None
 
     def _set_aside(self, damaged: Sequence[int]) -> None:
         """Move damaged checkpoints out of the way, so that their steps can be saved again and nothing is deleted."""
         for step in damaged:
             aside = tempfile.mkdtemp(prefix=f"damaged-{step}-", dir=self.folder.parent)
             (self.folder / str(step)).rename(Path(aside, str(step)))
+            self._losses.pop(step, None)
         self._manager.reload()
 
 
 class DamagedError(InputError):
     """A checkpoint that is there but can't be used."""
+
+
+@dataclasses.dataclass
+class _KeepLowest:
+    """Keep the step with the lowest of `losses`, a table that its owner goes on filling.
+
+    (Orbax's own BestN reads metrics files as it opens a folder, and one damaged file would close the whole folder.)
+    """
+
+    losses: dict[int, float]
+
+    def should_preserve(
+        self, checkpoints: Sequence[PolicyCheckpointInfo], *, context: PreservationContext
+    ) -> Sequence[bool]:
+        lowest = min((self.losses[c.step] for c in checkpoints if c.step in self.losses), default=None)
+        return [lowest is not None and self.losses.get(c.step) == lowest for c in checkpoints]
 
 
 def load_model(folder: str | Path, step: int | Literal["best", "latest"] = "best") -> tuple[LanguageModel, Vocabulary]:
@@ -161,8 +195,13 @@ def load_model(folder: str | Path, step: int | Literal["best", "latest"] = "best
       the model, with its parameters, and the vocabulary.
 
     Raises:
+      TypeError, ValueError: `step` is neither a whole number nor one of the two words.
       InputError: the folder is not a run's, has no checkpoint at that step, or none that can be read.
     """
+    if step not in ("best", "latest"):
+        if isinstance(step, str):
+            raise ValueError(f"step must be a whole number, 'best' or 'latest', got {step!r}")
+        step = checks.index("step", step, 0)
     run = RunFolder(Path(folder))
     config = run.read_config()
     vocabulary = load_vocabulary(run.vocabulary)
@@ -196,10 +235,6 @@ def _first_readable(checkpoints: Checkpoints, template: PyTree, step: int | Lite
     raise InputError(f"no checkpoint in {checkpoints.folder} can be read; tried {steps}")
 
 
-def _negative_loss(metrics: dict[str, float]) -> float:
-    return -metrics[METRIC]
-
-
 def _without_params(state: TrainState) -> TrainState:
     """Everything else, with the RNG key as its raw data."""
     return state._replace(params=None, key=jax.random.key_data(state.key))
@@ -207,7 +242,8 @@ def _without_params(state: TrainState) -> TrainState:
 
 def _from_tables(template: TrainState, params: Table, rest: Table) -> TrainState:
     state: TrainState = from_table(_without_params(template), rest)
-    return state._replace(params=from_table(template.params, params), key=jax.random.wrap_key_data(state.key))
+    key = jax.random.wrap_key_data(state.key, impl=jax.random.key_impl(template.key))
+    return state._replace(params=from_table(template.params, params), key=key)
 
 
 @contextlib.contextmanager

@@ -97,7 +97,7 @@ def fit(
     pending: list[tuple[int, Metrics]] = []
     step, position = int(state.step), int(state.position)
     while step < cadence.steps:
-        state, metrics = train_step(state, batches[position])
+        state, metrics = train_step(state, batches.batch(position))
         step, position = step + 1, position + 1
         pending.append((step, metrics))
         stopping = should_stop()

@@ -38,14 +38,14 @@ def initial_train_state(
 ) -> TrainState:
     """The state before the first step: the model's parameters, zero carry, first batch.
 
-    Parameters are copied: a training step gives its state's buffers up, and the model should stay usable.
+    Parameters and key are copied: a training step gives its state's buffers up, and the caller's should stay usable.
     """
     params = jax.tree.map(jnp.copy, split_model(model)[1])
     return TrainState(
         params=params,
         opt_state=optimizer.init(params),
         step=jnp.zeros((), jnp.int32),
-        key=key,
+        key=jnp.copy(key),
         carry=model.initial_state(batch_size),
         position=jnp.zeros((), jnp.int32),
     )

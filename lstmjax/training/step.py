@@ -21,7 +21,7 @@ class OptimizerConfig:
     learning_rate: float = 4e-3
     """The highest learning rate, reached after warm-up."""
     warmup_steps: int = 100
-    """Steps of linear warm-up from zero."""
+    """Steps of linear warm-up from zero; in a shorter run, all steps but the last."""
     final_fraction: float = 0.02
     """The last learning rate as a share of the highest, in [0, 1]."""
     beta2: float = 0.99
