@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be use
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -55,6 +56,13 @@ def run(main: Callable[[], int]) -> None:
     except KeyboardInterrupt:
         code = _complain("stopped", 130)
     sys.exit(code)
+
+
+def command(module: str, *arguments: object) -> str:
+    """How to run a module of this project with the Python that runs now, ready to be pasted into a shell."""
+    here = os.path.relpath(sys.executable)
+    python = sys.executable if here.startswith(os.pardir) else here
+    return shlex.join([python, "-m", module, *map(str, arguments)])
 
 
 def _complain(error: object, code: int) -> int:

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import shlex
 import signal
 import sys
 from types import FrameType
@@ -63,7 +62,7 @@ def main() -> int:
     state, stopped, progress = train(run, state)
     if stopped:
         print(f"stopped at step {int(state.step)} of {config.steps}; everything is saved. To go on:")
-        print(f"  python -m experiments.train --resume --out {shlex.quote(str(folder.path))}")
+        print(f"  {cli.command('experiments.train', '--resume', '--out', folder.path)}")
         return 130
     finish(run, progress)
     return 0
@@ -160,7 +159,7 @@ def finish(run: Run, progress: ProgressLine) -> None:
     )
     print(f"saved in {folder.path}: config.json, vocabulary.json, metrics.jsonl, summary.json, loss.png, sample.txt,")
     print("  and the newest and best checkpoints in checkpoints/")
-    print(f"more text: python -m experiments.sample --checkpoint {shlex.quote(str(folder.path))}")
+    print(f"more text: {cli.command('experiments.sample', '--checkpoint', folder.path)}")
 
 
 def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, corpus: Corpus, config: TrainConfig) -> str:
