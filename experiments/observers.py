@@ -70,6 +70,7 @@ class ProgressLine:
         self._task = self._progress.add_task("train", total=steps, completed=start_step, note="compiling")
         self._start, self.start_step, self._steps = time.perf_counter(), start_step, steps
         self._first_log: tuple[int, float] | None = None
+        self._end: float | None = None
         self._loss = self._validation_loss = float("nan")
 
     def __enter__(self) -> "ProgressLine":
@@ -77,6 +78,7 @@ class ProgressLine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end = time.perf_counter()
         self._progress.stop()
 
     def on_step(self, step: int, metrics: dict[str, float]) -> None:
@@ -87,17 +89,20 @@ class ProgressLine:
     def on_evaluation(self, step: int, validation_loss: float) -> None:
         self._validation_loss = validation_loss
         self._progress.update(self._task, note=self._note(step))
-        elapsed = time.perf_counter() - self._start
-        self._progress.print(f"step {step}/{self._steps}  {self._note(step)}  {elapsed / 60:.1f} min")
+        self._progress.print(f"step {step}/{self._steps}  {self._note(step)}  {self.seconds / 60:.1f} min")
 
     @property
     def seconds(self) -> float:
-        return time.perf_counter() - self._start
+        """From the start to now, or to the end of training."""
+        return self._now() - self._start
 
     def speed(self, step: int) -> float:
         """Symbols per second since the first logged step, so without compilation but with evaluations."""
-        first_step, since = self._first_log or (step, 0.0)
-        return (step - first_step) * self._symbols_per_step / (time.perf_counter() - since)
+        first_step, since = self._first_log or (step, self._start)
+        return (step - first_step) * self._symbols_per_step / max(self._now() - since, 1e-9)
+
+    def _now(self) -> float:
+        return time.perf_counter() if self._end is None else self._end
 
     def _note(self, step: int) -> str:
         validation = "" if math.isnan(self._validation_loss) else f"validation {self._validation_loss:.3f}  "

@@ -152,6 +152,16 @@ def test_metrics_files_survive_what_kills_leave(tmp_path, caplog):
     assert [record.getMessage()[:6] for record in caplog.records] == ["line 2", "line 3"]
 
 
+def test_time_spent_after_training_does_not_count():
+    with observers.ProgressLine(steps=10, start_step=0, symbols_per_step=100) as progress:
+        progress.on_step(1, {"loss": 1.0})
+        time.sleep(0.01)
+    before = progress.seconds, progress.speed(10)
+    time.sleep(0.01)
+    assert (progress.seconds, progress.speed(10)) == before
+    assert 0 < progress.speed(10) < 9 * 100 / 0.01
+
+
 def test_an_empty_curve_can_be_drawn(tmp_path):
     observers.plot_curve(tmp_path / "nothing.jsonl", tmp_path / "loss.png", "character")
     assert (tmp_path / "loss.png").exists()
@@ -174,6 +184,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data, finished, tmp_path):
     assert (first.returncode, err) == (130, "")
     assert "everything is saved. To go on:" in out
     second = subprocess.run(shlex.split(out.splitlines()[-1]), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert re.search("going on from step [1-9]", second.stdout)
     err = second.stderr
     assert second.returncode == 0, err
     assert_same_run(folder, finished[0])

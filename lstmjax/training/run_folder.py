@@ -74,7 +74,7 @@ class RunFolder:
             )
 
     def write_config(self, config: dict[str, Any]) -> None:
-        replace_text(self.config, json.dumps(config, indent=2, default=str) + "\n")
+        replace_text(self.config, json.dumps(config, indent=2) + "\n")
 
     def read_config(self) -> dict[str, Any]:
         """What `write_config` wrote.
