@@ -3,6 +3,7 @@
 from lstmjax import cells, data, decoding, initializers, metrics, models, regularizers, training, types
 from lstmjax.cells import LSTMParams, LSTMState
 from lstmjax.layers import LSTM, Recurrent, Stacked
+from lstmjax.steps import valid_steps
 from lstmjax.unroll import unroll, unroll_loop
 
 __version__ = "0.1.0"
@@ -24,4 +25,5 @@ __all__ = [
     "types",
     "unroll",
     "unroll_loop",
+    "valid_steps",
 ]

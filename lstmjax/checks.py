@@ -55,6 +55,12 @@ def floating_dtype(name: str, dtype: DTypeLike) -> None:
         raise TypeError(f"{name} must be a floating dtype, got {getattr(dtype, '__name__', dtype)}")
 
 
+def one_half_precision(name: str, dtype: DTypeLike, other_name: str, other: DTypeLike) -> None:
+    """float16 and bfloat16 do not meet: neither holds the other's numbers."""
+    if {jnp.dtype(dtype).name, jnp.dtype(other).name} == {"float16", "bfloat16"}:
+        raise TypeError(f"{name} {jnp.dtype(dtype).name} does not go with {other_name} {jnp.dtype(other).name}")
+
+
 def dtype_among(name: str, array: Array, allowed: Sequence[DTypeLike]) -> None:
     names = list(dict.fromkeys(jnp.dtype(dtype).name for dtype in allowed))
     if array.dtype.name not in names:
@@ -75,6 +81,20 @@ def shape(name: str, array: Array | np.ndarray, expected: Sequence[int | str]) -
     if not sizes_match:
         wanted = ", ".join(map(str, expected))
         raise ValueError(f"{name} must have shape [{wanted}], got {list(array.shape)}")
+
+
+def sizes(name: str, values: Sequence[int], counts: Sequence[int]) -> None:
+    """A tuple of whole numbers of at least 1, as many as one of `counts` says."""
+    if not isinstance(values, tuple) or len(values) not in counts:
+        wanted = " or ".join(map(str, counts))
+        raise ValueError(f"{name} must be a tuple of {wanted} whole numbers, got {values!r}")
+    for value in values:
+        index(name, value, 1)
+
+
+def square(name: str, sizes: Sequence[int]) -> None:
+    if len(sizes) != 2 or sizes[0] != sizes[1]:
+        raise ValueError(f"{name} must be square, got {list(sizes)}")
 
 
 def within(name: str, array: Array | np.ndarray, low: int, high: int) -> None:

@@ -4,6 +4,7 @@ Inside, time comes first: arrays are [T, B, ...].
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -12,7 +13,9 @@ import numpy as np
 from jax import lax
 
 from lstmjax import checks
-from lstmjax.types import Array, Bool, Cell, Float, Int, PyTree
+from lstmjax.cells.wrappers import with_noise
+from lstmjax.steps import Steps, prepare
+from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
 
 Params = TypeVar("Params")
 State = TypeVar("State")
@@ -23,16 +26,19 @@ BACKENDS = ("auto", "scan")
 def unroll(
     cell: Cell[Params, State],
     params: Params,
-    xs: Float[Array, "B T I"],
+    xs: Float[Array, "B T *in"],
     state: State | None = None,
     *,
     lengths: Int[Array, "B"] | None = None,
     mask: Bool[Array, "B T"] | None = None,
     resets: Bool[Array, "B T"] | None = None,
+    initial_state: State | None = None,
     reverse: bool = False,
     time_major: bool = False,
+    remat: int | None = None,
     backend: str = "auto",
-) -> tuple[Float[Array, "B T H"], State]:
+    key: Key[Array, ""] | None = None,
+) -> tuple[Float[Array, "B T *out"], State]:
     """Run `cell` over the steps of each sequence.
 
         state[t], y[t] = step(state[t-1], x[t])     where step t is valid: t < lengths[b] and mask[b, t]
@@ -41,21 +47,27 @@ def unroll(
     An invalid step is as good as absent: what stands in `xs` there, even NaN, reaches no output, state or gradient.
 
     Args:
-      cell: any `lstmjax.types.Cell`.
+      cell: any `lstmjax.types.Cell`; wrapped in `lstmjax.cells.Recording`, it gives all states and gates too.
       params: what `cell.init` gave.
       xs: inputs [B, T, I]; with `time_major`, [T, B, I], and then `mask`, `resets` and the outputs are [T, B] too.
-      state: the state before the first step; None means `cell.initial_state((B,))`.
+        Of a cell over a grid, [B, T, *spatial_shape, I].
+      state: the state before the first step; None means `initial_state`.
       lengths: integers [B] in 0..T; sequence b is its first `lengths[b]` steps.
       mask: booleans [B, T], True at valid steps; any pattern: left padding, holes.
-      resets: booleans [B, T]; where True, the state goes back to `cell.initial_state` before that (valid) step.
+      resets: booleans [B, T]; where True, the state goes back to `initial_state` before that (valid) step.
+      initial_state: what a new sequence starts from; None means `cell.initial_state((B,))`.
       reverse: run from the last step to the first. Outputs stay aligned with inputs: y[t] has seen x[t] and after.
+      remat: a number of steps, at least 1. The backward pass then keeps the state once in so many steps and computes
+        the rest again, a chunk at a time: one more forward pass for much less memory; near sqrt(T) is least.
       backend: "auto" or "scan".
+      key: switches the noise of a regularised cell on (see `lstmjax.regularizers`) and draws it; None, as at
+        evaluation, means no noise.
 
     Returns:
-      outputs [B, T, H] and the state after the last valid step; for a sequence with none, the initial state.
+      outputs [B, T, H] and the state after the last valid step; for a sequence with none, the state before the first.
 
     Raises:
-      TypeError: `xs` is not floating, `lengths` not integer, `mask` or `resets` not boolean, `params` or `state` not
+      TypeError: `xs` is not floating, `lengths` not integer, `mask` or `resets` not boolean, `params` or a state not
         the cell's tree.
       ValueError: a shape that does not fit the cell or `xs`, lengths outside 0..T, or a mask that is True past
         `lengths` (the values can be checked outside `jit` only).
@@ -67,23 +79,29 @@ def unroll(
     ((2, 7, 5), True, True)
     """
     checks.one_of("backend", backend, BACKENDS)
-    xs, state, valid, resets = _prepare(cell, params, xs, state, lengths, mask, resets, time_major)
-    state, ys = _scan(cell, params, xs, state, valid, resets, reverse)
+    if remat is not None:
+        checks.positive_int("remat", remat)
+    steps, state, initial = prepare(cell, params, xs, state, lengths, mask, resets, initial_state, time_major)
+    running, inputs = cell, steps.xs
+    if key is not None:
+        running, params, inputs = with_noise(cell, params, steps.xs, key)
+    state, ys = _scan(running, params, steps._replace(xs=inputs), state, initial, reverse, remat)
     return _swap(ys, time_major), state
 
 
 def unroll_loop(
     cell: Cell[Params, State],
     params: Params,
-    xs: Float[Array, "B T I"],
+    xs: Float[Array, "B T *in"],
     state: State | None = None,
     *,
     lengths: Int[Array, "B"] | None = None,
     mask: Bool[Array, "B T"] | None = None,
     resets: Bool[Array, "B T"] | None = None,
+    initial_state: State | None = None,
     reverse: bool = False,
     time_major: bool = False,
-) -> tuple[Float[Array, "B T H"], State]:
+) -> tuple[Float[Array, "B T *out"], State]:
     """The reference for `unroll`: the same arguments and results, one sequence and one valid step at a time.
 
     Slow on purpose; `lengths`, `mask` and `resets` must be known values, not traced ones, and B at least 1.
@@ -93,121 +111,101 @@ def unroll_loop(
     >>> lx.unroll_loop(cell, params, jnp.ones((2, 4, 3)), lengths=np.array([1, 4]))[0].shape
     (2, 4, 5)
     """
-    xs, state, valid, resets = _prepare(cell, params, xs, state, lengths, mask, resets, time_major)
-    steps, batch = xs.shape[:2]
-    is_valid = np.ones((steps, batch), bool) if valid is None else np.asarray(valid)
-    is_reset = np.zeros((steps, batch), bool) if resets is None else np.asarray(resets)
+    steps, state, initial = prepare(cell, params, xs, state, lengths, mask, resets, initial_state, time_major)
+    time, batch = steps.xs.shape[:2]
+    is_valid = np.ones((time, batch), bool) if steps.valid is None else np.asarray(steps.valid)
+    is_reset = np.zeros((time, batch), bool) if steps.resets is None else np.asarray(steps.resets)
     rows = []
     for b in range(batch):
-        row_state = jax.tree.map(lambda leaf, b=b: leaf[b], state)
-        rows.append(_loop_one(cell, params, xs[:, b], row_state, is_valid[:, b], is_reset[:, b], reverse))
-    ys = jnp.stack([ys for ys, _ in rows], axis=1)
-    return _swap(ys, time_major), jax.tree.map(lambda *leaves: jnp.stack(leaves), *[end for _, end in rows])
+        begin, anew = (jax.tree.map(lambda leaf, b=b: leaf[b], tree) for tree in (state, initial))
+        rows.append(_loop_one(cell, params, steps.xs[:, b], begin, anew, is_valid[:, b], is_reset[:, b], reverse))
+    ys, ends = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in zip(*rows, strict=True))
+    return _swap(ys, not time_major), ends
 
 
 # Compiled here too, so that calls outside jit compile once and not each time.
-@functools.partial(jax.jit, static_argnames=("cell", "reverse"))
+@functools.partial(jax.jit, static_argnames=("cell", "reverse", "remat"))
 def _scan(
     cell: Cell[Params, State],
     params: Params,
-    xs: Float[Array, "T B I"],
+    steps: Steps,
     state: State,
-    valid: Bool[Array, "T B"] | None,
-    resets: Bool[Array, "T B"] | None,
+    initial: State,
     reverse: bool,
-) -> tuple[State, Float[Array, "T B H"]]:
-    initial = cell.initial_state(xs.shape[1:2])
-    if valid is not None:  # a NaN in the padding would otherwise come back through the gradient of `where`
-        xs = _where(valid, xs, jnp.zeros_like(xs))
+    remat: int | None,
+) -> tuple[State, PyTree]:
+    def run(state: State, steps: Steps) -> tuple[State, PyTree]:
+        return _scan_chunk(cell, params, steps, state, initial, reverse)
 
-    def step(state: State, inputs: PyTree) -> tuple[State, Array]:
+    return (
+        run(state, steps)
+        if remat is None
+        else _in_chunks(jax.checkpoint(run, prevent_cse=False), state, steps, remat, reverse)
+    )
+
+
+def _scan_chunk(
+    cell: Cell[Params, State], params: Params, steps: Steps, state: State, initial: State, reverse: bool
+) -> tuple[State, PyTree]:
+    xs, valid, resets = steps
+    if valid is not None:  # a NaN in the padding would otherwise come back through the gradient of `where`
+        xs = _where(valid, xs, jax.tree.map(jnp.zeros_like, xs))
+
+    def step(state: State, inputs: PyTree) -> tuple[State, PyTree]:
         z, is_valid, is_reset = inputs
         before = state if is_reset is None else _where(is_reset, initial, state)
         after, y = cell.step(params, before, z)
         if is_valid is None:
             return after, y
-        return _where(is_valid, after, state), _where(is_valid, y, jnp.zeros_like(y))
+        return _where(is_valid, after, state), _where(is_valid, y, jax.tree.map(jnp.zeros_like, y))
 
     return lax.scan(step, state, (cell.project(params, xs), valid, resets), reverse=reverse)
+
+
+def _in_chunks(
+    run: Callable[[Any, Steps], tuple[Any, PyTree]], state: State, steps: Steps, size: int, reverse: bool
+) -> tuple[State, PyTree]:
+    """Run `size` steps at a time; what is left over, the last steps, is a chunk of its own."""
+    time = jax.tree.leaves(steps)[0].shape[0]
+    chunks, cut = time // size, time - time % size
+    head = jax.tree.map(lambda leaf: leaf[:cut].reshape(chunks, size, *leaf.shape[1:]), steps)
+    tail = jax.tree.map(lambda leaf: leaf[cut:], steps)
+
+    def run_head(state: State) -> tuple[State, PyTree]:
+        state, ys = lax.scan(run, state, head, reverse=reverse)
+        return state, jax.tree.map(lambda y: y.reshape(cut, *y.shape[2:]), ys)
+
+    def run_tail(state: State) -> tuple[State, PyTree]:
+        return run(state, tail)
+
+    parts = [run_head] * (cut > 0) + [run_tail] * (cut < time)
+    outputs = []
+    for part in reversed(parts) if reverse else parts:
+        state, ys = part(state)
+        outputs.append(ys)
+    in_order = reversed(outputs) if reverse else outputs
+    return state, jax.tree.map(lambda *ys: jnp.concatenate(ys), *in_order)
 
 
 def _loop_one(
     cell: Cell[Params, State],
     params: Params,
-    xs: Float[Array, "T I"],
+    xs: Float[Array, "T *in"],
     state: State,
+    initial: State,
     valid: np.ndarray,
     resets: np.ndarray,
     reverse: bool,
-) -> tuple[Float[Array, "T H"], State]:
-    ys: dict[int, Array] = {}
+) -> tuple[PyTree, State]:
+    ys: dict[int, PyTree] = {}
     order = range(len(xs))
     for t in reversed(order) if reverse else order:
         if valid[t]:
-            before = cell.initial_state(()) if resets[t] else state
+            before = initial if resets[t] else state
             state, ys[t] = cell.step(params, before, cell.project(params, xs[t]))
-    y_shape = jax.eval_shape(lambda: cell.step(params, state, cell.project(params, jnp.zeros_like(xs[0])))[1])
-    silence = jnp.zeros(y_shape.shape, y_shape.dtype)
-    return jnp.stack([ys.get(t, silence) for t in order]), state
-
-
-def _prepare(
-    cell: Cell[Params, Any],
-    params: Params,
-    xs: Array,
-    state: Any,
-    lengths: Array | None,
-    mask: Array | None,
-    resets: Array | None,
-    time_major: bool,
-) -> tuple[Array, Any, Array | None, Array | None]:
-    """Check every argument; return inputs, state, valid steps and resets with time first."""
-    xs = jnp.asarray(xs)
-    checks.kind("xs", xs, jnp.floating)
-    checks.shape("xs", xs, ("T", "B", cell.in_features) if time_major else ("B", "T", cell.in_features))
-    xs = _swap(xs, time_major)
-    steps, batch = xs.shape[:2]
-    checks.positive_int("the number of steps in xs", steps)
-    checks.like("params", params, _expected_params(cell, jnp.result_type(float)))
-    initial = cell.initial_state((batch,))
-    if state is None:
-        state = initial
-    checks.like("state", state, initial)
-    mask = _per_step("mask", mask, steps, batch, time_major)
-    resets = _per_step("resets", resets, steps, batch, time_major)
-    return xs, state, _valid_steps(lengths, mask, steps, batch), resets
-
-
-@functools.cache  # tracing `init` costs milliseconds, most of a small call outside jit
-def _expected_params(cell: Cell[Params, Any], default_float: jnp.dtype) -> PyTree:
-    """Shapes and dtypes of the cell's parameters; the default float (float64 or not) is there for the cache alone."""
-    return jax.eval_shape(cell.init, jax.random.key(0))
-
-
-def _per_step(name: str, flags: Array | None, steps: int, batch: int, time_major: bool) -> Array | None:
-    """A boolean for each step of each sequence, with time first."""
-    if flags is None:
-        return None
-    flags = jnp.asarray(flags)
-    checks.kind(name, flags, jnp.bool_)
-    checks.shape(name, flags, (steps, batch) if time_major else (batch, steps))
-    return _swap(flags, time_major)
-
-
-def _valid_steps(lengths: Array | None, mask: Array | None, steps: int, batch: int) -> Bool[Array, "T B"] | None:
-    if lengths is None:
-        return mask
-    lengths = jnp.asarray(lengths)
-    checks.kind("lengths", lengths, jnp.integer)
-    checks.shape("lengths", lengths, (batch,))
-    checks.within("lengths", lengths, 0, steps)
-    inside = jnp.arange(steps, dtype=jnp.int32)[:, None] < lengths.astype(jnp.int32)[None, :]
-    if mask is None:
-        return inside
-    beyond = jnp.sum(mask & ~inside)
-    if not isinstance(beyond, jax.core.Tracer) and int(beyond) > 0:
-        raise ValueError(f"mask must be False past lengths, got {int(beyond)} steps that are True there")
-    return mask & inside
+    like = jax.eval_shape(lambda: cell.step(params, state, cell.project(params, jnp.zeros_like(xs[0])))[1])
+    silence = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), like)
+    return jax.tree.map(lambda *steps: jnp.stack(steps), *[ys.get(t, silence) for t in order]), state
 
 
 def _where(flags: Bool[Array, "*lead"], yes: PyTree, no: PyTree) -> PyTree:
@@ -219,6 +217,6 @@ def _where(flags: Bool[Array, "*lead"], yes: PyTree, no: PyTree) -> PyTree:
     return jax.tree.map(choose, yes, no)
 
 
-def _swap(array: Array, time_major: bool) -> Array:
-    """Exchange batch and time unless time is already, or should stay, first."""
-    return array if time_major else jnp.swapaxes(array, 0, 1)
+def _swap(tree: PyTree, stays: bool) -> PyTree:
+    """Exchange the first two axes, batch and time, of every leaf unless they should stay."""
+    return tree if stays else jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), tree)

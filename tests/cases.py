@@ -40,10 +40,48 @@ class Integrator:
 
 CELLS: dict[str, Callable[[Any], Any]] = {
     "lstm": lambda dtype: lx.cells.LSTM(IN, HIDDEN, param_dtype=dtype),
+    "lstm-hard": lambda dtype: lx.cells.LSTM(
+        IN, HIDDEN, gate_fn=jax.nn.hard_sigmoid, activation_fn=jax.nn.soft_sign, use_bias=False, param_dtype=dtype
+    ),
+    "peephole": lambda dtype: lx.cells.PeepholeLSTM(IN, HIDDEN, param_dtype=dtype),
+    "coupled": lambda dtype: lx.cells.CoupledLSTM(IN, HIDDEN, param_dtype=dtype),
+    "projected": lambda dtype: lx.cells.ProjectedLSTM(IN, HIDDEN, proj_features=2, param_dtype=dtype),
+    "layer-norm-lstm": lambda dtype: lx.cells.LayerNormLSTM(IN, HIDDEN, param_dtype=dtype),
+    "conv-lstm": lambda dtype: lx.cells.ConvLSTM(
+        IN, HIDDEN, spatial_shape=(3, 2), kernel_size=(2, 3), strides=(2, 1), param_dtype=dtype
+    ),
+    "gru": lambda dtype: lx.cells.GRU(IN, HIDDEN, param_dtype=dtype),
+    "gru-original": lambda dtype: lx.cells.GRU(IN, HIDDEN, reset_after=False, param_dtype=dtype),
+    "layer-norm-gru": lambda dtype: lx.cells.LayerNormGRU(IN, HIDDEN, param_dtype=dtype),
+    "elman": lambda dtype: lx.cells.ElmanRNN(IN, HIDDEN, param_dtype=dtype),
+    "indrnn": lambda dtype: lx.cells.IndRNN(IN, HIDDEN, activation_fn=jnp.tanh, param_dtype=dtype),
+    "stacked": lambda dtype: lx.cells.StackedCells(
+        (lx.cells.LSTM(IN, 2, param_dtype=dtype), lx.cells.GRU(2, HIDDEN, param_dtype=dtype))
+    ),
     "integrator": Integrator,
 }
 
 every_cell = pytest.mark.parametrize("make_cell", CELLS.values(), ids=CELLS.keys())
+
+
+def random_params(cell: Any, key: jax.Array) -> Any:
+    """Initial parameters moved a little, so that none is zero, one, or equal to its neighbour."""
+    return jax.tree.map(lambda leaf, noise: leaf + noise / 4, cell.init(key), random_like(cell.init(key), key))
+
+
+def random_state(cell: Any, batch_shape: tuple[int, ...], key: jax.Array) -> Any:
+    return random_like(cell.initial_state(batch_shape), key)
+
+
+def random_inputs(cell: Any, leading: tuple[int, ...], key: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+    return jax.random.normal(key, (*leading, *lx.cells.input_shape(cell)), dtype)
+
+
+def random_like(tree: Any, key: jax.Array) -> Any:
+    leaves, structure = jax.tree.flatten(tree)
+    keys = jax.random.split(key, len(leaves))
+    drawn = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    return structure.unflatten(drawn)
 
 
 def tolerance(dtype: Any) -> float:

@@ -7,15 +7,8 @@ import pytest
 from jax.test_util import check_grads
 
 import lstmjax as lx
-from tests.cases import HIDDEN, IN, every_cell, tolerance
+from tests.cases import HIDDEN, IN, every_cell, random_inputs, random_params, random_state, tolerance
 from tests.reference import lstm_step
-
-
-def random_state(cell, batch_shape, key):
-    zeros = cell.initial_state(batch_shape)
-    leaves, tree = jax.tree.flatten(zeros)
-    keys = jax.random.split(key, len(leaves))
-    return tree.unflatten([jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)])
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
@@ -34,9 +27,9 @@ def test_lstm_step_is_the_equations(x64, dtype):
 @every_cell
 def test_step_has_exact_derivatives_to_second_order(x64, make_cell):
     cell = make_cell(jnp.float64)
-    params = cell.init(jax.random.key(0))
+    params = random_params(cell, jax.random.key(0))
     state = random_state(cell, (2,), jax.random.key(1))
-    x = jax.random.normal(jax.random.key(2), (2, IN))
+    x = random_inputs(cell, (2,), jax.random.key(2), jnp.float64)
     check_grads(lambda p, s, x: cell.step(p, s, cell.project(p, x)), (params, state, x), order=2)
 
 
@@ -106,4 +99,4 @@ def test_an_input_that_does_not_fit(x, error, sentence):
 
 def test_a_fused_weight_that_does_not_divide_into_gates():
     with pytest.raises(ValueError, match=r"multiple of 4 \(one block a gate\), got \[3, 10\]"):
-        lx.initializers.glorot_per_gate(jax.random.key(0), (3, 10), jnp.float32)
+        lx.initializers.per_gate(lx.initializers.orthogonal, 4)(jax.random.key(0), (3, 10), jnp.float32)

@@ -1,22 +1,24 @@
-"""The long short-term memory cell."""
+"""The long short-term memory cell, and what its relatives share with it."""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from lstmjax import checks, initializers
-from lstmjax.cells.precision import accumulation_dtype, matmul
-from lstmjax.types import Array, DTypeLike, Float, Key
+from lstmjax import checks
+from lstmjax.cells.base import FusedCell
+from lstmjax.cells.precision import accumulation_dtype
+from lstmjax.types import Array, Float, Key
 
 
 class LSTMParams(NamedTuple):
-    """Fused weights, gate order i, f, g, o: `w_x [I, 4H]`, `w_h [H, 4H]`, `b [4H]`."""
+    """Fused weights, gate order i, f, g, o: `w_x [I, 4H]`, `w_h [H, 4H]`, `b [4H]` (None without biases)."""
 
     w_x: Float[Array, "I 4*H"]
     w_h: Float[Array, "H 4*H"]
-    b: Float[Array, "4*H"]
+    b: Float[Array, "4*H"] | None
 
 
 class LSTMState(NamedTuple):
@@ -26,25 +28,88 @@ class LSTMState(NamedTuple):
     c: Float[Array, "*batch H"]
 
 
+class LSTMGates(NamedTuple):
+    """What the gates let through at a step, each [*batch, H]: input, forget and output gate, and the candidate g."""
+
+    i: Float[Array, "*batch H"]
+    f: Float[Array, "*batch H"]
+    g: Float[Array, "*batch H"]
+    o: Float[Array, "*batch H"]
+
+
 @dataclasses.dataclass(frozen=True)
-class LSTM:
+class MemoryCell(FusedCell):
+    """Fields and equations of cells with a gated memory c; not a cell itself.
+
+    The equations are the LSTM's; each relative puts its own in the place of one of them.
+
+    Args:
+      forget_bias: added to the forget gate's part of the initial `b`, and stored there: never added at run time.
+      gate_fn: of i, f, o; `jax.nn.hard_sigmoid` is a cheaper choice.
+      activation_fn: of the candidate g and of the memory on its way out.
+
+    Source of the forget bias: Jozefowicz et al. 2015, "An Empirical Exploration of Recurrent Network Architectures".
+    """
+
+    forget_bias: float = dataclasses.field(default=1.0, kw_only=True)
+    gate_fn: Callable[[Array], Array] = dataclasses.field(default=jax.nn.sigmoid, kw_only=True)
+    activation_fn: Callable[[Array], Array] = dataclasses.field(default=jnp.tanh, kw_only=True)
+
+    num_gates: ClassVar[int] = 4
+    forget_gate: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.number("forget_bias", self.forget_bias)
+
+    def initial_state(self, batch_shape: tuple[int, ...]) -> LSTMState:
+        """Zeros: `h` in the compute dtype, `c` in its accumulation dtype."""
+        shape = (*batch_shape, self.hidden_features)
+        return LSTMState(jnp.zeros(shape, self.compute_dtype), jnp.zeros(shape, accumulation_dtype(self.compute_dtype)))
+
+    def gates(self, params: Any, state: LSTMState, z: Float[Array, "*batch 4*H"]) -> LSTMGates:
+        """What the gates let through at the step from `state` with projected input `z`."""
+        return self.activate(z + self.recur(params, state.h))
+
+    def step(
+        self, params: Any, state: LSTMState, z: Float[Array, "*batch 4*H"]
+    ) -> tuple[LSTMState, Float[Array, "*batch H"]]:
+        """One step from a projected input `z`; the output is the new hidden state."""
+        gates = self.gates(params, state, z)
+        c = remember(gates, state.c)
+        return self.emit(gates, c, c)
+
+    def activate(self, a: Float[Array, "*batch 4*H"]) -> LSTMGates:
+        i, f, g, o = jnp.split(a, 4, axis=-1)
+        return LSTMGates(self.gate_fn(i), self.gate_fn(f), self.activation_fn(g), self.gate_fn(o))
+
+    def emit(self, gates: LSTMGates, c: Array, seen: Array) -> tuple[LSTMState, Float[Array, "*batch H"]]:
+        """The new state with memory c, and the output: what the output gate lets out of the memory as it is `seen`."""
+        h = (gates.o * self.activation_fn(seen)).astype(self.compute_dtype)
+        return LSTMState(h, c), h
+
+    def _fused(
+        self, key: Key[Array, ""], fan_in: tuple[int, ...], fan_h: tuple[int, ...]
+    ) -> tuple[Array, Array, Array | None]:
+        w_x, w_h, b = super()._fused(key, fan_in, fan_h)
+        start = self.forget_gate * self.hidden_features
+        return w_x, w_h, None if b is None else b.at[start : start + self.hidden_features].add(self.forget_bias)
+
+
+def remember(gates: LSTMGates, c: Array) -> Array:
+    """The new memory: what is kept of the old, and what is let in of the candidate."""
+    return gates.f * c + gates.i * gates.g
+
+
+@dataclasses.dataclass(frozen=True)
+class LSTM(MemoryCell):
     """Long short-term memory.
 
         i, f, g, o = split(x W_x + b + h W_h)
         c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
         h' = sigmoid(o) * tanh(c')
 
-    Args:
-      in_features: I, size of a step's input.
-      hidden_features: H, size of the hidden and the cell state.
-      forget_bias: initial bias of the forget gate; stored in `b`, so it is not added again at run time.
-      dtype: what to compute in; None means `param_dtype`. With bfloat16 or float16 the cell state and all sums stay
-        float32.
-      param_dtype: what parameters are stored in.
-
-    Raises:
-      ValueError: a size below 1.
-      TypeError: a size that is no whole number, a dtype that is not floating.
+    Fields: those of `MemoryCell` and `FusedCell`.
 
     Source: Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000.
 
@@ -56,55 +121,6 @@ class LSTM:
     ((2, 5), (2, 5))
     """
 
-    in_features: int
-    hidden_features: int
-    forget_bias: float = 1.0
-    dtype: DTypeLike | None = None
-    param_dtype: DTypeLike = jnp.float32
-
-    def __post_init__(self) -> None:
-        checks.positive_int("in_features", self.in_features)
-        checks.positive_int("hidden_features", self.hidden_features)
-        checks.floating_dtype("dtype", self.compute_dtype)
-        checks.floating_dtype("param_dtype", self.param_dtype)
-
-    @property
-    def compute_dtype(self) -> DTypeLike:
-        return self.param_dtype if self.dtype is None else self.dtype
-
     def init(self, key: Key[Array, ""]) -> LSTMParams:
         """Fresh parameters: `w_x` Glorot and `w_h` orthogonal in each gate, `b` zero but for the forget gate."""
-        key_x, key_h = jax.random.split(key)
-        width = 4 * self.hidden_features
-        return LSTMParams(
-            w_x=initializers.glorot_per_gate(key_x, (self.in_features, width), self.param_dtype),
-            w_h=initializers.orthogonal_per_gate(key_h, (self.hidden_features, width), self.param_dtype),
-            b=initializers.lstm_bias(self.hidden_features, self.forget_bias, self.param_dtype),
-        )
-
-    def initial_state(self, batch_shape: tuple[int, ...]) -> LSTMState:
-        """Zeros: `h` in the compute dtype, `c` in its accumulation dtype."""
-        shape = (*batch_shape, self.hidden_features)
-        return LSTMState(jnp.zeros(shape, self.compute_dtype), jnp.zeros(shape, accumulation_dtype(self.compute_dtype)))
-
-    def project(self, params: LSTMParams, x: Float[Array, "*batch I"]) -> Float[Array, "*batch 4*H"]:
-        """The input's share of the gates, `x W_x + b`: needs no state, so one call serves all steps.
-
-        Raises:
-          TypeError: `x` is in neither the compute dtype nor the parameters' dtype.
-          ValueError: `x` does not end in `in_features`.
-        """
-        checks.dtype_among("x", x, [self.param_dtype, self.compute_dtype])
-        if x.shape[-1:] != (self.in_features,):
-            raise ValueError(f"x must have shape [..., in_features={self.in_features}], got {list(x.shape)}")
-        z = matmul(x, params.w_x, self.compute_dtype)
-        return z + jnp.broadcast_to(params.b.astype(z.dtype), z.shape)
-
-    def step(
-        self, params: LSTMParams, state: LSTMState, z: Float[Array, "*batch 4*H"]
-    ) -> tuple[LSTMState, Float[Array, "*batch H"]]:
-        """One step from a projected input `z`; the output is the new hidden state."""
-        i, f, g, o = jnp.split(z + matmul(state.h, params.w_h, self.compute_dtype), 4, axis=-1)
-        c = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        h = (jax.nn.sigmoid(o) * jnp.tanh(c)).astype(self.compute_dtype)
-        return LSTMState(h, c), h
+        return LSTMParams(*self._fused(key, (self.in_features,), (self.hidden_features,)))

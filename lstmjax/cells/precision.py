@@ -1,8 +1,18 @@
-"""The dtypes a cell computes in: products in the compute dtype, sums and the cell state in at least float32."""
+"""Products in a cell's compute dtype with sums in at least float32, and dropout on what enters a recurrent product."""
+
+from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 
 from lstmjax.types import Array, DTypeLike, Float
+
+
+class Thinned(NamedTuple):
+    """A recurrent weight that sees its state through a mask of one sequence: `(h * mask) W`."""
+
+    w: Float[Array, "..."]
+    mask: Float[Array, "*batch H"]
 
 
 def accumulation_dtype(dtype: DTypeLike) -> jnp.dtype:
@@ -17,3 +27,39 @@ def accumulation_dtype(dtype: DTypeLike) -> jnp.dtype:
 def matmul(x: Float[Array, "*batch N"], w: Float[Array, "N M"], dtype: DTypeLike) -> Float[Array, "*batch M"]:
     """`x @ w` with factors in `dtype` and sums in its accumulation dtype."""
     return jnp.matmul(x.astype(dtype), w.astype(dtype), preferred_element_type=accumulation_dtype(dtype))
+
+
+def scale(x: Float[Array, "*batch N"], w: Float[Array, "N"], dtype: DTypeLike) -> Float[Array, "*batch N"]:
+    """`x * w` with factors in `dtype` and the product in its accumulation dtype."""
+    wide = accumulation_dtype(dtype)
+    return x.astype(dtype).astype(wide) * jnp.broadcast_to(w.astype(dtype).astype(wide), x.shape)
+
+
+def convolve(
+    x: Float[Array, "*batch_grid N"],
+    w: Float[Array, "*kernel N M"],
+    dtype: DTypeLike,
+    strides: tuple[int, ...],
+    dilation: tuple[int, ...],
+    padding: str,
+) -> Float[Array, "*batch_grid M"]:
+    """Channels-last convolution with factors in `dtype` and sums in its accumulation dtype."""
+    # Factors are rounded to `dtype`, then widened: a convolution with another result dtype has no gradient in JAX.
+    wide = accumulation_dtype(dtype)
+    dims = len(strides)
+    batch = x.shape[: -dims - 1]
+    grid = "XYZ"[:dims]
+    y = lax.conv_general_dilated(
+        x.reshape(-1, *x.shape[-dims - 1 :]).astype(dtype).astype(wide),
+        w.astype(dtype).astype(wide),
+        window_strides=strides,
+        padding=padding,
+        rhs_dilation=dilation,
+        dimension_numbers=(f"N{grid}C", f"{grid}IO", f"N{grid}C"),
+    )
+    return y.reshape(*batch, *y.shape[1:])
+
+
+def through_mask(h: Array, w: Array | Thinned) -> tuple[Array, Array]:
+    """What enters the recurrent product and the bare weight: `h, w`, or `h * mask, w` of a thinned weight."""
+    return (h * w.mask.astype(h.dtype), w.w) if isinstance(w, Thinned) else (h, w)

@@ -1,0 +1,114 @@
+"""What all cells share: sizes, dtypes, how fused weights start, and the input's share of the gates, `x W_x + b`."""
+
+import dataclasses
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from lstmjax import checks, initializers
+from lstmjax.cells.precision import matmul, through_mask
+from lstmjax.types import Array, DTypeLike, Float, Initializer, Key
+
+
+class HiddenState(NamedTuple):
+    """The state of a cell that hands on nothing but its output: `h [*batch, H]`."""
+
+    h: Float[Array, "*batch H"]
+
+
+class FusedParams(Protocol):
+    """The parameters that every cell here has under these names, whatever else it has."""
+
+    @property
+    def w_x(self) -> Array: ...
+
+    @property
+    def w_h(self) -> Array: ...
+
+    @property
+    def b(self) -> Array | None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class FusedCell:
+    """Fields and helpers of cells whose gates' weights stand side by side; not a cell itself.
+
+    Args:
+      in_features: I, size of a step's input.
+      hidden_features: H, size of the hidden state.
+      use_bias: whether there is a `b`; without it `params.b` is None.
+      kernel_init: draws each gate's block `[I, H]` of `w_x`.
+      recurrent_init: draws each gate's block `[H, H]` of `w_h`.
+      bias_init: draws the fused `b`.
+      dtype: what to compute in; None means `param_dtype`. With bfloat16 or float16 the cell state and all sums stay
+        float32.
+      param_dtype: what parameters are stored in.
+
+    Raises:
+      ValueError: a size below 1.
+      TypeError: a size that is no whole number, a dtype that is not floating, float16 beside bfloat16.
+    """
+
+    in_features: int
+    hidden_features: int
+    _: dataclasses.KW_ONLY
+    use_bias: bool = True
+    kernel_init: Initializer = initializers.glorot_uniform
+    recurrent_init: Initializer = initializers.orthogonal
+    bias_init: Initializer = initializers.zeros
+    dtype: DTypeLike | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    num_gates: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        checks.positive_int("in_features", self.in_features)
+        checks.positive_int("hidden_features", self.hidden_features)
+        checks.floating_dtype("dtype", self.compute_dtype)
+        checks.floating_dtype("param_dtype", self.param_dtype)
+        checks.one_half_precision("dtype", self.compute_dtype, "param_dtype", self.param_dtype)
+
+    @property
+    def compute_dtype(self) -> DTypeLike:
+        return self.param_dtype if self.dtype is None else self.dtype
+
+    def initial_state(self, batch_shape: tuple[int, ...]) -> Any:
+        """Zeros, `h` in the compute dtype."""
+        return HiddenState(jnp.zeros((*batch_shape, self.hidden_features), self.compute_dtype))
+
+    def project(self, params: Any, x: Float[Array, "*batch I"]) -> Float[Array, "*batch G*H"]:
+        """The input's share of the gates, `x W_x + b`: needs no state, so one call serves all steps.
+
+        Raises:
+          TypeError: `x` is in neither the compute dtype nor the parameters' dtype.
+          ValueError: `x` does not end in `in_features`.
+        """
+        self._check_input(x, (self.in_features,))
+        return add_bias(matmul(x, params.w_x, self.compute_dtype), params.b)
+
+    def recur(self, params: FusedParams, h: Float[Array, "*batch H"]) -> Float[Array, "*batch G*H"]:
+        """The state's share of the gates, `h W_h`."""
+        h, w_h = through_mask(h, params.w_h)
+        return matmul(h, w_h, self.compute_dtype)
+
+    def _fused(
+        self, key: Key[Array, ""], fan_in: tuple[int, ...], fan_h: tuple[int, ...]
+    ) -> tuple[Array, Array, Array | None]:
+        """Fresh `w_x [*fan_in, G*H]`, `w_h [*fan_h, G*H]` and `b [G*H]`."""
+        key_x, key_h, key_b = jax.random.split(key, 3)
+        width = self.num_gates * self.hidden_features
+        w_x = initializers.per_gate(self.kernel_init, self.num_gates)(key_x, (*fan_in, width), self.param_dtype)
+        w_h = initializers.per_gate(self.recurrent_init, self.num_gates)(key_h, (*fan_h, width), self.param_dtype)
+        return w_x, w_h, self.bias_init(key_b, (width,), self.param_dtype) if self.use_bias else None
+
+    def _check_input(self, x: Array, trailing: tuple[int, ...]) -> None:
+        checks.dtype_among("x", x, [self.param_dtype, self.compute_dtype])
+        if x.shape[-len(trailing) :] != trailing:
+            expected = f"in_features={self.in_features}" if len(trailing) == 1 else ", ".join(map(str, trailing))
+            raise ValueError(f"x must have shape [..., {expected}], got {list(x.shape)}")
+
+
+def add_bias(z: Float[Array, "*batch N"], b: Float[Array, "N"] | None) -> Float[Array, "*batch N"]:
+    """`z + b` in the dtype of `z`; a cell without biases has None."""
+    return z if b is None else z + jnp.broadcast_to(b.astype(z.dtype), z.shape)

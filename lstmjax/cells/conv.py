@@ -1,0 +1,89 @@
+"""The LSTM over grids: signals, images and volumes."""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+from lstmjax import checks
+from lstmjax.cells.base import FusedParams, add_bias
+from lstmjax.cells.lstm import LSTMParams, LSTMState, MemoryCell
+from lstmjax.cells.precision import convolve, through_mask
+from lstmjax.types import Array, Float, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvLSTM(MemoryCell):
+    """LSTM whose products are convolutions, over grids of 1, 2 or 3 dimensions, channels last.
+
+        i, f, g, o = split(W_x conv x + b + W_h conv h)         then as in LSTM
+
+    A step's input is [*batch, *spatial_shape, I], its output [*batch, *grid, H], with `grid` what the input's
+    convolution leaves of `spatial_shape`. Kernels are `w_x [*kernel, I, 4H]` and `w_h [*kernel, H, 4H]`.
+
+    Args:
+      in_features: I, the input's channels.
+      hidden_features: H, the state's channels.
+      spatial_shape: sizes of the input's grid, one to three of them.
+      kernel_size: of both convolutions, one number a dimension.
+      strides: of the input's convolution; None means 1 everywhere.
+      dilation: of the input's convolution; None means 1 everywhere.
+      padding: "SAME" or "VALID", of the input's convolution. The state's always keeps its grid.
+
+    Raises:
+      ValueError: a grid of no or more than three dimensions, another count of kernel sizes, strides or dilations,
+        a size below 1, or a grid of which nothing is left.
+
+    Source: Shi et al. 2015, "Convolutional LSTM Network" (without peepholes, as in Keras).
+
+    >>> cell = ConvLSTM(3, 8, spatial_shape=(16, 12), kernel_size=(3, 3), strides=(2, 2))
+    >>> lx.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((1, 4, 16, 12, 3)))[0].shape
+    (1, 4, 8, 6, 8)
+    """
+
+    spatial_shape: tuple[int, ...] = dataclasses.field(kw_only=True)
+    kernel_size: tuple[int, ...] = dataclasses.field(kw_only=True)
+    strides: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
+    dilation: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
+    padding: Literal["SAME", "VALID"] = dataclasses.field(default="SAME", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.sizes("spatial_shape", self.spatial_shape, range(1, 4))
+        for name in ("kernel_size", "strides", "dilation"):
+            if getattr(self, name) is not None:
+                checks.sizes(name, getattr(self, name), [len(self.spatial_shape)])
+        checks.one_of("padding", self.padding, ("SAME", "VALID"))
+        if min(self.grid) < 1:
+            raise ValueError(f"spatial_shape must leave something to a kernel that wide, got {self.spatial_shape}")
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Sizes of the state's grid."""
+        return tuple(map(self._grid_size, self.spatial_shape, self.kernel_size, *self._steps))
+
+    @property
+    def _steps(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        ones = (1,) * len(self.spatial_shape)
+        return self.strides or ones, self.dilation or ones
+
+    def _grid_size(self, size: int, kernel: int, stride: int, dilation: int) -> int:
+        reach = 0 if self.padding == "SAME" else dilation * (kernel - 1)
+        return math.ceil((size - reach) / stride)
+
+    def init(self, key: Key[Array, ""]) -> LSTMParams:
+        fans = (*self.kernel_size, self.in_features), (*self.kernel_size, self.hidden_features)
+        return LSTMParams(*self._fused(key, *fans))
+
+    def initial_state(self, batch_shape: tuple[int, ...]) -> LSTMState:
+        """Zeros [*batch, *grid, H]."""
+        return super().initial_state((*batch_shape, *self.grid))
+
+    def project(self, params: Any, x: Float[Array, "*batch_grid I"]) -> Float[Array, "*batch_grid 4*H"]:
+        self._check_input(x, (*self.spatial_shape, self.in_features))
+        z = convolve(x, params.w_x, self.compute_dtype, *self._steps, self.padding)
+        return add_bias(z, params.b)
+
+    def recur(self, params: FusedParams, h: Float[Array, "*batch_grid H"]) -> Float[Array, "*batch_grid 4*H"]:
+        h, w_h = through_mask(h, params.w_h)
+        ones = (1,) * len(self.grid)
+        return convolve(h, w_h, self.compute_dtype, ones, ones, "SAME")

@@ -1,0 +1,41 @@
+"""What a cell takes, gives and holds, told without computing anything."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lstmjax.types import Array, Cell, PyTree
+
+
+def input_shape(cell: Cell[Any, Any]) -> tuple[int, ...]:
+    """The shape of one step's input: (I,), or (*spatial_shape, I) of a cell over a grid.
+
+    >>> input_shape(lx.cells.LSTM(3, 5))
+    (3,)
+    """
+    return (*getattr(cell, "spatial_shape", ()), cell.in_features)
+
+
+@functools.cache
+def output_shape(cell: Cell[Any, Any]) -> tuple[int, ...]:
+    """The shape of one step's output.
+
+    >>> output_shape(lx.cells.ProjectedLSTM(3, 5, proj_features=2))
+    (2,)
+    """
+
+    def first(key: Array) -> PyTree:
+        state = cell.initial_state(())
+        x = jnp.zeros(input_shape(cell), jax.tree.leaves(state)[0].dtype)
+        params = cell.init(key)
+        return cell.step(params, state, cell.project(params, x))[1]
+
+    return tuple(jax.eval_shape(first, jax.random.key(0)).shape)
+
+
+@functools.cache  # tracing `init` costs milliseconds, most of a small call outside jit
+def expected_params(cell: Cell[Any, Any], default_float: jnp.dtype) -> PyTree:
+    """Shapes and dtypes of the cell's parameters; the default float (float64 or not) is there for the cache alone."""
+    return jax.eval_shape(cell.init, jax.random.key(0))
