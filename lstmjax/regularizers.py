@@ -1,9 +1,28 @@
-"""Dropout for sequences. Layers are Flax's own and hold no RNG: no key means no dropout."""
+"""Regularisation: dropout modules, regularised cells, penalties on activations, what weight decay should touch.
 
+Nothing here holds an RNG: a call with a key is training, one without is evaluation and leaves everything as it is.
+"""
+
+import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import checks
-from lstmjax.types import Array, Float, Key
+from lstmjax.cells.noise import RecurrentDropout, WeightDrop, Zoneout
+from lstmjax.steps import valid_steps
+from lstmjax.types import Array, Bool, Float, Int, Key, PyTree
+
+__all__ = [
+    "Dropout",
+    "EmbeddingDropout",
+    "RecurrentDropout",
+    "WeightDrop",
+    "Zoneout",
+    "activation_penalty",
+    "locked_dropout",
+    "temporal_activation_penalty",
+    "weight_decay_mask",
+]
 
 
 class Dropout(nnx.Module):
@@ -40,3 +59,116 @@ def locked_dropout(rate: float, time_axis: int = 1) -> Dropout:
     True
     """
     return Dropout(rate, broadcast_dims=(time_axis,))
+
+
+class EmbeddingDropout(nnx.Module):
+    """Word dropout: with a key, each symbol loses its embedding everywhere in the batch with probability `rate`.
+
+    The rest are scaled by 1 / (1 - rate).
+
+    Args:
+      embed: Flax's embedding of V symbols.
+      rate: in [0, 1).
+
+    Raises:
+      ValueError: `rate` outside [0, 1).
+
+    Source: Gal and Ghahramani 2016; Merity, Keskar and Socher 2018 (AWD-LSTM).
+
+    >>> embed = EmbeddingDropout(nnx.Embed(10, 4, rngs=nnx.Rngs(0)), 0.5)
+    >>> ys = embed(jnp.array([[1, 2, 1]]), key=jax.random.key(0))
+    >>> ys.shape, bool(jnp.all(ys[0, 0] == ys[0, 2]))
+    ((1, 3, 4), True)
+    """
+
+    def __init__(self, embed: nnx.Embed, rate: float) -> None:
+        self.embed = embed
+        self.drop = Dropout(rate)
+
+    def __call__(self, tokens: Int[Array, "*batch"], *, key: Key[Array, ""] | None) -> Float[Array, "*batch D"]:
+        xs = self.embed(tokens)
+        kept = self.drop(jnp.ones(self.embed.num_embeddings, xs.dtype), key=key)
+        return xs * jnp.broadcast_to(kept[tokens][..., None], xs.shape)
+
+
+def activation_penalty(
+    ys: Float[Array, "B T H"],
+    *,
+    lengths: Int[Array, "B"] | None = None,
+    mask: Bool[Array, "B T"] | None = None,
+) -> Float[Array, ""]:
+    """Activation regularisation (AR): the mean square of the outputs at valid steps; add `alpha` times it to a loss.
+
+    Args:
+      ys: outputs [B, T, H], after dropout.
+      lengths, mask: see `lstmjax.unroll`.
+
+    Returns:
+      A scalar, 0 if no step is valid.
+
+    Source: Merity, McCann and Socher 2017, "Revisiting Activation Regularization for Language RNNs".
+
+    >>> float(activation_penalty(jnp.full((1, 2, 3), 2.0), lengths=jnp.array([1])))
+    4.0
+    """
+    valid = _valid(ys, lengths, mask)
+    return _mean_square(ys, valid)
+
+
+def temporal_activation_penalty(
+    ys: Float[Array, "B T H"],
+    *,
+    lengths: Int[Array, "B"] | None = None,
+    mask: Bool[Array, "B T"] | None = None,
+) -> Float[Array, ""]:
+    """Temporal activation regularisation (TAR): the mean square of what changes from a step to the next.
+
+    Args:
+      ys: outputs [B, T, H], before dropout.
+      lengths, mask: see `lstmjax.unroll`; both steps of a pair must be valid.
+
+    Returns:
+      A scalar, 0 if there is no pair.
+
+    Source: Merity, McCann and Socher 2017, "Revisiting Activation Regularization for Language RNNs".
+
+    >>> float(temporal_activation_penalty(jnp.array([[[0.0], [2.0], [3.0]]]), lengths=jnp.array([2])))
+    4.0
+    """
+    valid = _valid(ys, lengths, mask)
+    return _mean_square(ys[:, 1:] - ys[:, :-1], valid[:, 1:] & valid[:, :-1])
+
+
+def weight_decay_mask(params: PyTree) -> PyTree:
+    """Which parameters weight decay should pull to zero: what multiplies an input or a state, and nothing else.
+
+    Biases, gains of a normalisation, learned initial states and embeddings are left alone, by their names.
+
+    Args:
+      params: a tree whose leaves' names are those of lstmjax and Flax: `w_x`, `w_h`, `kernel`, `b`, `bias`, `scale`...
+
+    Returns:
+      Booleans in the tree of `params`, as `optax.add_decayed_weights` and `optax.adamw` take for `mask`.
+
+    >>> weight_decay_mask({"lstm": lx.cells.LSTM(3, 5).init(jax.random.key(0))})
+    {'lstm': LSTMParams(w_x=True, w_h=True, b=False)}
+    """
+    names = {"w_x", "w_h", "w_p", "kernel"}
+
+    def decays(path: tuple[jax.tree_util.KeyEntry, ...], _: Array) -> bool:
+        return bool(names & {jax.tree_util.keystr((entry,), simple=True) for entry in path[-2:]})
+
+    return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def _valid(ys: Array, lengths: Array | None, mask: Array | None) -> Bool[Array, "B T"]:
+    checks.shape("ys", ys, ("B", "T", "H"))
+    batch, steps = ys.shape[:2]
+    valid = valid_steps(lengths, mask, steps, batch)
+    return jnp.ones((batch, steps), bool) if valid is None else valid.T
+
+
+def _mean_square(values: Float[Array, "B T H"], valid: Bool[Array, "B T"]) -> Float[Array, ""]:
+    every = jnp.broadcast_to(valid[..., None], values.shape)
+    squares = jnp.square(jnp.where(every, values, jnp.zeros_like(values)))
+    return jnp.sum(squares) / jnp.maximum(jnp.sum(every), 1).astype(squares.dtype)

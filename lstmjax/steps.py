@@ -94,3 +94,11 @@ def _per_step(name: str, flags: Array | None, steps: int, batch: int, time_major
     checks.kind(name, flags, jnp.bool_)
     checks.shape(name, flags, (steps, batch) if time_major else (batch, steps))
     return flags if time_major else flags.T
+
+
+def where_steps(valid: Bool[Array, "T B"] | None, values: Array, time_major: bool) -> Array:
+    """`values` [B, T, ...] (or [T, B, ...]) with zeros at invalid steps; `valid` has time first, None means all."""
+    if valid is None:
+        return values
+    flags = valid if time_major else valid.T
+    return jnp.where(flags.reshape(flags.shape + (1,) * (values.ndim - 2)), values, jnp.zeros_like(values))

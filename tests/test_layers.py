@@ -109,7 +109,7 @@ def test_names_and_shapes_of_parameters_stay(layer):
         (lambda: lx.Stacked([]), "layers must hold at least one layer, got none"),
         (
             lambda: lx.Stacked([lx.Recurrent(lx.cells.LSTM(3, 4), rngs=nnx.Rngs(0))] * 2),
-            r"layers\[1\].in_features must equal layers\[0\].hidden_features=4, got 3",
+            r"layers\[1\] must take what layers\[0\] gives, \[4\], got one that takes \[3\]",
         ),
     ],
 )

@@ -1,0 +1,23 @@
+"""Flax nnx layers: thin modules that hold parameters and call the core. They hold no RNG and no state."""
+
+from lstmjax.layers.bidirectional import Bidirectional, BidirectionalState
+from lstmjax.layers.families import GRU, LSTM, ConvLSTM, ElmanRNN, stack
+from lstmjax.layers.flax_cell import FlaxCell
+from lstmjax.layers.recurrent import Recurrent
+from lstmjax.layers.stacked import Residual, Stacked
+from lstmjax.layers.time_distributed import TimeDistributed
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Bidirectional",
+    "BidirectionalState",
+    "ConvLSTM",
+    "ElmanRNN",
+    "FlaxCell",
+    "Recurrent",
+    "Residual",
+    "Stacked",
+    "TimeDistributed",
+    "stack",
+]

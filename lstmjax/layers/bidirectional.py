@@ -1,0 +1,99 @@
+"""Two layers over the same sequences, one in each direction."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Unpack
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lstmjax import checks
+from lstmjax.layers.recurrent import Layer
+from lstmjax.steps import Running
+from lstmjax.types import Array, Float, Key
+
+Merge = Literal["concat", "sum", "mul", "ave", "none"]
+
+_MERGES: dict[str, Callable[[Array, Array], Any]] = {
+    "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
+    "sum": jnp.add,
+    "mul": jnp.multiply,
+    "ave": lambda a, b: (a + b) / 2,
+    "none": lambda a, b: (a, b),
+}
+
+
+class BidirectionalState(NamedTuple):
+    """The states of both directions: each after all valid steps, in its own order of them."""
+
+    forward: Any
+    backward: Any
+
+
+class Bidirectional(nnx.Module):
+    """One layer forward and one backward in time; `lengths`, `mask` and `resets` hold in both.
+
+    The backward layer starts at each sequence's own last valid step, and its outputs stand beside the inputs they
+    belong to.
+
+    Args:
+      forward: any layer.
+      backward: a layer that takes and gives the same shapes, with parameters of its own.
+      merge: what becomes of two outputs [B, T, H]: "concat" [B, T, 2H], "sum", "mul" or "ave" (their mean)
+        [B, T, H], "none" a pair of them.
+
+    Raises:
+      ValueError: another `merge`, or layers of different shapes.
+
+    Source: Schuster and Paliwal 1997, "Bidirectional Recurrent Neural Networks".
+
+    >>> cell, rngs = lx.cells.GRU(3, 5), nnx.Rngs(0)
+    >>> layer = lx.Bidirectional(lx.Recurrent(cell, rngs=rngs), lx.Recurrent(cell, rngs=rngs), merge="concat")
+    >>> ys, state = layer(jnp.ones((2, 7, 3)), lengths=jnp.array([7, 4]))
+    >>> ys.shape, state.backward.h.shape
+    ((2, 7, 10), (2, 5))
+    """
+
+    def __init__(self, forward: Layer, backward: Layer, merge: Merge = "concat") -> None:
+        checks.one_of("merge", merge, tuple(_MERGES))
+        for shape in ("in_shape", "out_shape"):
+            ahead, back = getattr(forward, shape), getattr(backward, shape)
+            if ahead != back:
+                raise ValueError(f"backward must have forward's {shape} {list(ahead)}, got {list(back)}")
+        self.forward = forward
+        self.backward = backward
+        self.merge = merge
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return self.forward.in_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        *grid, features = self.forward.out_shape
+        return (*grid, 2 * features) if self.merge == "concat" else (*grid, features)
+
+    def initial_state(self, batch_size: int) -> BidirectionalState:
+        return BidirectionalState(self.forward.initial_state(batch_size), self.backward.initial_state(batch_size))
+
+    def __call__(
+        self,
+        xs: Float[Array, "B T *in"],
+        state: BidirectionalState | None = None,
+        *,
+        key: Key[Array, ""] | None = None,
+        **running: Unpack[Running],
+    ) -> tuple[Any, BidirectionalState]:
+        """Run both directions; see `lstmjax.unroll`. With `reverse`, the layers change places in time.
+
+        Raises:
+          TypeError: a state that is no pair.
+        """
+        if state is not None and not (isinstance(state, tuple) and len(state) == 2):
+            raise TypeError(f"state must be a pair of states (forward, backward), got {type(state).__name__}")
+        ahead, back = (None, None) if state is None else state
+        key_ahead, key_back = (None, None) if key is None else jax.random.split(key)
+        other_way: Running = {**running, "reverse": not running.get("reverse", False)}
+        ys_ahead, ahead = self.forward(xs, ahead, key=key_ahead, **running)
+        ys_back, back = self.backward(xs, back, key=key_back, **other_way)
+        return _MERGES[self.merge](ys_ahead, ys_back), BidirectionalState(ahead, back)

@@ -1,0 +1,34 @@
+"""Any cell where Flax wants one of its own."""
+
+from typing import Any
+
+from flax import nnx
+
+from lstmjax.cells import input_shape
+from lstmjax.layers.recurrent import WeightedCell
+from lstmjax.types import Array, Float
+
+
+class FlaxCell(WeightedCell, nnx.RNNCellBase):
+    """A cell for `flax.nnx.RNN`, which then runs it over time by Flax's rules.
+
+    Args:
+      cell: any `lstmjax.types.Cell`.
+      rngs: draws the initial parameters (stream "params").
+
+    >>> rnn = nnx.RNN(lx.FlaxCell(lx.cells.PeepholeLSTM(3, 5), rngs=nnx.Rngs(0)))
+    >>> rnn(jnp.ones((2, 7, 3))).shape
+    (2, 7, 5)
+    """
+
+    def initialize_carry(self, input_shape: tuple[int, ...], *_: Any, **__: Any) -> Any:
+        """The cell's initial state for inputs [*batch, I]; Flax also hands over an RNG, of which there is no need."""
+        return self.cell.initial_state(input_shape[: len(input_shape) - self.num_feature_axes])
+
+    def __call__(self, carry: Any, inputs: Float[Array, "*batch I"]) -> tuple[Any, Any]:
+        params = self.params
+        return self.cell.step(params, carry, self.cell.project(params, inputs))
+
+    @property
+    def num_feature_axes(self) -> int:
+        return len(input_shape(self.cell))

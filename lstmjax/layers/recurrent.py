@@ -1,0 +1,125 @@
+"""One cell over time."""
+
+from typing import Any, Literal, Protocol, Unpack
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lstmjax import checks
+from lstmjax.cells import input_shape, output_shape
+from lstmjax.steps import Running
+from lstmjax.types import Array, Cell, Float, Key
+from lstmjax.unroll import unroll
+
+State = Any
+
+
+class Layer(Protocol):
+    """What can be stacked and run in two directions: `Recurrent`, `Bidirectional`, `Residual`, `Stacked`."""
+
+    @property
+    def in_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def out_shape(self) -> tuple[int, ...]: ...
+
+    def initial_state(self, batch_size: int) -> State: ...
+
+    def __call__(
+        self,
+        xs: Float[Array, "B T *in"],
+        state: State | None = None,
+        *,
+        key: Key[Array, ""] | None = None,
+        **running: Unpack[Running],
+    ) -> tuple[Float[Array, "B T *out"], State]: ...
+
+
+class WeightedCell(nnx.Module):
+    """A cell with its parameters in `nnx.Param`s."""
+
+    def __init__(self, cell: Cell[Any, State], *, rngs: nnx.Rngs) -> None:
+        self.cell = cell
+        self.weights = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params())))
+
+    @property
+    def params(self) -> Any:
+        """The cell's parameters as plain arrays, in the tuple that `cell.init` gives."""
+        return plain(self.weights)
+
+    def set_params(self, params: Any) -> None:
+        """Put other values in place of the parameters.
+
+        Raises:
+          TypeError, ValueError: another tree, shape or dtype than the cell's.
+        """
+        checks.like("params", params, self.params)
+        self.weights = nnx.data(jax.tree.map(nnx.Param, params))
+
+
+class Recurrent(WeightedCell):
+    """One cell run over time.
+
+    Args:
+      cell: any `lstmjax.types.Cell`.
+      initial_state: "zeros" (the cell's own), or "learned": one trained state, from which every sequence starts.
+      rngs: draws the initial parameters (stream "params").
+
+    Raises:
+      ValueError: another `initial_state`.
+
+    >>> layer = lx.Recurrent(lx.cells.PeepholeLSTM(3, 5), initial_state="learned", rngs=nnx.Rngs(0))
+    >>> ys, state = layer(jnp.ones((2, 7, 3)))
+    >>> ys.shape, state.h.shape
+    ((2, 7, 5), (2, 5))
+    """
+
+    def __init__(
+        self, cell: Cell[Any, State], *, initial_state: Literal["zeros", "learned"] = "zeros", rngs: nnx.Rngs
+    ) -> None:
+        checks.one_of("initial_state", initial_state, ("zeros", "learned"))
+        super().__init__(cell, rngs=rngs)
+        learned = jax.tree.map(nnx.Param, cell.initial_state(())) if initial_state == "learned" else None
+        self.initial = nnx.data(learned)
+
+    @property
+    def in_features(self) -> int:
+        return self.cell.in_features
+
+    @property
+    def hidden_features(self) -> int:
+        return self.cell.hidden_features
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return input_shape(self.cell)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return output_shape(self.cell)
+
+    def initial_state(self, batch_size: int) -> State:
+        """What each of `batch_size` new sequences starts from."""
+        if self.initial is None:
+            return self.cell.initial_state((batch_size,))
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch_size, *leaf.shape)), plain(self.initial))
+
+    def __call__(
+        self,
+        xs: Float[Array, "B T *in"],
+        state: State | None = None,
+        *,
+        key: Key[Array, ""] | None = None,
+        **running: Unpack[Running],
+    ) -> tuple[Float[Array, "B T *out"], State]:
+        """See `lstmjax.unroll`."""
+        initial = None
+        if self.initial is not None:
+            initial = self.initial_state(jnp.shape(xs)[1 if running.get("time_major") else 0])
+        return unroll(self.cell, self.params, xs, state, initial_state=initial, key=key, **running)
+
+
+def plain(tree: Any) -> Any:
+    """The arrays in a tree of `nnx.Param`s."""
+    return jax.tree.map(lambda p: p[...], tree, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))

@@ -1,0 +1,163 @@
+"""Layers one on another."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lstmjax.layers.recurrent import Layer, State
+from lstmjax.regularizers import Dropout
+from lstmjax.steps import Running, valid_steps, where_steps
+from lstmjax.types import Array, Float, Key
+
+
+class Residual(nnx.Module):
+    """A layer that adds its input to its output, at valid steps.
+
+    Args:
+      layer: any layer that gives the shape it takes.
+
+    Raises:
+      ValueError: a layer that gives another shape.
+
+    Source: He et al. 2016; between recurrent layers: Wu et al. 2016, "Google's Neural Machine Translation System".
+
+    >>> layer = lx.Residual(lx.Recurrent(lx.cells.LSTM(5, 5), rngs=nnx.Rngs(0)))
+    >>> xs = jnp.ones((2, 7, 5))
+    >>> bool(jnp.allclose(layer(xs)[0], xs + layer.layer(xs)[0]))
+    True
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        if layer.in_shape != layer.out_shape:
+            raise ValueError(
+                f"layer must give the shape it takes, {list(layer.in_shape)}, for a residual connection, "
+                f"got one that gives {list(layer.out_shape)}"
+            )
+        self.layer = layer
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return self.layer.in_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return self.layer.out_shape
+
+    def initial_state(self, batch_size: int) -> State:
+        return self.layer.initial_state(batch_size)
+
+    def __call__(
+        self,
+        xs: Float[Array, "B T *in"],
+        state: State | None = None,
+        *,
+        key: Key[Array, ""] | None = None,
+        **running: Unpack[Running],
+    ) -> tuple[Float[Array, "B T *in"], State]:
+        """See `lstmjax.unroll`."""
+        ys, state = self.layer(xs, state, key=key, **running)
+        time_major = running.get("time_major", False)
+        batch, steps = ys.shape[1::-1] if time_major else ys.shape[:2]
+        valid = valid_steps(running.get("lengths"), running.get("mask"), steps, batch, time_major)
+        return ys + where_steps(valid, jnp.asarray(xs).astype(ys.dtype), time_major), state
+
+
+class Stacked(nnx.Module):
+    """Recurrent layers one on another, with dropout on what each but the last hands up.
+
+    Args:
+      layers: at least one; each takes the shape that the one below gives.
+      dropout: between layers; None means none.
+
+    Raises:
+      ValueError: no layers, or shapes that do not chain.
+
+    >>> rngs = nnx.Rngs(0)
+    >>> layer = lx.Stacked([lx.Recurrent(lx.cells.LSTM(3, 5), rngs=rngs), lx.Recurrent(lx.cells.GRU(5, 4), rngs=rngs)])
+    >>> ys, (below, above) = layer(jnp.ones((2, 7, 3)))
+    >>> ys.shape, below.c.shape, above.h.shape
+    ((2, 7, 4), (2, 5), (2, 4))
+    """
+
+    def __init__(self, layers: Sequence[Layer], dropout: Dropout | None = None) -> None:
+        if not layers:
+            raise ValueError("layers must hold at least one layer, got none")
+        for number, (below, above) in enumerate(itertools.pairwise(layers), start=1):
+            if below.out_shape != above.in_shape:
+                raise ValueError(
+                    f"layers[{number}] must take what layers[{number - 1}] gives, {list(below.out_shape)}, "
+                    f"got one that takes {list(above.in_shape)}"
+                )
+            if getattr(below, "merge", None) == "none":
+                raise ValueError(f"layers[{number - 1}] must give one output to the next, got merge='none'")
+        self.layers = nnx.List(layers)
+        self.dropout = Dropout(0.0) if dropout is None else dropout
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return self.layers[0].in_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return self.layers[-1].out_shape
+
+    def initial_state(self, batch_size: int) -> tuple[State, ...]:
+        """The state of each layer, bottom first, before the first step."""
+        return tuple(layer.initial_state(batch_size) for layer in self.layers)
+
+    def __call__(
+        self,
+        xs: Float[Array, "B T *in"],
+        state: Sequence[State] | None = None,
+        *,
+        key: Key[Array, ""] | None = None,
+        **running: Unpack[Running],
+    ) -> tuple[Float[Array, "B T *out"], tuple[State, ...]]:
+        """Run the layers bottom up over whole sequences.
+
+        Args:
+          xs: inputs [B, T, I] (or [T, B, I]; see `lstmjax.unroll` for all but the following).
+          state: one state a layer, bottom first; None starts each from its initial state.
+          key: switches dropout and the cells' noise on and draws them; None, as at evaluation, means neither.
+
+        Returns:
+          the top layer's outputs [B, T, H] and a tuple with every layer's final state, bottom first.
+
+        Raises:
+          ValueError: as many states as there are layers are expected, and another number came.
+        """
+        states = self._states(state)
+        keys_drop, keys_cell = self._keys(key)
+        time_major = running.get("time_major", False)
+        finals = []
+        for depth, layer in enumerate(self.layers):
+            if depth > 0:
+                xs = _batch_major(self.dropout, xs, keys_drop[depth], time_major)
+            xs, final = layer(xs, states[depth], key=keys_cell[depth], **running)
+            finals.append(final)
+        return xs, tuple(finals)
+
+    def _keys(self, key: Key[Array, ""] | None) -> tuple[Sequence[Any], Sequence[Any]]:
+        """A key for the dropout below each layer, and one for the noise inside it."""
+        depth = len(self.layers)
+        if key is None:
+            return [None] * depth, [None] * depth
+        keys = list(jax.random.split(key, 2 * depth))
+        return keys[:depth], keys[depth:]
+
+    def _states(self, state: Sequence[State] | None) -> Sequence[State | None]:
+        if state is None:
+            return [None] * len(self.layers)
+        if not isinstance(state, Sequence) or len(state) != len(self.layers):
+            came = f"{type(state).__name__} of {len(state)}" if isinstance(state, Sequence) else type(state).__name__
+            raise ValueError(f"state must be a tuple of {len(self.layers)} states, one a layer, got {came}")
+        return state
+
+
+def _batch_major(dropout: Dropout, xs: Array, key: Key[Array, ""] | None, time_major: bool) -> Array:
+    """Apply dropout to [B, T, H], the order its axes are named in, whatever the order of `xs`."""
+    return dropout(xs.swapaxes(0, 1), key=key).swapaxes(0, 1) if time_major else dropout(xs, key=key)
