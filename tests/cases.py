@@ -2,13 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import lstmjax as lx
+from tests import reference
 
 IN, HIDDEN = 3, 4
 
@@ -38,30 +40,57 @@ class Integrator:
         return {"sum": total}, total * z[1]
 
 
-CELLS: dict[str, Callable[[Any], Any]] = {
-    "lstm": lambda dtype: lx.cells.LSTM(IN, HIDDEN, param_dtype=dtype),
-    "lstm-hard": lambda dtype: lx.cells.LSTM(
-        IN, HIDDEN, gate_fn=jax.nn.hard_sigmoid, activation_fn=jax.nn.soft_sign, use_bias=False, param_dtype=dtype
+class Enrolled(NamedTuple):
+    """A cell of a given dtype, and one step of it in NumPy."""
+
+    make: Callable[[Any], Any]
+    reference: Callable[[dict, dict, np.ndarray], dict]
+
+
+CELLS = {
+    "lstm": Enrolled(lambda dtype: lx.cells.LSTM(IN, HIDDEN, param_dtype=dtype), reference.lstm_step),
+    "lstm-hard": Enrolled(
+        lambda dtype: lx.cells.LSTM(
+            IN, HIDDEN, gate_fn=jax.nn.hard_sigmoid, activation_fn=jax.nn.soft_sign, use_bias=False, param_dtype=dtype
+        ),
+        reference.hard_lstm_step,
     ),
-    "peephole": lambda dtype: lx.cells.PeepholeLSTM(IN, HIDDEN, param_dtype=dtype),
-    "coupled": lambda dtype: lx.cells.CoupledLSTM(IN, HIDDEN, param_dtype=dtype),
-    "projected": lambda dtype: lx.cells.ProjectedLSTM(IN, HIDDEN, proj_features=2, param_dtype=dtype),
-    "layer-norm-lstm": lambda dtype: lx.cells.LayerNormLSTM(IN, HIDDEN, param_dtype=dtype),
-    "conv-lstm": lambda dtype: lx.cells.ConvLSTM(
-        IN, HIDDEN, spatial_shape=(3, 2), kernel_size=(2, 3), strides=(2, 1), param_dtype=dtype
+    "peephole": Enrolled(lambda dtype: lx.cells.PeepholeLSTM(IN, HIDDEN, param_dtype=dtype), reference.peephole_step),
+    "coupled": Enrolled(lambda dtype: lx.cells.CoupledLSTM(IN, HIDDEN, param_dtype=dtype), reference.coupled_step),
+    "projected": Enrolled(
+        lambda dtype: lx.cells.ProjectedLSTM(IN, HIDDEN, proj_features=2, param_dtype=dtype), reference.projected_step
     ),
-    "gru": lambda dtype: lx.cells.GRU(IN, HIDDEN, param_dtype=dtype),
-    "gru-original": lambda dtype: lx.cells.GRU(IN, HIDDEN, reset_after=False, param_dtype=dtype),
-    "layer-norm-gru": lambda dtype: lx.cells.LayerNormGRU(IN, HIDDEN, param_dtype=dtype),
-    "elman": lambda dtype: lx.cells.ElmanRNN(IN, HIDDEN, param_dtype=dtype),
-    "indrnn": lambda dtype: lx.cells.IndRNN(IN, HIDDEN, activation_fn=jnp.tanh, param_dtype=dtype),
-    "stacked": lambda dtype: lx.cells.StackedCells(
-        (lx.cells.LSTM(IN, 2, param_dtype=dtype), lx.cells.GRU(2, HIDDEN, param_dtype=dtype))
+    "layer-norm-lstm": Enrolled(
+        lambda dtype: lx.cells.LayerNormLSTM(IN, HIDDEN, param_dtype=dtype), reference.layer_norm_lstm_step
     ),
-    "integrator": Integrator,
+    "conv-lstm": Enrolled(
+        lambda dtype: lx.cells.ConvLSTM(
+            IN, HIDDEN, spatial_shape=(3, 2), kernel_size=(2, 3), strides=(2, 1), param_dtype=dtype
+        ),
+        reference.conv_lstm_step,
+    ),
+    "gru": Enrolled(lambda dtype: lx.cells.GRU(IN, HIDDEN, param_dtype=dtype), reference.gru_step),
+    "gru-original": Enrolled(
+        lambda dtype: lx.cells.GRU(IN, HIDDEN, reset_after=False, param_dtype=dtype), reference.gru_original_step
+    ),
+    "layer-norm-gru": Enrolled(
+        lambda dtype: lx.cells.LayerNormGRU(IN, HIDDEN, param_dtype=dtype), reference.layer_norm_gru_step
+    ),
+    "elman": Enrolled(lambda dtype: lx.cells.ElmanRNN(IN, HIDDEN, param_dtype=dtype), reference.elman_step),
+    "indrnn": Enrolled(
+        lambda dtype: lx.cells.IndRNN(IN, HIDDEN, activation_fn=jnp.tanh, param_dtype=dtype), reference.indrnn_step
+    ),
+    "stacked": Enrolled(
+        lambda dtype: lx.cells.StackedCells(
+            (lx.cells.LSTM(IN, 2, param_dtype=dtype), lx.cells.GRU(2, HIDDEN, param_dtype=dtype))
+        ),
+        reference.stacked_step,
+    ),
+    "integrator": Enrolled(Integrator, reference.integrator_step),
 }
 
-every_cell = pytest.mark.parametrize("make_cell", CELLS.values(), ids=CELLS.keys())
+every_cell = pytest.mark.parametrize("make_cell", [cell.make for cell in CELLS.values()], ids=CELLS.keys())
+every_reference = pytest.mark.parametrize(("make_cell", "reference"), CELLS.values(), ids=CELLS.keys())
 
 
 def random_params(cell: Any, key: jax.Array) -> Any:

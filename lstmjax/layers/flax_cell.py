@@ -21,8 +21,10 @@ class FlaxCell(WeightedCell, nnx.RNNCellBase):
     (2, 7, 5)
     """
 
-    def initialize_carry(self, input_shape: tuple[int, ...], *_: Any, **__: Any) -> Any:
-        """The cell's initial state for inputs [*batch, I]; Flax also hands over an RNG, of which there is no need."""
+    def initialize_carry(self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None) -> Any:
+        """The cell's initial state for inputs [*batch, I]; Flax always hands over `rngs`, of which there is no need."""
+        if carry_init is not None:
+            raise ValueError(f"carry_init must be None: the cell has its own initial state, got {carry_init}")
         return self.cell.initial_state(input_shape[: len(input_shape) - self.num_feature_axes])
 
     def __call__(self, carry: Any, inputs: Float[Array, "*batch I"]) -> tuple[Any, Any]:

@@ -1,0 +1,86 @@
+"""What JAX does with a run: remat, forward mode, second order, an ensemble under vmap, one trace for all lengths."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.test_util import check_grads
+
+import lstmjax as lx
+from tests.cases import HIDDEN, IN, every_cell, random_params
+from tests.test_unroll import BATCH, STEPS, assert_close, setup, with_gradients
+
+
+@every_cell
+@pytest.mark.parametrize(("remat", "reverse"), [(2, False), (4, True), (STEPS, False), (STEPS + 1, True)])
+def test_remat_changes_nothing(make_cell, remat, reverse):
+    cell, params, xs, state = setup(make_cell)
+    flags = {
+        "mask": jax.random.bernoulli(jax.random.key(3), 0.7, (BATCH, STEPS)),
+        "resets": jax.random.bernoulli(jax.random.key(4), 0.3, (BATCH, STEPS)),
+        "reverse": reverse,
+    }
+
+    def loss(params, remat):
+        ys, end = lx.unroll(cell, params, xs, state, remat=remat, **flags)
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves((ys, end))), (ys, end)
+
+    grad = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
+    assert_close(grad(params, remat), grad(params, None))
+
+
+def test_remat_needs_a_fifth_of_the_memory_at_8000_steps():
+    cell = lx.cells.LSTM(8, 32)
+    params = jax.eval_shape(cell.init, jax.random.key(0))
+    xs = jax.ShapeDtypeStruct((4, 8000, 8), jnp.float32)
+
+    def temporary_bytes(remat):
+        grad = jax.jit(jax.grad(lambda p, xs: lx.unroll(cell, p, xs, remat=remat)[0].sum()))
+        return grad.lower(params, xs).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(90) < temporary_bytes(None) / 5
+
+
+@every_cell
+def test_forward_mode_is_reverse_mode(make_cell):
+    cell, params, xs, state = setup(make_cell)
+    lengths = jnp.array([4, 6, 2])
+
+    def loss(params):
+        return jnp.sum(jnp.sin(lx.unroll(cell, params, xs, state, lengths=lengths)[0]))
+
+    direction = random_params(cell, jax.random.key(5))
+    _, forward = jax.jit(lambda p, d: jax.jvp(loss, (p,), (d,)))(params, direction)
+    products = jax.tree.map(lambda g, d: jnp.sum(g * d), jax.jit(jax.grad(loss))(params), direction)
+    assert_close(forward, sum(jax.tree.leaves(products)))
+
+
+@every_cell
+def test_an_ensemble_in_one_call(make_cell):
+    """vmap over stacked parameters, gradients too, is each member on its own."""
+    cell, params, xs, state = setup(make_cell)
+    members = [params, random_params(cell, jax.random.key(7))]
+    ensemble = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+    together = jax.vmap(lambda p: with_gradients(cell, p, xs, state, None, False))(ensemble)
+    for number, member in enumerate(members):
+        alone = with_gradients(cell, member, xs, state, None, False)
+        assert_close(jax.tree.map(lambda leaf, n=number: leaf[n], together), alone)
+
+
+@every_cell
+def test_derivatives_are_exact_to_second_order(x64, make_cell):
+    cell, params, xs, state = setup(make_cell, jnp.float64, steps=3)
+    lengths = jnp.array([3, 0, 2])
+    check_grads(lambda p, x, s: lx.unroll(cell, p, x, s, lengths=lengths), (params, xs, state), order=2)
+
+
+def test_one_trace_serves_all_lengths():
+    cell, params, xs, _ = setup(lambda d: lx.cells.LSTM(IN, HIDDEN, param_dtype=d))
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def run(params, xs, lengths):
+        return lx.unroll(cell, params, xs, lengths=lengths)
+
+    for lengths in ([1, 2, 3], [6, 0, 4]):
+        run(params, xs, jnp.array(lengths))
