@@ -86,7 +86,8 @@ def shape(name: str, array: Array | np.ndarray, expected: Sequence[int | str]) -
 def sizes(name: str, values: Sequence[int], counts: Sequence[int]) -> None:
     """A tuple of whole numbers of at least 1, as many as one of `counts` says."""
     if not isinstance(values, tuple) or len(values) not in counts:
-        wanted = " or ".join(map(str, counts))
+        *most, last = map(str, counts)
+        wanted = f"{', '.join(most)} or {last}" if most else last
         raise ValueError(f"{name} must be a tuple of {wanted} whole numbers, got {values!r}")
     for value in values:
         index(name, value, 1)

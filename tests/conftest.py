@@ -24,3 +24,11 @@ def lenient_promotion() -> Iterator[None]:
     """For tests that run an optax optimiser, which mixes float and integer scalars."""
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+@pytest.fixture
+def quick_compilation() -> Iterator[None]:
+    """For tests that spend their time compiling: the same maths, less optimised."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -1,5 +1,7 @@
 """Cells: one step against the equations, its derivatives, its dtypes, its first parameters, and its complaints."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ from jax.test_util import check_grads
 
 import lstmjax as lx
 from tests.cases import HIDDEN, IN, every_cell, every_reference, random_inputs, random_params, random_state, tolerance
+from tests.reference import convolve
 
 
 def by_name(tree):
@@ -45,26 +48,12 @@ def test_the_output_is_the_hidden_state(make_cell):
 
 
 @every_cell
-def test_step_has_exact_derivatives_to_second_order(x64, make_cell):
+def test_step_has_exact_derivatives_to_second_order(x64, quick_compilation, make_cell):
     cell = make_cell(jnp.float64)
     params = random_params(cell, jax.random.key(0))
     state = random_state(cell, (2,), jax.random.key(1))
     x = random_inputs(cell, (2,), jax.random.key(2), jnp.float64)
     check_grads(lambda p, s, x: cell.step(p, s, cell.project(p, x)), (params, state, x), order=2)
-
-
-def test_each_gate_starts_orthogonal_and_the_forget_gate_open():
-    params = lx.cells.LSTM(IN, HIDDEN, forget_bias=2.0).init(jax.random.key(0))
-    for gate in jnp.split(params.w_h, 4, axis=1):
-        np.testing.assert_allclose(gate @ gate.T, np.eye(HIDDEN), atol=1e-6)
-    np.testing.assert_array_equal(params.b, np.repeat([0.0, 2.0, 0.0, 0.0], HIDDEN))
-
-
-def test_each_gate_starts_with_glorot_scale():
-    w_x = lx.cells.LSTM(100, 60).init(jax.random.key(0)).w_x
-    for gate in jnp.split(w_x, 4, axis=1):
-        limit = np.sqrt(6 / (100 + 60))
-        assert 0.98 * limit < float(jnp.abs(gate).max()) <= limit
 
 
 def test_half_precision_keeps_cell_state_and_sums_in_float32():
@@ -74,14 +63,6 @@ def test_half_precision_keeps_cell_state_and_sums_in_float32():
     new, y = cell.step(params, state, z)
     dtypes = [leaf.dtype.name for leaf in (*params, z, new.h, new.c, y)]
     assert dtypes == ["float32", "float32", "float32", "float32", "bfloat16", "float32", "bfloat16"]
-
-
-def test_half_precision_is_close_to_float32():
-    exact, half = lx.cells.LSTM(IN, HIDDEN), lx.cells.LSTM(IN, HIDDEN, dtype=jnp.bfloat16)
-    params, xs = exact.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (2, 20, IN))
-    ys, _ = lx.unroll(exact, params, xs)
-    halved, _ = lx.unroll(half, params, xs)
-    np.testing.assert_allclose(halved.astype(jnp.float32), ys, atol=20 * float(jnp.finfo(jnp.bfloat16).eps))
 
 
 def test_cells_are_static():
@@ -97,6 +78,12 @@ def test_cells_are_static():
         ({"hidden_features": True}, TypeError, "hidden_features must be a whole number, got True"),
         ({"dtype": "foo"}, TypeError, "dtype must be a floating dtype, got foo"),
         ({"dtype": jnp.int32}, TypeError, "dtype must be a floating dtype, got int32"),
+        (
+            {"dtype": jnp.bfloat16, "param_dtype": jnp.float16},
+            TypeError,
+            "dtype bfloat16 does not go with param_dtype float16",
+        ),
+        ({"forget_bias": "1"}, TypeError, "forget_bias must be a number, got '1'"),
     ],
 )
 def test_a_cell_that_cannot_be(arguments, error, sentence):
@@ -117,6 +104,84 @@ def test_an_input_that_does_not_fit(x, error, sentence):
         cell.project(cell.init(jax.random.key(0)), x)
 
 
-def test_a_fused_weight_that_does_not_divide_into_gates():
-    with pytest.raises(ValueError, match=r"multiple of 4 \(one block a gate\), got \[3, 10\]"):
-        lx.initializers.per_gate(lx.initializers.orthogonal, 4)(jax.random.key(0), (3, 10), jnp.float32)
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (lambda: lx.cells.ProjectedLSTM(IN, 4, proj_features=5), "proj_features must be at most 4, got 5"),
+        (lambda: lx.cells.LayerNormLSTM(IN, 4, epsilon=0.0), "epsilon must be above 0 and finite, got 0.0"),
+        (lambda: conv(spatial_shape=()), r"spatial_shape must be a tuple of 1, 2 or 3 whole numbers, got \(\)"),
+        (lambda: conv(kernel_size=(3,)), r"kernel_size must be a tuple of 2 whole numbers, got \(3,\)"),
+        (lambda: conv(strides=(1, 0)), "strides must be at least 1, got 0"),
+        (lambda: conv(dilation=2), "dilation must be a tuple of 2 whole numbers, got 2"),
+        (lambda: conv(padding="FULL"), "padding must be one of 'SAME', 'VALID', got 'FULL'"),
+        (lambda: conv(padding="VALID", kernel_size=(7, 1)), r"spatial_shape must leave something to a kernel"),
+        (lambda: lx.StackedCells(()), "cells must hold at least one cell, got none"),
+        (
+            lambda: lx.StackedCells((lx.cells.LSTM(3, 4), lx.cells.LSTM(3, 4))),
+            r"cells\[1\] must take what cells\[0\] gives, \[4\], got a cell that takes \[3\]",
+        ),
+    ],
+)
+def test_variants_that_cannot_be(build, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        build()
+
+
+def conv(**changes):
+    return lx.cells.ConvLSTM(IN, HIDDEN, **{"spatial_shape": (5, 6), "kernel_size": (3, 3)} | changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"strides": (2, 3)},
+        {"dilation": (2, 1)},
+        {"padding": "VALID"},
+        {"padding": "VALID", "dilation": (1, 2), "strides": (2, 1), "kernel_size": (2, 3)},
+    ],
+)
+def test_a_grid_is_convolved_by_the_definition(x64, changes):
+    cell = dataclasses.replace(conv(**changes), param_dtype=jnp.float64)
+    params = random_params(cell, jax.random.key(0))
+    x = random_inputs(cell, (2,), jax.random.key(1), jnp.float64)
+    strides, dilation = cell.strides or (1, 1), cell.dilation or (1, 1)
+    expected = convolve(np.asarray(x), np.asarray(params.w_x), strides, dilation, cell.padding == "SAME")
+    np.testing.assert_allclose(cell.project(params, x), expected + np.asarray(params.b), atol=1e-12)
+    assert expected.shape[1:-1] == cell.grid
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_grids_of_one_and_three_dimensions(x64, dims):
+    """A grid with one wide axis among narrow ones, or alone, is the same signal."""
+    flat = lx.cells.ConvLSTM(IN, HIDDEN, spatial_shape=(5, 1), kernel_size=(3, 1), param_dtype=jnp.float64)
+    ones = (1,) * (dims - 1)
+    cell = dataclasses.replace(flat, spatial_shape=(5, *ones), kernel_size=(3, *ones))
+    params = random_params(flat, jax.random.key(0))
+    xs = random_inputs(flat, (2, 4), jax.random.key(1), jnp.float64)
+    expected, _ = lx.unroll(flat, params, xs)
+
+    def regrid(leaf):
+        return leaf.reshape(3, *ones, *leaf.shape[2:])
+
+    moved = params._replace(w_x=regrid(params.w_x), w_h=regrid(params.w_h))
+    ys, _ = lx.unroll(cell, moved, xs.reshape(2, 4, 5, *ones, IN))
+    np.testing.assert_allclose(ys.reshape(expected.shape), expected, atol=1e-12)
+
+
+@every_cell
+def test_half_precision_everywhere(make_cell):
+    """bfloat16 in and out, a float32 memory, finite gradients, and numbers near those of float32."""
+    cell = make_cell(jnp.float32)
+    if not dataclasses.is_dataclass(cell) or not hasattr(cell, "dtype"):
+        pytest.skip("has no dtype of its own")
+    half = dataclasses.replace(cell, dtype=jnp.bfloat16)
+    params = random_params(cell, jax.random.key(0))
+    xs = random_inputs(cell, (2, 12), jax.random.key(1))
+    ys, end = lx.unroll(half, params, xs.astype(jnp.bfloat16))
+    assert {leaf.dtype.name for leaf in (ys, end.h)} == {"bfloat16"}
+    assert getattr(end, "c", jnp.zeros(())).dtype == jnp.float32
+    near = 30 * float(jnp.finfo(jnp.bfloat16).eps)
+    np.testing.assert_allclose(ys.astype(jnp.float32), lx.unroll(cell, params, xs)[0], atol=near)
+    grads = jax.grad(lambda p: lx.unroll(half, p, xs)[0].astype(jnp.float32).sum())(params)
+    assert all(leaf.dtype == jnp.float32 and np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 import lstmjax as lx
-from tests.cases import HIDDEN, IN
+from tests.cases import HIDDEN, IN, every_cell, random_inputs
 from tests.test_unroll import assert_close
 
 BATCH, STEPS = 2, 5
@@ -87,6 +87,132 @@ def test_modules_split_merge_jit_and_differentiate(layer, xs):
     np.testing.assert_allclose(nnx.jit(lambda m, x: m(x)[0])(layer, xs), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("graph", [True, False], ids=["graph", "tree"])
+@every_cell
+def test_every_cell_is_a_layer_in_both_modes_of_nnx(make_cell, graph):
+    """split, merge, jit and grad with nnx graph mode on and off; the layer is `unroll` of its cell and parameters."""
+    cell = make_cell(jnp.float32)
+    layer = lx.Recurrent(cell, initial_state="learned", rngs=nnx.Rngs(0))
+    xs = random_inputs(cell, (BATCH, STEPS), jax.random.key(1))
+    expected = lx.unroll(cell, layer.params, xs, layer.initial_state(BATCH))
+    graphdef, params = nnx.split(layer, graph=graph)
+
+    @jax.jit
+    def loss(params):
+        ys, end = nnx.merge(graphdef, params)(xs)
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves((ys, end))), (ys, end)
+
+    assert_close(loss(params)[1], expected)
+    grads = jax.grad(loss, has_aux=True)(params)[0]
+    assert all(np.isfinite(leaf).all() and np.abs(leaf).sum() > 0 for leaf in jax.tree.leaves(grads))
+    assert_close(nnx.jit(lambda layer, xs: layer(xs), graph=graph)(layer, xs), expected)
+
+
+def test_an_ensemble_of_layers(xs):
+    @nnx.vmap(in_axes=0, out_axes=0)
+    def create(key):
+        return lx.LSTM(IN, HIDDEN, num_layers=2, rngs=nnx.Rngs(key))
+
+    ensemble = create(jax.random.split(jax.random.key(0), 3))
+    ys, _ = nnx.vmap(lambda layer, xs: layer(xs), in_axes=(0, None))(ensemble, xs)
+    graphdef, params = nnx.split(ensemble)
+    alone = nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf[1], params))(xs)[0]
+    assert_close(ys[1], alone)
+
+
+def test_a_learned_state_is_where_sequences_start_and_start_again(xs):
+    layer = lx.LSTM(IN, HIDDEN, num_layers=2, initial_state="learned", rngs=nnx.Rngs(0))
+    layer.layers[0].initial = nnx.data(jax.tree.map(lambda p: nnx.Param(p[...] + 0.5), layer.layers[0].initial))
+    start = layer.initial_state(BATCH)
+    np.testing.assert_array_equal(start[0].h, 0.5)
+    chex.assert_trees_all_equal(layer(xs), layer(xs, start))
+    resets = jnp.zeros((BATCH, STEPS), bool).at[:, 2].set(True)
+    assert_close(layer(xs, resets=resets)[0][:, 2:], layer(xs[:, 2:])[0])
+    chex.assert_trees_all_equal(layer(xs, lengths=jnp.zeros(BATCH, int))[1], start)
+
+
+def test_residual_layers_add_their_input(xs):
+    layer = lx.GRU(IN, HIDDEN, num_layers=3, residual=True, rngs=nnx.Rngs(0))
+    lengths = jnp.array([5, 3])
+    poisoned = xs.at[1, 3:].set(jnp.nan)
+    ys, _ = layer(poisoned, lengths=lengths)
+    expected, _ = layer.layers[0](xs, lengths=lengths)
+    for above in layer.layers[1:]:
+        expected = expected + above.layer(expected, lengths=lengths)[0]
+    assert_close(ys, expected)
+    np.testing.assert_array_equal(ys[1, 3:], 0.0)
+
+
+def test_a_residual_layer_alone_does_not_see_the_padding(xs):
+    layer = lx.Residual(lx.Recurrent(lx.cells.GRU(IN, IN), rngs=nnx.Rngs(0)))
+    poisoned = xs.at[1, 3:].set(jnp.nan)
+    ys, _ = layer(poisoned, lengths=jnp.array([5, 3]))
+    np.testing.assert_array_equal(ys[1, 3:], 0.0)
+    turned, _ = layer(poisoned.swapaxes(0, 1), lengths=jnp.array([5, 3]), time_major=True)
+    np.testing.assert_array_equal(ys, turned.swapaxes(0, 1))
+
+
+def test_a_width_for_each_layer(xs):
+    layer = lx.ElmanRNN(IN, [4, 6, 2], activation_fn=jax.nn.relu, rngs=nnx.Rngs(0))
+    ys, states = layer(xs)
+    assert ys.shape == (BATCH, STEPS, 2)
+    assert [state.h.shape[-1] for state in states] == [4, 6, 2]
+
+
+def test_stacked_cells_are_stacked_layers(xs):
+    layer = lx.LSTM(IN, [4, 6], rngs=nnx.Rngs(0))
+    cell = lx.StackedCells(tuple(below.cell for below in layer.layers))
+    lengths = jnp.array([5, 3])
+    assert_close(
+        lx.unroll(cell, tuple(below.params for below in layer.layers), xs, lengths=lengths), layer(xs, lengths=lengths)
+    )
+
+
+@every_cell
+def test_every_cell_runs_inside_flaxs_rnn(make_cell):
+    cell = make_cell(jnp.float32)
+    adapted = lx.FlaxCell(cell, rngs=nnx.Rngs(0))
+    xs = random_inputs(cell, (BATCH, STEPS), jax.random.key(1))
+    rnn = nnx.RNN(adapted, return_carry=True, rngs=False)
+    end, ys = rnn(xs, seq_lengths=jnp.array([STEPS, 2]))
+    expected, expected_end = lx.unroll(cell, adapted.params, xs, lengths=jnp.array([STEPS, 2]))
+    assert_close((ys[0], ys[1, :2], end), (expected[0], expected[1, :2], expected_end))
+
+
+def test_time_distributed_is_the_layer_at_every_step():
+    conv = nnx.Conv(2, 3, kernel_size=(3, 3), rngs=nnx.Rngs(0))
+    heads = lx.TimeDistributed(conv)
+    xs = jax.random.normal(jax.random.key(0), (BATCH, STEPS, 4, 4, 2))
+    ys = heads(xs)
+    for t in range(STEPS):
+        np.testing.assert_allclose(ys[:, t], conv(xs[:, t]), rtol=1e-5, atol=1e-6)
+    poisoned = xs.at[1, 3:].set(jnp.nan)
+    value, grad = jax.value_and_grad(lambda xs: heads(xs, lengths=jnp.array([5, 3])).sum())(poisoned)
+    assert np.isfinite(value)
+    assert np.isfinite(grad).all()
+    turned = heads(xs.swapaxes(0, 1), lengths=jnp.array([5, 3]), time_major=True)
+    np.testing.assert_allclose(turned.swapaxes(0, 1), heads(poisoned, lengths=jnp.array([5, 3])), rtol=1e-5, atol=1e-6)
+
+
+def test_conv_lstm_is_a_layer():
+    layer = lx.ConvLSTM(2, 3, spatial_shape=(4, 5), kernel_size=(3, 3), strides=(2, 2), rngs=nnx.Rngs(0))
+    xs = jax.random.normal(jax.random.key(0), (BATCH, STEPS, 4, 5, 2))
+    ys, state = layer(xs, lengths=jnp.array([5, 0]))
+    assert ys.shape == (BATCH, STEPS, 2, 3, 3)
+    np.testing.assert_array_equal(state.h[1], 0.0)
+    stack = lx.Stacked([layer, lx.ConvLSTM(3, 2, spatial_shape=(2, 3), kernel_size=(2, 2), rngs=nnx.Rngs(1))])
+    assert stack(xs)[0].shape == (BATCH, STEPS, 2, 3, 2)
+
+
+def test_other_parameters_can_be_set(xs):
+    layer = lx.Recurrent(lx.cells.LSTM(IN, HIDDEN), rngs=nnx.Rngs(0))
+    params = lx.cells.LSTM(IN, HIDDEN).init(jax.random.key(5))
+    layer.set_params(params)
+    chex.assert_trees_all_equal(layer(xs), lx.unroll(layer.cell, params, xs))
+    with pytest.raises(ValueError, match=r"params.w_h must have shape \[4, 16\], got \[2, 2\]"):
+        layer.set_params(params._replace(w_h=jnp.ones((2, 2))))
+
+
 def test_names_and_shapes_of_parameters_stay(layer):
     flat = {".".join(map(str, path)): leaf.shape for path, leaf in nnx.to_flat_state(nnx.state(layer))}
     assert flat == {
@@ -106,6 +232,21 @@ def test_names_and_shapes_of_parameters_stay(layer):
         (lambda: lx.LSTM(3, 4, num_layers=2, dropout=1.0, rngs=nnx.Rngs(0)), r"dropout must be in \[0, 1\), got 1.0"),
         (lambda: lx.LSTM(3, 4, dropout=0.5, rngs=nnx.Rngs(0)), "dropout acts between layers, so it needs num_layers"),
         (lambda: lx.regularizers.Dropout(1.0), r"rate must be in \[0, 1\), got 1.0"),
+        (
+            lambda: lx.LSTM(3, 4, residual=True, rngs=nnx.Rngs(0)),
+            "residual acts between layers, so it needs num_layers",
+        ),
+        (
+            lambda: lx.LSTM(3, [4, 5], residual=True, rngs=nnx.Rngs(0)),
+            r"layer must give the shape it takes, \[4\], for a residual connection, got one that gives \[5\]",
+        ),
+        (lambda: lx.LSTM(3, [4, 5], num_layers=3, rngs=nnx.Rngs(0)), "hidden_features must be 3 widths, .* got 2"),
+        (lambda: lx.LSTM(3, [], rngs=nnx.Rngs(0)), "layers must hold at least one layer, got none"),
+        (
+            lambda: lx.LSTM(3, 4, initial_state="ones", rngs=nnx.Rngs(0)),
+            "initial_state must be one of 'zeros', 'learned', got 'ones'",
+        ),
+        (lambda: lx.TimeDistributed(jnp.sin)(jnp.ones((2, 3))), r"xs must have shape \[B, T, ...\], got \[2, 3\]"),
         (lambda: lx.Stacked([]), "layers must hold at least one layer, got none"),
         (
             lambda: lx.Stacked([lx.Recurrent(lx.cells.LSTM(3, 4), rngs=nnx.Rngs(0))] * 2),

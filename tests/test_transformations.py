@@ -7,13 +7,11 @@ import pytest
 from jax.test_util import check_grads
 
 import lstmjax as lx
-from tests.cases import HIDDEN, IN, every_cell, random_params
+from tests.cases import CELLS, HIDDEN, IN, every_cell, random_params
 from tests.test_unroll import BATCH, STEPS, assert_close, setup, with_gradients
 
 
-@every_cell
-@pytest.mark.parametrize(("remat", "reverse"), [(2, False), (4, True), (STEPS, False), (STEPS + 1, True)])
-def test_remat_changes_nothing(make_cell, remat, reverse):
+def check_remat(make_cell, remat, reverse):
     cell, params, xs, state = setup(make_cell)
     flags = {
         "mask": jax.random.bernoulli(jax.random.key(3), 0.7, (BATCH, STEPS)),
@@ -27,6 +25,16 @@ def test_remat_changes_nothing(make_cell, remat, reverse):
 
     grad = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
     assert_close(grad(params, remat), grad(params, None))
+
+
+@every_cell
+def test_remat_changes_nothing(make_cell):
+    check_remat(make_cell, remat=4, reverse=False)
+
+
+@pytest.mark.parametrize(("remat", "reverse"), [(1, False), (2, True), (4, True), (STEPS, False), (STEPS + 1, True)])
+def test_remat_by_any_number_of_steps(remat, reverse):
+    check_remat(CELLS["lstm"].make, remat, reverse)
 
 
 def test_remat_needs_a_fifth_of_the_memory_at_8000_steps():
@@ -68,7 +76,7 @@ def test_an_ensemble_in_one_call(make_cell):
 
 
 @every_cell
-def test_derivatives_are_exact_to_second_order(x64, make_cell):
+def test_derivatives_are_exact_to_second_order(x64, quick_compilation, make_cell):
     cell, params, xs, state = setup(make_cell, jnp.float64, steps=3)
     lengths = jnp.array([3, 0, 2])
     check_grads(lambda p, x, s: lx.unroll(cell, p, x, s, lengths=lengths), (params, xs, state), order=2)

@@ -41,6 +41,7 @@ class RecurrentDropout(Wrapper):
 
     def __post_init__(self) -> None:
         checks.rate("rate", self.rate)
+        _check_has_h(self)
         _check_has_w_h(self)
 
     def noisy(
@@ -172,6 +173,5 @@ def _check_has_h(wrapper: Wrapper) -> None:
 
 
 def _check_has_w_h(wrapper: Wrapper) -> None:
-    _check_has_h(wrapper)
     if not hasattr(jax.eval_shape(wrapper.init, jax.random.key(0)), "w_h"):
         raise TypeError(f"cell must have parameters with w_h, for {type(wrapper).__name__}, got {wrapper.cell}")

@@ -1,0 +1,69 @@
+"""What training on a long sequence keeps in memory, with and without `remat`, by the compiler's own account.
+
+Usage: python -m experiments.memory [--steps 8000] ...; see --help. Nothing is run, only compiled.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+from rich.table import Table
+
+import lstmjax as lx
+from experiments import cli
+from lstmjax import checks
+from lstmjax.types import Cell
+
+DESCRIPTION = """Temporary memory of one loss and gradient over a whole sequence, as JAX's memory analysis of the
+compiled program gives it. The loss is on every output, so outputs and their gradients are part of it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryConfig:
+    """Sizes to compile for, each at least 1."""
+
+    steps: int = 8000
+    """T."""
+    batch_size: int = 8
+    """B."""
+    in_features: int = 16
+    """I."""
+    hidden_features: int = 64
+    """H."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            checks.positive_int(field.name, getattr(self, field.name))
+
+
+def temporary_megabytes(cell: Cell, config: MemoryConfig, remat: int | None) -> float:  # type: ignore[type-arg]
+    """What forward and backward pass need beside their arguments and results."""
+
+    def loss(params: object, xs: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.square(lx.unroll(cell, params, xs, remat=remat)[0]))
+
+    params = jax.eval_shape(cell.init, jax.random.key(0))
+    xs = jax.ShapeDtypeStruct((config.batch_size, config.steps, config.in_features), jnp.float32)
+    compiled = jax.jit(jax.grad(loss)).lower(params, xs).compile()
+    return float(compiled.memory_analysis().temp_size_in_bytes / 1e6)
+
+
+def main() -> int:
+    config = cli.parse(MemoryConfig, DESCRIPTION)
+    sizes = config.in_features, config.hidden_features
+    cells = {"LSTM": lx.cells.LSTM(*sizes), "GRU": lx.cells.GRU(*sizes), "ElmanRNN": lx.cells.ElmanRNN(*sizes)}
+    chunk = math.isqrt(config.steps)
+    table = Table("cell", "plain, MB", f"remat={chunk}, MB", "ratio")
+    console = Console()
+    with console.status("compiling"):
+        for name, cell in cells.items():
+            plain, chunked = (temporary_megabytes(cell, config, remat) for remat in (None, chunk))
+            table.add_row(name, f"{plain:.1f}", f"{chunked:.1f}", f"{plain / chunked:.1f}")
+    console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
