@@ -3,12 +3,11 @@
 from lstmjax.cells.base import HiddenState
 from lstmjax.cells.conv import ConvLSTM
 from lstmjax.cells.elman import ElmanParams, ElmanRNN, IndRNN
-from lstmjax.cells.gru import GRU, GRUGates, GRUParams, LayerNormGRU, LayerNormGRUParams
+from lstmjax.cells.gru import GRU, GRUGates, GRUParams
+from lstmjax.cells.layer_norm import LayerNormGRU, LayerNormGRUParams, LayerNormLSTM, LayerNormLSTMParams
 from lstmjax.cells.lstm import LSTM, LSTMGates, LSTMParams, LSTMState
 from lstmjax.cells.lstm_variants import (
     CoupledLSTM,
-    LayerNormLSTM,
-    LayerNormLSTMParams,
     PeepholeLSTM,
     PeepholeParams,
     ProjectedLSTM,

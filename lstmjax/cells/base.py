@@ -1,5 +1,6 @@
 """What all cells share: sizes, dtypes, how fused weights start, and the input's share of the gates, `x W_x + b`."""
 
+import abc
 import dataclasses
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -31,7 +32,7 @@ class FusedParams(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class FusedCell:
+class FusedCell(abc.ABC):
     """Fields and helpers of cells whose gates' weights stand side by side; not a cell itself.
 
     Args:
@@ -72,6 +73,10 @@ class FusedCell:
     @property
     def compute_dtype(self) -> DTypeLike:
         return self.param_dtype if self.dtype is None else self.dtype
+
+    @abc.abstractmethod
+    def init(self, key: Key[Array, ""]) -> Any:
+        """Fresh parameters."""
 
     def initial_state(self, batch_shape: tuple[int, ...]) -> Any:
         """Zeros, `h` in the compute dtype."""

@@ -8,9 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstmjax import checks
 from lstmjax.cells.base import FusedCell, HiddenState, add_bias
-from lstmjax.cells.lstm_variants import normalize
 from lstmjax.cells.precision import matmul, through_mask
 from lstmjax.types import Array, Float, Key
 
@@ -104,60 +102,3 @@ class GRU(InterpolatingCell):
         r, keep = jnp.split(self.gate_fn(x_rz + matmul(h, w_rz, self.compute_dtype)), 2, axis=-1)
         reset = (r * h.astype(r.dtype)).astype(self.compute_dtype)
         return GRUGates(r, keep, self.activation_fn(x_n + matmul(reset, w_n, self.compute_dtype)))
-
-
-class LayerNormGRUParams(NamedTuple):
-    """Fused weights, gate order r, z, n; gains of both normalised shares; the candidate's second bias `b_h [H]`."""
-
-    w_x: Float[Array, "I 3*H"]
-    w_h: Float[Array, "H 3*H"]
-    b: Float[Array, "3*H"] | None
-    b_h: Float[Array, "H"] | None
-    scale_x: Float[Array, "3*H"]
-    scale_h: Float[Array, "3*H"]
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerNormGRU(InterpolatingCell):
-    """GRU with layer normalisation of both shares of the gates.
-
-        r, z = sigmoid(split(s_x * norm(x W_x) + b + s_h * norm(h W_h)))
-        n = tanh(s_xn * norm(x W_xn) + b_n + r * (s_hn * norm(h W_hn) + b_h))
-        h' = z * h + (1 - z) * n
-
-    r and z (2H sums) are normalised together, n (H sums) on its own.
-
-    Args:
-      epsilon: added to each variance; other fields are those of `InterpolatingCell` and `FusedCell`.
-
-    Source: Ba, Kiros and Hinton 2016, "Layer Normalization", supplement, with z and 1 - z as in `GRU`.
-
-    >>> cell = LayerNormGRU(3, 5)
-    >>> lx.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((1, 4, 3)))[0].shape
-    (1, 4, 5)
-    """
-
-    epsilon: float = dataclasses.field(default=1e-5, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive("epsilon", self.epsilon)
-
-    def init(self, key: Key[Array, ""]) -> LayerNormGRUParams:
-        w_x, w_h, b = self._fused(key, (self.in_features,), (self.hidden_features,))
-        ones = jnp.ones(3 * self.hidden_features, self.param_dtype)
-        b_h = jnp.zeros(self.hidden_features, self.param_dtype) if self.use_bias else None
-        return LayerNormGRUParams(w_x, w_h, b, b_h, ones, ones)
-
-    def project(self, params: LayerNormGRUParams, x: Float[Array, "*batch I"]) -> Float[Array, "*batch 3*H"]:
-        share = super().project(params._replace(b=None), x)
-        return add_bias(self._normalize(share, params.scale_x), params.b)
-
-    def gates(self, params: LayerNormGRUParams, state: HiddenState, z: Float[Array, "*batch 3*H"]) -> GRUGates:
-        z_h = self._normalize(self.recur(params, state.h), params.scale_h)
-        return self.activate(z, z_h, params.b_h)
-
-    def _normalize(self, share: Array, gain: Array) -> Array:
-        cut = [2 * self.hidden_features]
-        blocks = zip(jnp.split(share, cut, axis=-1), jnp.split(gain, cut), strict=True)
-        return jnp.concatenate([normalize(a, s, self.epsilon) for a, s in blocks], axis=-1)

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from lstmjax import checks, initializers
-from lstmjax.cells.base import add_bias
 from lstmjax.cells.lstm import LSTMGates, LSTMParams, LSTMState, MemoryCell, remember
-from lstmjax.cells.precision import accumulation_dtype, matmul, scale
+from lstmjax.cells.precision import matmul, scale
 from lstmjax.types import Array, Float, Initializer, Key
 
 
@@ -138,67 +137,3 @@ class ProjectedLSTM(MemoryCell):
         inner, m = super().step(params, state, z)
         h = matmul(m, params.w_p, self.compute_dtype).astype(self.compute_dtype)
         return LSTMState(h, inner.c), h
-
-
-class LayerNormLSTMParams(NamedTuple):
-    """Fused weights, gate order i, f, g, o; gains of the three normalised sums, and `b_c [H]` of the memory's."""
-
-    w_x: Float[Array, "I 4*H"]
-    w_h: Float[Array, "H 4*H"]
-    b: Float[Array, "4*H"] | None
-    scale_x: Float[Array, "4*H"]
-    scale_h: Float[Array, "4*H"]
-    scale_c: Float[Array, "H"]
-    b_c: Float[Array, "H"] | None
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerNormLSTM(MemoryCell):
-    """LSTM with layer normalisation of both shares of the gates and of the memory on its way out.
-
-        i, f, g, o = split(s_x * norm(x W_x) + b + s_h * norm(h W_h))       norm(a) = (a - mean) / sqrt(var + epsilon)
-        c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        h' = sigmoid(o) * tanh(s_c * norm(c') + b_c)
-
-    Means and variances are over all 4H sums of a share and over the H memories.
-
-    Args:
-      epsilon: added to each variance; other fields are those of `MemoryCell` and `FusedCell`.
-
-    Source: Ba, Kiros and Hinton 2016, "Layer Normalization", equations 20 to 22.
-
-    >>> cell = LayerNormLSTM(3, 5)
-    >>> lx.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((1, 4, 3)))[0].shape
-    (1, 4, 5)
-    """
-
-    epsilon: float = dataclasses.field(default=1e-5, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive("epsilon", self.epsilon)
-
-    def init(self, key: Key[Array, ""]) -> LayerNormLSTMParams:
-        w_x, w_h, b = self._fused(key, (self.in_features,), (self.hidden_features,))
-        ones = jnp.ones(4 * self.hidden_features, self.param_dtype)
-        b_c = jnp.zeros(self.hidden_features, self.param_dtype) if self.use_bias else None
-        return LayerNormLSTMParams(w_x, w_h, b, ones, ones, ones[: self.hidden_features], b_c)
-
-    def project(self, params: LayerNormLSTMParams, x: Float[Array, "*batch I"]) -> Float[Array, "*batch 4*H"]:
-        share = super().project(params._replace(b=None), x)
-        return add_bias(normalize(share, params.scale_x, self.epsilon), params.b)
-
-    def gates(self, params: LayerNormLSTMParams, state: LSTMState, z: Float[Array, "*batch 4*H"]) -> LSTMGates:
-        return self.activate(z + normalize(self.recur(params, state.h), params.scale_h, self.epsilon))
-
-    def step(
-        self, params: LayerNormLSTMParams, state: LSTMState, z: Float[Array, "*batch 4*H"]
-    ) -> tuple[LSTMState, Float[Array, "*batch H"]]:
-        gates = self.gates(params, state, z)
-        c = remember(gates, state.c)
-        return self.emit(gates, c, add_bias(normalize(c, params.scale_c, self.epsilon), params.b_c))
-
-
-def normalize(a: Float[Array, "*batch N"], gain: Float[Array, "N"], epsilon: float) -> Float[Array, "*batch N"]:
-    """`gain * (a - mean) / sqrt(var + epsilon)`, over the last axis."""
-    return scale(jax.nn.standardize(a, epsilon=epsilon), gain, accumulation_dtype(a.dtype))
