@@ -1,6 +1,6 @@
 """Recurrent networks for JAX: cells as pure functions, one way to run them over time, and models to train with them."""
 
-from lstmjax import cells, data, decoding, initializers, layers, metrics, models, regularizers, training, types
+from lstmjax import cells, data, decoding, initializers, interop, layers, metrics, models, regularizers, training, types
 from lstmjax.cells import GRUParams, HiddenState, LSTMParams, LSTMState, Record, Recording, StackedCells
 from lstmjax.layers import (
     GRU,
@@ -44,6 +44,7 @@ __all__ = [
     "data",
     "decoding",
     "initializers",
+    "interop",
     "layers",
     "metrics",
     "models",

@@ -61,7 +61,7 @@ def one_half_precision(name: str, dtype: DTypeLike, other_name: str, other: DTyp
         raise TypeError(f"{name} {jnp.dtype(dtype).name} does not go with {other_name} {jnp.dtype(other).name}")
 
 
-def dtype_among(name: str, array: Array, allowed: Sequence[DTypeLike]) -> None:
+def dtype_among(name: str, array: Array | np.ndarray, allowed: Sequence[DTypeLike]) -> None:
     names = list(dict.fromkeys(jnp.dtype(dtype).name for dtype in allowed))
     if array.dtype.name not in names:
         raise TypeError(f"{name} must have dtype {' or '.join(names)}, got {array.dtype.name}")

@@ -11,8 +11,18 @@ from lstmjax.types import Array, DTypeLike, Initializer, Key
 
 # Made once: an initializer is a field of its cell, and cells with equal fields must be equal.
 glorot_uniform = jax.nn.initializers.glorot_uniform()
-orthogonal = jax.nn.initializers.orthogonal()
 zeros = jax.nn.initializers.zeros
+
+
+def orthogonal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Orthonormal rows or columns, whichever are fewer; drawn in float32 where `dtype` is narrower.
+
+    >>> w = orthogonal(jax.random.key(0), (2, 3), jnp.float32)
+    >>> bool(jnp.allclose(w @ w.T, jnp.eye(2), atol=1e-6))
+    True
+    """
+    wide = jnp.float32 if jnp.dtype(dtype).itemsize < 4 else dtype  # there is no QR in half precision
+    return jax.nn.initializers.orthogonal()(key, shape, wide).astype(dtype)
 
 
 def per_gate(initializer: Initializer, gates: int) -> Initializer:

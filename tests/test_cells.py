@@ -66,7 +66,9 @@ def test_half_precision_keeps_cell_state_and_sums_in_float32():
 
 
 def test_cells_are_static():
-    assert hash(lx.cells.LSTM(3, 4)) == hash(lx.cells.LSTM(3, 4))
+    for dtype in (jnp.float32, "float32", np.dtype("float32"), jnp.ones(()).dtype):
+        assert lx.cells.LSTM(3, 4, param_dtype=dtype) == lx.cells.LSTM(3, 4)
+        assert hash(lx.cells.LSTM(3, 4, param_dtype=dtype)) == hash(lx.cells.LSTM(3, 4))
     assert lx.cells.LSTM(3, 4) != lx.cells.LSTM(3, 5)
 
 

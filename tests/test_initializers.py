@@ -64,8 +64,8 @@ def test_identity_keeps_what_it_is_given():
 
 
 def test_chrono_units_remember_for_one_to_max_steps():
-    cell = lx.cells.LSTM(IN, 5000, bias_init=initializers.lstm_chrono(1000), forget_bias=0.0)
-    i, f, g, o = np.split(np.asarray(cell.init(jax.random.key(0)).b), 4)
+    b = initializers.lstm_chrono(1000)(jax.random.key(0), (20000,), jnp.float32)
+    i, f, g, o = np.split(np.asarray(b), 4)
     np.testing.assert_array_equal(i, -f)
     np.testing.assert_array_equal(np.concatenate([g, o]), 0.0)
     span = 1 / (1 - 1 / (1 + np.exp(-f))) - 1  # a gate of sigmoid(f) forgets half-lives of exp(f) steps
@@ -76,6 +76,14 @@ def test_chrono_units_remember_for_one_to_max_steps():
     assert np.abs(r).sum() == np.abs(n).sum() == 0.0
     assert z.min() >= 0
     assert z.max() <= np.log(999)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@every_cell
+def test_weights_can_be_stored_in_half_precision(make_cell, dtype):
+    params = make_cell(dtype).init(jax.random.key(0))
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
 
 def test_cells_with_the_same_initialisers_are_equal():

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +16,6 @@ class HiddenState(NamedTuple):
     """The state of a cell that hands on nothing but its output: `h [*batch, H]`."""
 
     h: Float[Array, "*batch H"]
-
-
-class FusedParams(Protocol):
-    """The parameters that every cell here has under these names, whatever else it has."""
-
-    @property
-    def w_x(self) -> Array: ...
-
-    @property
-    def w_h(self) -> Array: ...
-
-    @property
-    def b(self) -> Array | None: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +55,9 @@ class FusedCell(abc.ABC):
         checks.positive_int("hidden_features", self.hidden_features)
         checks.floating_dtype("dtype", self.compute_dtype)
         checks.floating_dtype("param_dtype", self.param_dtype)
+        for name in ("dtype", "param_dtype"):  # jnp.float32 and np.dtype("float32") are equal with unequal hashes
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, jnp.dtype(getattr(self, name)))
         checks.one_half_precision("dtype", self.compute_dtype, "param_dtype", self.param_dtype)
 
     @property
@@ -92,7 +82,7 @@ class FusedCell(abc.ABC):
         self._check_input(x, (self.in_features,))
         return add_bias(matmul(x, params.w_x, self.compute_dtype), params.b)
 
-    def recur(self, params: FusedParams, h: Float[Array, "*batch H"]) -> Float[Array, "*batch G*H"]:
+    def recur(self, params: Any, h: Float[Array, "*batch H"]) -> Float[Array, "*batch G*H"]:
         """The state's share of the gates, `h W_h`."""
         h, w_h = through_mask(h, params.w_h)
         return matmul(h, w_h, self.compute_dtype)

@@ -5,7 +5,7 @@ import math
 from typing import Any, Literal
 
 from lstmjax import checks
-from lstmjax.cells.base import FusedParams, add_bias
+from lstmjax.cells.base import add_bias
 from lstmjax.cells.lstm import LSTMParams, LSTMState, MemoryCell
 from lstmjax.cells.precision import convolve, through_mask
 from lstmjax.types import Array, Float, Key
@@ -83,7 +83,7 @@ class ConvLSTM(MemoryCell):
         z = convolve(x, params.w_x, self.compute_dtype, *self._steps, self.padding)
         return add_bias(z, params.b)
 
-    def recur(self, params: FusedParams, h: Float[Array, "*batch_grid H"]) -> Float[Array, "*batch_grid 4*H"]:
+    def recur(self, params: Any, h: Float[Array, "*batch_grid H"]) -> Float[Array, "*batch_grid 4*H"]:
         h, w_h = through_mask(h, params.w_h)
         ones = (1,) * len(self.grid)
         return convolve(h, w_h, self.compute_dtype, ones, ones, "SAME")

@@ -2,12 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from lstmjax.cells.base import FusedCell, FusedParams, HiddenState
+from lstmjax.cells.base import FusedCell, HiddenState
 from lstmjax.cells.precision import scale, through_mask
 from lstmjax.types import Array, Float, Initializer, Key
 
@@ -80,6 +80,6 @@ class IndRNN(ElmanRNN):
     def init(self, key: Key[Array, ""]) -> ElmanParams:
         return ElmanParams(*self._fused(key, (self.in_features,), ()))
 
-    def recur(self, params: FusedParams, h: Float[Array, "*batch H"]) -> Float[Array, "*batch H"]:
+    def recur(self, params: Any, h: Float[Array, "*batch H"]) -> Float[Array, "*batch H"]:
         h, w_h = through_mask(h, params.w_h)
         return scale(h, w_h, self.compute_dtype)

@@ -1,0 +1,1 @@
+"""Our layers beside other libraries' with the same weights: outputs, final states and every gradient."""

@@ -1,0 +1,130 @@
+"""A layer's weights by name: as plain arrays, and in a safetensors file."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lstmjax import checks
+from lstmjax.errors import InputError
+from lstmjax.interop.layouts import Arrays
+from lstmjax.interop.reading import host
+from lstmjax.training.state import split_model
+from lstmjax.training.tables import from_table, to_table
+
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": jnp.bfloat16,
+    "I64": np.int64,
+    "U8": np.uint8,
+}
+
+
+def state_dict(layer: nnx.Module) -> Arrays:
+    """A copy of every parameter of a layer or model, by its dotted name.
+
+    Args:
+      layer: any module of lstmjax.
+
+    Returns:
+      NumPy arrays, names as in "layers.0.weights.w_x".
+
+    >>> list(state_dict(lx.LSTM(3, 5, rngs=nnx.Rngs(0))))
+    ['layers.0.weights.b', 'layers.0.weights.w_h', 'layers.0.weights.w_x']
+    """
+    return to_table(split_model(layer)[1])
+
+
+def load_state_dict(layer: nnx.Module, arrays: Mapping[str, Any]) -> None:
+    """Put arrays in place of a layer's parameters, all of them or, if one is refused, none.
+
+    Args:
+      layer: the module to fill, changed in place.
+      arrays: what `state_dict` of an equal module gave, in any library's arrays.
+
+    Raises:
+      TypeError: an entry of another dtype, or that is no array.
+      ValueError: an entry that is missing, not known, or of another shape.
+
+    >>> layer, other = lx.GRU(3, 5, rngs=nnx.Rngs(0)), lx.GRU(3, 5, rngs=nnx.Rngs(1))
+    >>> load_state_dict(layer, state_dict(other))
+    >>> bool(jnp.all(layer.layers[0].params.w_x == other.layers[0].params.w_x))
+    True
+    """
+    template = split_model(layer)[1]
+    expected = to_table(template)
+    for name in sorted(expected.keys() - arrays.keys()):
+        raise ValueError(f"arrays must hold {name} {list(expected[name].shape)}, got none")
+    for name in sorted(arrays.keys() - expected.keys()):
+        raise ValueError(f"arrays must hold nothing but the layer's {len(expected)} entries, got {name} too")
+    table = {name: host(name, arrays[name]) for name in expected}
+    array: Any
+    for name, array in table.items():
+        checks.shape(name, array, expected[name].shape)
+        checks.dtype_among(name, array, [expected[name].dtype])
+    nnx.update(layer, from_table(template, table))
+
+
+def save_safetensors(layer: nnx.Module, path: str | Path) -> None:
+    """Write `state_dict(layer)` into a safetensors file; an older file is replaced by all of the new one or not at all.
+
+    Raises:
+      ImportError: safetensors is not installed.
+      InputError: the file can't be written.
+    """
+    written = _safetensors("save_safetensors").numpy.save(state_dict(layer))
+    path = Path(path)
+    fresh = path.with_name(path.name + ".new")
+    try:
+        fresh.write_bytes(written)
+        fresh.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} can't be written: {error.strerror}") from error
+
+
+def load_safetensors(layer: nnx.Module, path: str | Path) -> None:
+    """Fill a layer, in place, from a file that `save_safetensors` wrote for an equal one.
+
+    Raises:
+      ImportError: safetensors is not installed.
+      InputError: the file is missing or damaged.
+      TypeError, ValueError: it does not fit the layer, see `load_state_dict`.
+    """
+    load_state_dict(layer, read_safetensors(path))
+
+
+def read_safetensors(path: str | Path) -> Arrays:
+    """The arrays in a safetensors file, bfloat16 included; under PyTorch's names, `from_torch` takes them.
+
+    Raises:
+      ImportError: safetensors is not installed.
+      InputError: the file is missing or damaged.
+    """
+    library = _safetensors("read_safetensors")
+    try:
+        tensors = library.deserialize(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from error
+    except library.SafetensorError as error:
+        raise InputError(f"{path} is no sound safetensors file: {error}") from error
+    return {name: _array(path, name, tensor) for name, tensor in tensors}
+
+
+def _array(path: str | Path, name: str, tensor: Mapping[str, Any]) -> np.ndarray:
+    if tensor["dtype"] not in _DTYPES:
+        raise InputError(f"{path} must hold dtypes among {', '.join(_DTYPES)}, got {tensor['dtype']} in {name}")
+    return np.frombuffer(tensor["data"], _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
+
+
+def _safetensors(wanted_by: str) -> Any:
+    try:
+        importlib.import_module("safetensors.numpy")
+        return importlib.import_module("safetensors")
+    except ImportError as error:
+        raise ImportError(f"{wanted_by} needs safetensors, which is not installed; state_dict does without") from error

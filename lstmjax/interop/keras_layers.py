@@ -1,0 +1,209 @@
+"""Weights from and to Keras 3: `LSTM`, `GRU`, `SimpleRNN`, `Bidirectional` of these. Keras itself is not needed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstmjax import checks
+from lstmjax.interop.layouts import LAYOUTS, Layout
+from lstmjax.interop.reading import class_of, guess, recurrent, settle, stacked
+from lstmjax.interop.writing import directions_of, entries_of, layers_of
+from lstmjax.layers import Recurrent, Stacked
+from lstmjax.layers.bidirectional import Merge
+
+ACTIVATIONS = {
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "relu": jax.nn.relu,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "linear": jax.nn.identity,
+    "hard_tanh": jax.nn.hard_tanh,
+    "softsign": jax.nn.soft_sign,
+    "softplus": jax.nn.softplus,
+    "silu": jax.nn.silu,
+    "elu": jax.nn.elu,
+}
+_NAMES = ("kernel", "recurrent_kernel", "bias")
+
+
+def from_keras(
+    source: Any,
+    *,
+    activation: str | None = None,
+    recurrent_activation: str | None = None,
+    reset_after: bool | None = None,
+    bidirectional: bool | None = None,
+    merge: Merge | None = None,
+) -> Stacked:
+    """A stack that computes what Keras layers do, one on another.
+
+    Ours always gives outputs at all steps and final states, so `return_sequences` and `return_state` are not kept, nor
+    is what acts in training or at construction only: regularizers, constraints, initializers. At a masked step ours
+    gives zeros, as Keras does with `zero_output_for_mask`.
+
+    Args:
+      source: a built layer; or its weights, as a list in the order of `get_weights()` or as a dict of "kernel",
+        "recurrent_kernel" and, unless without, "bias"; or a list of layers, bottom first; or the weights of several,
+        one list, as `Sequential.get_weights()` gives them.
+      activation, recurrent_activation: their names in Keras; a layer knows its own, weights don't, and None means
+        "tanh" and "sigmoid".
+      reset_after: of a GRU; told by its bias, if it has one, and None means True where nothing tells.
+      bidirectional: whether weights in a list belong to `Bidirectional` layers; None means they don't.
+      merge: what becomes of two directions' outputs; a layer knows its own, None means "concat".
+
+    Returns:
+      `lx.Stacked` of `lx.Recurrent` or `lx.Bidirectional` layers over `lx.cells.LSTM`, `GRU` or `ElmanRNN`.
+
+    Raises:
+      TypeError: another kind of source or layer, an entry that is no floating array, entries of several dtypes,
+        float64 while jax_enable_x64 is off.
+      ValueError: an entry that is missing, not known or of another shape; an activation that is not known; a layer with
+        go_backwards, dropout or a state of its own, or not built; an argument that the layer contradicts.
+
+    >>> weights = [np.ones((3, 20)), np.ones((5, 20)), np.zeros(20)]
+    >>> layer = from_keras([array.astype("float32") for array in weights], recurrent_activation="hard_sigmoid")
+    >>> layer(jnp.ones((2, 7, 3)))[0].shape
+    (2, 7, 5)
+    """
+    given = {"activation": activation, "recurrent_activation": recurrent_activation, "reset_after": reset_after}
+    if _is_layers(source):
+        for name, value in (("bidirectional", bidirectional), ("merge", merge)):
+            if value is not None:
+                raise ValueError(f"{name} is for weights, and layers know their own, got {name} {value!r}")
+        pairs = [_from_layer(layer, given) for layer in (source if isinstance(source, Sequence) else [source])]
+        return stacked((both for both, _ in pairs), (mode for _, mode in pairs))
+    if merge is not None and not bidirectional:
+        raise ValueError(f"merge needs bidirectional=True, got merge {merge!r}")
+    cells = [_from_arrays(entries, given) for entries in _named(source)]
+    if not bidirectional:
+        return stacked([one] for one in cells)
+    if len(cells) % 2:
+        raise ValueError(f"source must hold two directions' weights a layer, got {len(cells)} directions")
+    directions = list(zip(cells[::2], cells[1::2], strict=True))
+    return stacked(directions, [merge] * len(directions))
+
+
+def to_keras(layer: Any) -> list[np.ndarray]:
+    """What `set_weights` of the Keras layer takes, or of a `Sequential` where `layer` is a stack of several.
+
+    The Keras layers must be made with our sizes, biases and functions, `merge_mode`, and `reset_after`; these are no
+    weights. Dropout between layers is none either.
+
+    Args:
+      layer: a stack or one layer of LSTM, GRU (both forms) or ElmanRNN cells, in one direction or both.
+
+    Returns:
+      Kernel, recurrent kernel and bias (if there is one) of each cell: bottom layer first, forward before backward.
+
+    Raises:
+      TypeError: layers or cells that Keras has not.
+      ValueError: functions that Keras has not, or a learned initial state.
+
+    >>> [array.shape for array in to_keras(lx.GRU(3, 5, bidirectional=True, rngs=nnx.Rngs(0)))]
+    [(3, 15), (5, 15), (2, 15), (3, 15), (5, 15), (2, 15)]
+    """
+    weights: list[np.ndarray] = []
+    for one in [one for below in layers_of(layer) for one in directions_of(below)]:
+        for field in ("gate_fn", "activation_fn"):
+            function = getattr(one.cell, field, jnp.tanh)
+            if function not in ACTIVATIONS.values():
+                named = getattr(function, "__name__", repr(function))
+                raise ValueError(f"layer's {field} must be one of {', '.join(ACTIVATIONS)} to go to keras, got {named}")
+        entries = entries_of("keras", one)
+        weights += [entries[name] for name in _NAMES if name in entries]
+    return weights
+
+
+def _is_layers(source: Any) -> bool:
+    one = source[0] if isinstance(source, Sequence) and source else source
+    if not isinstance(one, Mapping | Sequence) and class_of(one, "keras", ("Layer",)):
+        return True
+    if isinstance(source, Mapping) or (isinstance(source, Sequence) and source and not isinstance(source, str)):
+        return False
+    raise TypeError(f"source must be keras layers, a list of arrays or a dict of them, got {type(source).__name__}")
+
+
+def _from_layer(layer: Any, given: Mapping[str, Any]) -> tuple[list[Recurrent], Merge | None]:
+    if class_of(layer, "keras", ("Bidirectional",)) is None:
+        return [_from_cell(layer, given, backward=False)], None
+    ways = [_from_cell(layer.forward_layer, given, False), _from_cell(layer.backward_layer, given, True)]
+    return ways, "none" if layer.merge_mode is None else layer.merge_mode
+
+
+def _from_cell(layer: Any, given: Mapping[str, Any], backward: bool) -> Recurrent:
+    kind = class_of(layer, "keras", ("LSTM", "GRU", "SimpleRNN"))
+    if kind is None:
+        raise TypeError(f"source must be a keras LSTM, GRU, SimpleRNN or Bidirectional, got {type(layer).__name__}")
+    _check_plain(layer, backward)
+    cell = layer.cell
+    own = {name: settle(name, given[name], _own(cell, name), None) for name in given}
+    layout = _in_form(LAYOUTS["keras"][kind], own["reset_after"])
+    entries = {name: getattr(cell, name) for name in _NAMES if getattr(cell, name) is not None}
+    options = _functions(layout, own) | {"dtype": getattr(jnp, cell.compute_dtype)}
+    return recurrent(layout, entries, str, options)
+
+
+def _from_arrays(entries: Mapping[str, Any], given: Mapping[str, Any]) -> Recurrent:
+    layout = _in_form(guess("keras", entries), given["reset_after"])
+    return recurrent(layout, entries, str, _functions(layout, given))
+
+
+def _check_plain(layer: Any, backward: bool) -> None:
+    """What ours can't be made to do, or does elsewhere, is refused."""
+    way = "a backward layer with go_backwards=True" if backward else "a layer without go_backwards"
+    if layer.go_backwards != backward:
+        raise ValueError(f"source must be {way}, got {layer.name} with go_backwards={layer.go_backwards}")
+    if not layer.cell.built:
+        raise ValueError(f"source must be built, so that it has weights, got {layer.name}, which is not")
+    for name in ("stateful", "dropout", "recurrent_dropout"):
+        if getattr(layer, name):
+            raise ValueError(
+                f"source must have {name} off (its get_weights() can be given instead), got {getattr(layer, name)}"
+            )
+
+
+def _own(cell: Any, name: str) -> Any:
+    """A setting of a cell; of an activation, its name, if Keras or we say what that is."""
+    value = getattr(cell, name, None)
+    if not callable(value):
+        return value
+    if getattr(value, "__module__", "").startswith("keras."):
+        return getattr(value, "__name__", repr(value))
+    return next((known for known, function in ACTIVATIONS.items() if function is value), repr(value))
+
+
+def _functions(layout: Layout, names: Mapping[str, Any]) -> dict[str, Any]:
+    """The cell's functions, by what they are called in Keras."""
+    activation, gate = names["activation"] or "tanh", names["recurrent_activation"]
+    checks.one_of("activation", activation, tuple(ACTIVATIONS))
+    functions = {"activation_fn": ACTIVATIONS[activation]}
+    if len(layout.gates) == 1:
+        if gate is not None:
+            raise ValueError(f"recurrent_activation is for gates, of which source has none, got {gate!r}")
+        return functions
+    checks.one_of("recurrent_activation", gate or "sigmoid", tuple(ACTIVATIONS))
+    return functions | {"gate_fn": ACTIVATIONS[gate or "sigmoid"]}
+
+
+def _in_form(layout: Layout, reset_after: bool | None) -> Layout:
+    """The layout itself, or that of the GRU whose reset gate acts where we are told."""
+    if reset_after is None or reset_after == layout.reset_after:
+        return layout
+    if layout.reset_after is None:
+        raise ValueError(f"reset_after is a GRU's, and source holds another kind, got reset_after {reset_after}")
+    return LAYOUTS["keras"]["GRU" if reset_after else "GRU(reset_after=False)"]
+
+
+def _named(source: Mapping[str, Any] | Sequence[Any]) -> list[Mapping[str, Any]]:
+    """The arrays of each direction of each layer, under their names."""
+    if isinstance(source, Mapping):
+        return [source]
+    shapes = [np.shape(array) for array in source]
+    has_bias = len(shapes) > 2 and (len(shapes[2]) == 1 or (len(shapes) % 3 == 0 and shapes[2] == (2, shapes[1][-1])))
+    size = 3 if has_bias else 2
+    if len(shapes) % size:
+        raise ValueError(f"source must hold {' and '.join(_NAMES[:size])} of each cell, got {len(shapes)} arrays")
+    return [dict(zip(_NAMES, source[at : at + size], strict=False)) for at in range(0, len(shapes), size)]

@@ -1,0 +1,219 @@
+"""Other libraries' arrays into our layers: every entry is accounted for, none is broadcast or cast."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lstmjax import checks, initializers
+from lstmjax.interop.layouts import LAYOUTS, Arrays, Layout, read
+from lstmjax.layers import Bidirectional, Recurrent, Stacked
+from lstmjax.layers.bidirectional import Merge
+from lstmjax.regularizers import Dropout
+from lstmjax.types import Array
+
+Naming = Callable[[str], str]
+
+
+def recurrent(
+    layout: Layout, entries: Mapping[str, Any], called: Naming = str, options: Mapping[str, Any] | None = None
+) -> Recurrent:
+    """A layer of one cell from a library's entries.
+
+    Args:
+      layout: how the library lays this cell out.
+      entries: arrays under the layout's names.
+      called: from a layout's name to what the user knows the entry by.
+      options: further fields of the cell: its functions, its compute dtype.
+
+    Raises:
+      TypeError: an entry that is no floating array, of another dtype than the others, or of one JAX would cut short.
+      ValueError: an entry that is missing, not known, or of another shape.
+    """
+    _check_names(layout, entries, called)
+    arrays = {name: host(called(name), value) for name, value in entries.items()}
+    dtype = _common_dtype(arrays, called)
+    i, h, r = _sizes(layout, {name: array.shape for name, array in arrays.items()}, called)
+    for name, shape in layout.shapes(i, h, r).items():
+        if name in arrays:
+            checks.shape(called(name), arrays[name], shape)
+    parts = read(layout, arrays)
+    fields = _fields(layout, parts, dtype) | dict(options or {})
+    if "w_p" in parts:
+        fields["proj_features"] = r
+    if fields["dtype"] is not None and fields["dtype"] == dtype:
+        fields["dtype"] = None
+    return _filled(layout.cell(i, h, **fields), parts)
+
+
+def stacked(
+    directions: Iterable[Sequence[Recurrent]], merges: Iterable[Merge | None] | None = None, dropout: float = 0.0
+) -> Stacked:
+    """Layers of one or two directions each, bottom first, as a stack."""
+    directions = list(directions)
+    merges = ["concat"] * len(directions) if merges is None else list(merges)
+    layers = [
+        Bidirectional(both[0], both[1], merge or "concat") if len(both) == 2 else both[0]
+        for both, merge in zip(directions, merges, strict=True)
+    ]
+    return Stacked(layers, Dropout(dropout))
+
+
+def guess(library: str, entries: Mapping[str, Any], called: Naming = str) -> Layout:
+    """The layout with most of the entries' names, and then most of their shapes; `recurrent` says where they don't."""
+
+    def fit(layout: Layout) -> tuple[int, int]:
+        shapes = {name: np.shape(value) for name, value in entries.items() if name in layout.names}
+        try:
+            expected = layout.shapes(*_sizes(layout, shapes, called))
+        except (KeyError, ValueError):
+            return len(shapes), 0
+        return len(shapes), sum(expected[name] == shape for name, shape in shapes.items())
+
+    return max(LAYOUTS[library].values(), key=fit)
+
+
+def kinds(source: object, package: str) -> list[str]:
+    """The names of `source`'s classes, its own first, that a package defines; told without importing it."""
+    return [kind.__name__ for kind in type(source).__mro__ if kind.__module__.split(".")[0] == package]
+
+
+def class_of(source: object, package: str, known: Iterable[str]) -> str | None:
+    """Which of the classes `known` in a package `source` is of; None if of none."""
+    return next((name for name in kinds(source, package) if name in known), None)
+
+
+def settle(name: str, given: Any, own: Any, default: Any) -> Any:
+    """A setting that a source has of its own, or that an argument gives, or else a default.
+
+    Raises:
+      ValueError: the source has it and the argument says otherwise.
+    """
+    if own is None:
+        return default if given is None else given
+    if given not in (None, own):
+        raise ValueError(f"{name} must be left out or be the source's own {own!r}, got {given!r}")
+    return own
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"dense_i": {"kernel": k}} as {"dense_i.kernel": k}."""
+    entries: dict[str, Any] = {}
+    for name, value in tree.items():
+        dotted = ".".join(part for part in (prefix, name) if part)
+        entries |= flat(value, dotted) if isinstance(value, Mapping) else {dotted: value}
+    return entries
+
+
+def host(name: str, value: Any) -> np.ndarray:
+    """A copy of an array of any library in NumPy, bit for bit.
+
+    Raises:
+      TypeError: it is no array of floats.
+    """
+    if kinds(value, "keras"):  # a variable, around an array of Keras' backend
+        value = value.value
+    if hasattr(value, "detach"):  # torch, whose bfloat16 NumPy does not know
+        value = value.detach().cpu()
+        value = value.float().numpy().astype(jnp.bfloat16) if "bfloat16" in str(value.dtype) else value.numpy()
+    elif isinstance(value, nnx.Variable):
+        value = value[...]
+    elif hasattr(value, "numpy"):  # tensorflow
+        value = value.numpy()
+    if not isinstance(value, np.ndarray | jax.Array):
+        raise TypeError(f"{name} must be an array, got {type(value).__name__}")
+    checks.kind(name, value, jnp.floating)
+    return np.array(value)
+
+
+def _check_names(layout: Layout, entries: Mapping[str, Any], called: Naming) -> None:
+    absent = {name for group in layout.optional if not entries.keys() & set(group) for name in group}
+    got = ", ".join(map(called, entries)) or "nothing"
+    for name in layout.names:
+        if name not in entries and name not in absent:
+            raise ValueError(f"source must hold {called(name)}, got {got}")
+    for name in entries:
+        if name not in layout.names:
+            wanted = ", ".join(map(called, layout.names))
+            raise ValueError(f"source must hold nothing but {wanted}, got {called(name)} too")
+
+
+def _common_dtype(arrays: Arrays, called: Naming) -> np.dtype[Any]:
+    """The dtype of all entries, if it is one that JAX would keep.
+
+    Raises:
+      TypeError: there are several, or it is float64 and JAX would make float32 of it.
+    """
+    first = next(iter(arrays.values())).dtype
+    array: Any
+    for name, array in arrays.items():
+        checks.dtype_among(called(name), array, [first])
+        if jnp.dtype(jax.dtypes.canonicalize_dtype(array.dtype)) != array.dtype:
+            raise TypeError(
+                f"{called(name)} must have dtype float32, float16 or bfloat16 unless jax_enable_x64 is set, "
+                f"got {array.dtype.name}"
+            )
+    return first
+
+
+def _sizes(layout: Layout, shapes: Mapping[str, tuple[int, ...]], called: Naming) -> tuple[int, int, int]:
+    """I, H and R as the matrices have them."""
+
+    def shape(part: str) -> tuple[int, ...]:
+        name = layout.places[part][0]
+        if len(shapes[name]) != 2:
+            raise ValueError(f"{called(name)} must have two axes, got shape {list(shapes[name])}")
+        return layout.turn(part, shapes[name])
+
+    if "w" in layout.places:
+        rows, width = shape("w")
+        return rows - width // len(layout.gates), width // len(layout.gates), width // len(layout.gates)
+    r = shape("w_h")[0]
+    return shape("w_x")[0], shape("w_p")[0] if "w_p" in layout.places else r, r
+
+
+def _fields(layout: Layout, parts: Arrays, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """The cell's fields that the layout and the arrays decide."""
+    fields = {"use_bias": "b" in parts, "param_dtype": getattr(jnp, dtype.name), "dtype": None}
+    if layout.activation_fns is not None:
+        fields["activation_fn"] = layout.activation_fns[0]
+    if layout.reset_after is not None:
+        fields["reset_after"] = layout.reset_after
+    return fields
+
+
+def _filled(cell: Any, parts: Arrays) -> Recurrent:
+    """The cell as a layer with these weights, biases of the same sum added up."""
+    # Zeros to start from: orthogonal ones would be drawn for nothing, and can't be in half precision.
+    blank = dataclasses.replace(cell, kernel_init=initializers.zeros, recurrent_init=initializers.zeros)
+    layer = Recurrent(blank, rngs=nnx.Rngs(0))
+    layer.cell = cell
+    fields: dict[str, Any] = {**parts, **_biases(cell, parts)}
+    layer.set_params(type(layer.params)(*(_to_device(fields[field]) for field in layer.params._fields)))
+    return layer
+
+
+def _to_device(array: np.ndarray | None) -> Array | None:
+    return None if array is None else jnp.array(array)
+
+
+def _biases(cell: Any, parts: Arrays) -> dict[str, np.ndarray | None]:
+    """`b`, and `b_h` of a GRU whose candidate has a second bias."""
+    b, b_2 = parts.get("b"), parts.get("b_2")
+    if b is None:
+        return {"b": None, "b_h": None}
+    if not getattr(cell, "reset_after", False):
+        return {"b": b if b_2 is None else _sum(b, b_2), "b_h": None}
+    if b_2 is None:
+        return {"b": b, "b_h": parts.get("b_n", np.zeros(cell.hidden_features, b.dtype))}
+    cut = 2 * cell.hidden_features
+    return {"b": np.concatenate([_sum(b[:cut], b_2[:cut]), b[cut:]]), "b_h": b_2[cut:]}
+
+
+def _sum(b: np.ndarray, b_2: np.ndarray) -> np.ndarray:
+    """`b + b_2`, and `b` itself, signed zeros included, where there is nothing to add."""
+    return np.where(b_2 == 0, b, b + b_2)

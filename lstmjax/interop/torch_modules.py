@@ -1,0 +1,170 @@
+"""Weights from and to `torch.nn.LSTM`, `GRU` and `RNN`. torch itself is needed for `to_torch` alone."""
+
+import importlib
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstmjax import checks
+from lstmjax.interop.layouts import LAYOUTS, Arrays, Layout
+from lstmjax.interop.reading import class_of, guess, recurrent, settle, stacked
+from lstmjax.interop.writing import directions_of, entries_of, layers_of
+from lstmjax.layers import Recurrent, Stacked
+
+Nonlinearity = Literal["tanh", "relu"]
+
+_NONLINEARITIES = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+_NAME = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l(0|[1-9][0-9]*)(_reverse)?")
+
+
+def from_torch(
+    source: Any, *, nonlinearity: Nonlinearity | None = None, dropout: float | None = None, prefix: str = ""
+) -> Stacked:
+    """A stack that computes what an LSTM, GRU or RNN of PyTorch does.
+
+    PyTorch has two biases for each gate. The sum is kept, rounded to the weights' dtype; only the two of a GRU's
+    candidate stay apart, where the reset gate comes between them. `batch_first` is not kept: ours are called
+    batch-major unless told `time_major=True`.
+
+    Args:
+      source: the module, its state dict, or a dict of arrays of any kind under the same names, such as a safetensors
+        file gives.
+      nonlinearity: of an RNN, "tanh" (also None) or "relu"; a module knows its own, arrays don't.
+      dropout: between layers, in [0, 1); a module knows its own, arrays don't, and None means 0.
+      prefix: what stands before the names, such as "encoder.rnn."; entries that start otherwise are left out.
+
+    Returns:
+      `lx.Stacked` of `lx.Recurrent` or `lx.Bidirectional` layers over `lx.cells.LSTM`, `ProjectedLSTM` (with
+      `proj_size`), `GRU` or `ElmanRNN`.
+
+    Raises:
+      TypeError: another kind of source or module, an entry that is no floating array, entries of several dtypes,
+        float64 while jax_enable_x64 is off.
+      ValueError: an entry that is missing, not known or of another shape; an argument the module contradicts.
+
+    >>> arrays = {"weight_ih_l0": np.ones((20, 3)), "weight_hh_l0": np.ones((20, 5))}
+    >>> layer = from_torch({name: array.astype("float32") for name, array in arrays.items()})
+    >>> layer.layers[0].cell.hidden_features, layer(jnp.ones((2, 7, 3)))[0].shape
+    (5, (2, 7, 5))
+    """
+    kind = class_of(source, "torch", ("LSTM", "GRU", "RNN"))
+    if kind is None and not isinstance(source, Mapping):
+        raise TypeError(f"source must be a torch LSTM, GRU or RNN or a dict of arrays, got {type(source).__name__}")
+    entries = source if kind is None else source.state_dict()
+    groups = _grouped({name: value for name, value in entries.items() if name.startswith(prefix)}, prefix)
+    layout = _layout(source, kind, groups[0][0], prefix)
+    options = _options(layout, nonlinearity, getattr(source, "nonlinearity", None))
+    directions = [
+        [recurrent(layout, one, _naming(prefix, depth, back), options) for back, one in enumerate(both)]
+        for depth, both in enumerate(groups)
+    ]
+    return stacked(directions, dropout=settle("dropout", dropout, getattr(source, "dropout", None), 0.0))
+
+
+def to_torch_arrays(layer: Any) -> Arrays:
+    """The state dict of the PyTorch module that computes what `layer` does, as NumPy arrays; torch is not needed.
+
+    Each of our biases goes to `bias_ih`; `bias_hh` is zero but for a GRU's candidate, whose second bias it holds. The
+    module must be made with the layer's sizes, `bidirectional`, `proj_size`, `nonlinearity` and, if wanted,
+    `dropout`; these are no weights.
+
+    Args:
+      layer: a stack or one layer of LSTM, ProjectedLSTM, GRU (reset_after) or ElmanRNN (tanh or relu) cells, all of
+        one kind and width, bidirectional layers merged by "concat".
+
+    Returns:
+      Arrays by PyTorch's names.
+
+    Raises:
+      TypeError: layers or cells that PyTorch has not.
+      ValueError: functions, merging, or a mixture of layers that PyTorch has not, or a learned initial state.
+
+    >>> arrays = to_torch_arrays(lx.GRU(3, 5, rngs=nnx.Rngs(0)))
+    >>> {name: array.shape for name, array in arrays.items()}
+    {'weight_ih_l0': (15, 3), 'weight_hh_l0': (15, 5), 'bias_ih_l0': (15,), 'bias_hh_l0': (15,)}
+    """
+    layers = layers_of(layer)
+    directions = [directions_of(one) for one in layers]
+    for one in layers:
+        if getattr(one, "merge", "concat") != "concat":
+            raise ValueError(f"layer's merge must be 'concat' to go to torch, got {one.merge!r}")
+    _check_alike(directions)
+    table: Arrays = {}
+    for depth, both in enumerate(directions):
+        for back, one in enumerate(both):
+            called = _naming("", depth, back)
+            table |= {called(name): array for name, array in entries_of("torch", one).items()}
+    return table
+
+
+def to_torch(layer: Any) -> dict[str, Any]:
+    """What `to_torch_arrays` gives, as torch tensors ready for `module.load_state_dict`.
+
+    Args, raises: see `to_torch_arrays`, and
+      ImportError: torch is not installed.
+
+    >>> module.load_state_dict(to_torch(layer))  # doctest: +SKIP
+    <All keys matched successfully>
+    """
+    try:
+        torch: Any = importlib.import_module("torch")
+    except ImportError as error:
+        raise ImportError("to_torch needs torch, which is not installed; to_torch_arrays does without") from error
+
+    def tensor(array: np.ndarray) -> Any:
+        if array.dtype == jnp.bfloat16:  # which torch can't take from NumPy
+            return torch.tensor(array.astype(np.float32)).to(torch.bfloat16)
+        return torch.tensor(array)
+
+    return {name: tensor(array) for name, array in to_torch_arrays(layer).items()}
+
+
+def _grouped(entries: Mapping[str, Any], prefix: str) -> list[list[dict[str, Any]]]:
+    """Entries without the ends of their names, by layer and direction."""
+    groups: dict[tuple[int, int], dict[str, Any]] = {}
+    for name, value in entries.items():
+        parsed = _NAME.fullmatch(name.removeprefix(prefix))
+        if parsed is None:
+            raise ValueError(f"source must hold nothing but {prefix}weight_ih_l0 and its like, got {name}")
+        part, depth, back = parsed.groups()
+        groups.setdefault((int(depth), int(back is not None)), {})[part] = value
+    if not groups:
+        raise ValueError(f"source must hold {prefix}weight_ih_l0 and its like, got none")
+    depths, ways = (max(numbers) + 1 for numbers in zip(*groups, strict=True))
+    return [[groups.get((depth, back), {}) for back in range(ways)] for depth in range(depths)]
+
+
+def _layout(source: Any, kind: str | None, entries: Mapping[str, Any], prefix: str) -> Layout:
+    if kind is None:
+        return guess("torch", entries, _naming(prefix, 0, 0))
+    return LAYOUTS["torch"]["LSTM with proj_size" if getattr(source, "proj_size", 0) else kind]
+
+
+def _options(layout: Layout, given: str | None, own: str | None) -> dict[str, Any]:
+    if layout is not LAYOUTS["torch"]["RNN"]:
+        if given is not None:
+            raise ValueError(f"nonlinearity is an RNN's, and source holds another kind, got {given!r}")
+        return {}
+    nonlinearity = settle("nonlinearity", given, own, "tanh")
+    checks.one_of("nonlinearity", nonlinearity, tuple(_NONLINEARITIES))
+    return {"activation_fn": _NONLINEARITIES[nonlinearity]}
+
+
+def _naming(prefix: str, depth: int, back: int) -> Any:
+    return lambda part: f"{prefix}{part}_l{depth}{'_reverse' if back else ''}"
+
+
+def _check_alike(directions: list[list[Recurrent]]) -> None:
+    """One torch module has one kind, one width and one number of directions."""
+
+    def traits(both: list[Recurrent]) -> list[Any]:
+        cells: list[Any] = [one.cell for one in both]
+        fields = ("hidden_features", "use_bias", "proj_features", "activation_fn")
+        return [(type(cell), *(getattr(cell, field, None) for field in fields)) for cell in cells]
+
+    if any(traits(both) != traits(directions[0]) for both in directions) or len(set(traits(directions[0]))) != 1:
+        raise ValueError("layer must have cells of one kind and width in all its layers to be one torch module")

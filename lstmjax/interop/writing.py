@@ -1,0 +1,109 @@
+"""Our layers into other libraries' arrays, where these can hold what the layer computes; refused where they can't."""
+
+from typing import Any
+
+import numpy as np
+
+from lstmjax.interop.layouts import LAYOUTS, Arrays, Layout, write
+from lstmjax.layers import Bidirectional, Recurrent, Stacked
+
+
+def layers_of(layer: Any) -> list[Any]:
+    """The layers of a stack, bottom first; a layer that is no stack is its own."""
+    return list(layer.layers) if isinstance(layer, Stacked) else [layer]
+
+
+def directions_of(layer: Any) -> list[Recurrent]:
+    """The one or two `Recurrent`s that a layer is made of.
+
+    Raises:
+      TypeError: it is made of anything else.
+      ValueError: it learns its initial state, for which other libraries have no place.
+    """
+    both: list[Any] = [layer.forward, layer.backward] if isinstance(layer, Bidirectional) else [layer]
+    for one in both:
+        if not isinstance(one, Recurrent):
+            raise TypeError(f"layer must be made of Recurrent and Bidirectional layers, got {type(one).__name__}")
+        if one.initial is not None:
+            raise ValueError("layer must start from zeros to go to another library, got initial_state='learned'")
+    return both
+
+
+def only_cell(layer: Any) -> Recurrent:
+    """The `Recurrent` that a layer is.
+
+    Raises:
+      TypeError: there is more than one.
+    """
+    found = [one for below in layers_of(layer) for one in directions_of(below)]
+    if len(found) != 1:
+        raise TypeError(f"layer must have one cell, as each of a stack's .layers has, got {len(found)}")
+    return found[0]
+
+
+def entries_of(library: str, layer: Recurrent, style: str | None = None) -> Arrays:
+    """One cell's weights as a library lays them out.
+
+    Args:
+      library: a key of `LAYOUTS`.
+      layer: a layer of one cell.
+      style: which of the library's cells; None means the first that computes what ours does.
+
+    Raises:
+      TypeError: the library has no cell like ours.
+      ValueError: its cell can't compute what ours does.
+    """
+    layout = layout_for(library, layer.cell, style)
+    return write(layout, parts_of(layout, layer))
+
+
+def layout_for(library: str, cell: Any, style: str | None = None) -> Layout:
+    styles = LAYOUTS[library] if style is None else {style: LAYOUTS[library][style]}
+    layout = next((layout for layout in styles.values() if layout.holds(cell)), None)
+    if layout is None:
+        form = f"(reset_after={cell.reset_after})" if hasattr(cell, "reset_after") else ""
+        raise TypeError(
+            f"layer must have a cell that {library}'s {', '.join(styles)} can hold, got {_name(cell)}{form}"
+        )
+    for field in ("gate_fn", "activation_fn"):
+        allowed, function = getattr(layout, f"{field}s"), getattr(cell, field, None)
+        if allowed is not None and function is not None and function not in allowed:
+            names = " or ".join(one.__name__ for one in allowed)
+            raise ValueError(f"layer's {field} must be {names} to go to {library}, got {_function_name(function)}")
+    return layout
+
+
+def parts_of(layout: Layout, layer: Recurrent) -> Arrays:
+    """The parts that the layout has a place for; what there is no second bias for must be zero."""
+    cell: Any = layer.cell
+    own = {name: np.asarray(value) for name, value in layer.params._asdict().items() if value is not None}
+    weights = {part: own[part] for part in ("w_x", "w_h", "w_p") if part in own}
+    if "b" not in own and not layout.needs_bias:
+        return weights
+    hidden, dtype = cell.hidden_features, own["w_x"].dtype
+    b = own.get("b", np.zeros(cell.num_gates * hidden, dtype))
+    b_h = own.get("b_h", np.zeros(hidden, dtype))
+    seconds = {"b_2": np.concatenate([np.zeros(b.size - hidden, dtype), b_h]), "b_n": b_h}
+    if not layout.parts & seconds.keys() and np.any(b_h != 0):
+        raise ValueError("layer's b_h must be zero to go to a cell without a second bias, got values other than zero")
+    return weights | {"b": b} | {part: seconds[part] for part in seconds.keys() & layout.parts}
+
+
+def nested(entries: Arrays) -> dict[str, Any]:
+    """{"dense_i.kernel": k} as {"dense_i": {"kernel": k}}."""
+    tree: dict[str, Any] = {}
+    for name, array in entries.items():
+        *path, last = name.split(".")
+        branch = tree
+        for step in path:
+            branch = branch.setdefault(step, {})
+        branch[last] = array
+    return tree
+
+
+def _name(thing: Any) -> str:
+    return type(thing).__name__
+
+
+def _function_name(function: Any) -> str:
+    return getattr(function, "__name__", repr(function))
