@@ -32,3 +32,9 @@ def quick_compilation() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def full_compilation(quick_compilation: None) -> None:
+    """For a test among those that is about what the compiler makes of it."""
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -25,8 +25,17 @@ every_one_of_ours = pytest.mark.parametrize("make_cell", OURS.values(), ids=OURS
 
 
 @every_one_of_ours
+def test_every_noise_at_once_on_every_cell(quick_compilation, make_cell):
+    check_noise(make_cell, NOISE["all"])
+
+
 @every_noise
-def test_noise_needs_a_key_and_is_the_same_from_the_same_key(make_cell, regularize):
+@pytest.mark.parametrize("name", ["lstm", "gru-original", "elman", "conv-lstm"])
+def test_noise_needs_a_key_and_is_the_same_from_the_same_key(quick_compilation, regularize, name):
+    check_noise(OURS[name], regularize)
+
+
+def check_noise(make_cell, regularize):
     cell, params, xs, state = setup(make_cell)
     noisy = regularize(cell)
     evaluated = lx.unroll(noisy, params, xs, state)

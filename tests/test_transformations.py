@@ -10,6 +10,8 @@ import lstmjax as lx
 from tests.cases import CELLS, HIDDEN, IN, every_cell, random_params
 from tests.test_unroll import BATCH, STEPS, assert_close, setup, with_gradients
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def check_remat(make_cell, remat, reverse):
     cell, params, xs, state = setup(make_cell)
@@ -37,7 +39,7 @@ def test_remat_by_any_number_of_steps(remat, reverse):
     check_remat(CELLS["lstm"].make, remat, reverse)
 
 
-def test_remat_needs_a_fifth_of_the_memory_at_8000_steps():
+def test_remat_needs_a_fifth_of_the_memory_at_8000_steps(full_compilation):
     cell = lx.cells.LSTM(8, 32)
     params = jax.eval_shape(cell.init, jax.random.key(0))
     xs = jax.ShapeDtypeStruct((4, 8000, 8), jnp.float32)
@@ -76,10 +78,18 @@ def test_an_ensemble_in_one_call(make_cell):
 
 
 @every_cell
-def test_derivatives_are_exact_to_second_order(x64, quick_compilation, make_cell):
+def test_derivatives_are_exact_to_second_order(x64, make_cell):
+    check_derivatives(make_cell, modes=["rev"])
+
+
+def test_derivatives_are_exact_in_every_mixture_of_modes(x64):
+    check_derivatives(CELLS["lstm"].make, modes=["fwd", "rev"])
+
+
+def check_derivatives(make_cell, modes):
     cell, params, xs, state = setup(make_cell, jnp.float64, steps=3)
     lengths = jnp.array([3, 0, 2])
-    check_grads(lambda p, x, s: lx.unroll(cell, p, x, s, lengths=lengths), (params, xs, state), order=2)
+    check_grads(lambda p, x, s: lx.unroll(cell, p, x, s, lengths=lengths), (params, xs, state), order=2, modes=modes)
 
 
 def test_one_trace_serves_all_lengths():
