@@ -100,7 +100,11 @@ def test_stacks_in_both_directions(xs):
         ),
         (
             lambda: lx.Stacked([build("none"), lx.Recurrent(lx.cells.GRU(HIDDEN, 2), rngs=nnx.Rngs(0))]),
-            r"layers\[0\] must give one output to the next, got merge='none'",
+            "merge must be other than 'none' where another layer takes the outputs, got a pair",
+        ),
+        (
+            lambda: lx.Residual(build("none")),
+            "merge must be other than 'none' where another layer takes the outputs, got a pair",
         ),
         (lambda: lx.LSTM(3, 4, merge="sum", rngs=nnx.Rngs(0)), "merge needs bidirectional=True, got merge 'sum'"),
         (

@@ -70,6 +70,8 @@ class Bidirectional(nnx.Module):
 
     @property
     def out_shape(self) -> tuple[int, ...]:
+        if self.merge == "none":
+            raise ValueError("merge must be other than 'none' where another layer takes the outputs, got a pair of them")
         *grid, features = self.forward.out_shape
         return (*grid, 2 * features) if self.merge == "concat" else (*grid, features)
 

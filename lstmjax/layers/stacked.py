@@ -92,8 +92,6 @@ class Stacked(nnx.Module):
                     f"layers[{number}] must take what layers[{number - 1}] gives, {list(below.out_shape)}, "
                     f"got one that takes {list(above.in_shape)}"
                 )
-            if getattr(below, "merge", None) == "none":
-                raise ValueError(f"layers[{number - 1}] must give one output to the next, got merge='none'")
         self.layers = nnx.List(layers)
         self.dropout = Dropout(0.0) if dropout is None else dropout
 
