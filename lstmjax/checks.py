@@ -14,9 +14,12 @@ from lstmjax.types import Array, DTypeLike, PyTree
 
 def index(name: str, value: int, low: int, high: int | None = None) -> int:
     """A whole number of at least `low` and at most `high`, as a Python int."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        whole = None
+    if whole is None or isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
-    whole = operator.index(value)
     if whole < low:
         raise ValueError(f"{name} must be at least {low}, got {whole}")
     if high is not None and whole > high:
@@ -47,12 +50,35 @@ def rate(name: str, value: float) -> None:
 
 
 def floating_dtype(name: str, dtype: DTypeLike) -> None:
+    """float16, bfloat16, float32 or, if JAX would keep it, float64."""
     try:
-        is_floating = jnp.issubdtype(dtype, jnp.floating)
+        known = jnp.dtype(dtype).name
     except TypeError:
-        is_floating = False
-    if not is_floating:
-        raise TypeError(f"{name} must be a floating dtype, got {getattr(dtype, '__name__', dtype)}")
+        known = str(dtype)
+    if known not in ("float16", "bfloat16", "float32", "float64"):
+        raise TypeError(f"{name} must be a floating dtype of 16, 32 or 64 bits, got {known}")
+    if jax.dtypes.canonicalize_dtype(dtype).name != known:
+        raise TypeError(f"{name} must be float32, float16 or bfloat16 unless jax_enable_x64 is set, got {known}")
+
+
+def boolean(name: str, value: bool) -> None:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def function(name: str, value: object) -> None:
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, got {value!r}")
+
+
+def random_key(name: str, key: Any) -> None:
+    """One key of `jax.random`, typed or as two raw uint32."""
+    dtype = getattr(key, "dtype", None)
+    is_typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not (is_typed or str(dtype) == "uint32"):
+        raise TypeError(f"{name} must be a key of jax.random, got {type(key).__name__}")
+    if np.shape(key) != (() if is_typed else (2,)):
+        raise ValueError(f"{name} must be one key, got keys of shape {list(np.shape(key))}")
 
 
 def one_half_precision(name: str, dtype: DTypeLike, other_name: str, other: DTypeLike) -> None:
@@ -110,9 +136,8 @@ def within(name: str, array: Array | np.ndarray, low: int, high: int) -> None:
 
 def like(name: str, tree: PyTree, expected: PyTree) -> None:
     """`tree` has the structure, shapes and dtypes of `expected`, whose leaves may be `jax.ShapeDtypeStruct`s."""
-    wanted, got = jax.tree.structure(expected), jax.tree.structure(tree)
-    if wanted != got:  # type: ignore[operator]
-        raise TypeError(f"{name} must have the structure {wanted}, got {got}")
+    if jax.tree.structure(expected) != jax.tree.structure(tree):  # type: ignore[operator]
+        raise TypeError(f"{name} must have the structure {_outline(expected)}, got {_outline(tree)}")
     paths = jax.tree_util.tree_leaves_with_path(expected)
     for (path, want), leaf in zip(paths, jax.tree.leaves(tree), strict=True):
         leaf_name = name + jax.tree_util.keystr(path)
@@ -120,6 +145,17 @@ def like(name: str, tree: PyTree, expected: PyTree) -> None:
             raise TypeError(f"{leaf_name} must be an array, got {type(leaf).__name__}")
         shape(leaf_name, leaf, want.shape)
         dtype_among(leaf_name, leaf, [want.dtype])
+
+
+def _outline(tree: PyTree) -> str:
+    """A tree's structure as one would write it: LSTMState(h, c), (array, array), {'sum'}."""
+    if hasattr(tree, "_fields"):
+        return f"{type(tree).__name__}({', '.join(tree._fields)})"
+    if isinstance(tree, dict):
+        return f"{{{', '.join(map(repr, tree))}}}"
+    if isinstance(tree, tuple | list):
+        return f"({', '.join(map(_outline, tree))})"
+    return "array" if hasattr(tree, "shape") else type(tree).__name__
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> None:

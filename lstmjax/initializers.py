@@ -1,5 +1,6 @@
 """How weights start. A fused weight `[..., fan_in, gates * H]` is drawn gate by gate, as if the gates were separate."""
 
+import dataclasses
 import functools
 import math
 
@@ -9,9 +10,19 @@ import jax.numpy as jnp
 from lstmjax import checks
 from lstmjax.types import Array, DTypeLike, Initializer, Key
 
-# Made once: an initializer is a field of its cell, and cells with equal fields must be equal.
-glorot_uniform = jax.nn.initializers.glorot_uniform()
 zeros = jax.nn.initializers.zeros
+
+
+def glorot_uniform(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Uniform in +-sqrt(6 / (fan_in + fan_out)).
+
+    Source: Glorot and Bengio 2010.
+
+    >>> w = glorot_uniform(jax.random.key(0), (2, 4), jnp.float32)
+    >>> bool(jnp.all(jnp.abs(w) <= 1.0))
+    True
+    """
+    return jax.nn.initializers.glorot_uniform()(key, shape, dtype)
 
 
 def orthogonal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -96,64 +107,38 @@ def identity(scale: float = 1.0) -> Initializer:
     return init
 
 
-@functools.cache
-def lstm_chrono(max_steps: int) -> Initializer:
-    """Biases [4H] that let units remember for 1 to `max_steps` steps.
+@dataclasses.dataclass(frozen=True)
+class Chrono:
+    """A fused bias that lets units remember for 1 to `max_steps` steps.
 
-        b_f = log u,  b_i = -b_f,  b_g = b_o = 0        u ~ U(1, max_steps - 1)
+        b_f = log u,  b_i = -b_f,  all others 0         u ~ U(1, max_steps - 1)
 
-    For gate order i, f, g, o; use it with `forget_bias=0.0`, which would be added.
+    and b_z = log u of a GRU, whose z keeps the old state. With an LSTM use `forget_bias=0.0`, which would be added.
 
     Args:
       max_steps: the longest dependency to expect, in steps; at least 3.
+      gates: the cell's `gate_order`: "ifgo" of an LSTM, "fgo" of a CoupledLSTM, "rzn" of a GRU.
+
+    Raises:
+      ValueError: `max_steps` below 3, other gates; and, by the cell that is given it, gates that are not its own.
 
     Source: Tallec and Ollivier 2018, "Can Recurrent Neural Networks Warp Time?".
 
-    >>> cell = lx.cells.LSTM(3, 2, bias_init=lx.initializers.lstm_chrono(100), forget_bias=0.0)
+    >>> cell = lx.cells.LSTM(3, 2, bias_init=lx.initializers.Chrono(100), forget_bias=0.0)
     >>> i, f, g, o = jnp.split(cell.init(jax.random.key(0)).b, 4)
     >>> bool(jnp.all(i == -f)), bool(jnp.all((f >= 0) & (f <= math.log(99)))), g.tolist()
     (True, True, [0.0, 0.0])
     """
-    checks.index("max_steps", max_steps, 3)
 
-    def init(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        forget = _log_uniform_steps(key, _gate_shape(shape, 4), dtype, max_steps)
-        return jnp.concatenate([-forget, forget, jnp.zeros_like(forget), jnp.zeros_like(forget)])
+    max_steps: int
+    gates: str = "ifgo"
 
-    return init
+    def __post_init__(self) -> None:
+        checks.index("max_steps", self.max_steps, 3)
+        checks.one_of("gates", self.gates, ("ifgo", "fgo", "rzn"))
 
-
-@functools.cache
-def gru_chrono(max_steps: int) -> Initializer:
-    """Biases [3H] that let units remember for 1 to `max_steps` steps.
-
-        b_z = log u,  b_r = b_n = 0         u ~ U(1, max_steps - 1)
-
-    For gate order r, z, n, where z keeps the old state.
-
-    Args:
-      max_steps: the longest dependency to expect, in steps; at least 3.
-
-    Source: Tallec and Ollivier 2018, "Can Recurrent Neural Networks Warp Time?".
-
-    >>> r, z, n = jnp.split(lx.initializers.gru_chrono(100)(jax.random.key(0), (6,), jnp.float32), 3)
-    >>> r.tolist(), bool(jnp.all((z >= 0) & (z <= math.log(99)))), n.tolist()
-    ([0.0, 0.0], True, [0.0, 0.0])
-    """
-    checks.index("max_steps", max_steps, 3)
-
-    def init(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        keep = _log_uniform_steps(key, _gate_shape(shape, 3), dtype, max_steps)
-        return jnp.concatenate([jnp.zeros_like(keep), keep, jnp.zeros_like(keep)])
-
-    return init
-
-
-def _gate_shape(shape: tuple[int, ...], gates: int) -> tuple[int, ...]:
-    if len(shape) != 1 or shape[0] % gates:
-        raise ValueError(f"shape must be [{gates}*H] (gates of a chrono bias), got {list(shape)}")
-    return (shape[0] // gates,)
-
-
-def _log_uniform_steps(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike, max_steps: int) -> Array:
-    return jnp.log(jax.random.uniform(key, shape, dtype, 1.0, max_steps - 1.0))
+    def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        hidden_features = shape[0] // len(self.gates)
+        keep = jnp.log(jax.random.uniform(key, (hidden_features,), dtype, 1.0, self.max_steps - 1.0))
+        biases = {"f": keep, "z": keep, "i": -keep}
+        return jnp.concatenate([biases.get(gate, jnp.zeros_like(keep)) for gate in self.gates])

@@ -9,6 +9,7 @@ from flax import nnx
 
 from lstmjax import checks
 from lstmjax.cells.noise import RecurrentDropout, WeightDrop, Zoneout
+from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.steps import valid_steps
 from lstmjax.types import Array, Bool, Float, Int, Key, PyTree
 
@@ -82,6 +83,8 @@ class EmbeddingDropout(nnx.Module):
     """
 
     def __init__(self, embed: nnx.Embed, rate: float) -> None:
+        if not isinstance(embed, nnx.Embed):
+            raise TypeError(f"embed must be an nnx.Embed, got {type(embed).__name__}")
         self.embed = embed
         self.drop = Dropout(rate)
 
@@ -92,7 +95,7 @@ class EmbeddingDropout(nnx.Module):
 
 
 def activation_penalty(
-    ys: Float[Array, "B T H"],
+    ys: Float[Array, "B T *out"],
     *,
     lengths: Int[Array, "B"] | None = None,
     mask: Bool[Array, "B T"] | None = None,
@@ -116,7 +119,7 @@ def activation_penalty(
 
 
 def temporal_activation_penalty(
-    ys: Float[Array, "B T H"],
+    ys: Float[Array, "B T *out"],
     *,
     lengths: Int[Array, "B"] | None = None,
     mask: Bool[Array, "B T"] | None = None,
@@ -153,7 +156,7 @@ def weight_decay_mask(params: PyTree) -> PyTree:
     >>> weight_decay_mask({"lstm": lx.cells.LSTM(3, 5).init(jax.random.key(0))})
     {'lstm': LSTMParams(w_x=True, w_h=True, b=False)}
     """
-    names = {"w_x", "w_h", "w_p", "kernel"}
+    names = {"w_x", "w_h", "w_c", "w_p", "kernel"}
 
     def decays(path: tuple[jax.tree_util.KeyEntry, ...], _: Array) -> bool:
         return bool(names & {jax.tree_util.keystr((entry,), simple=True) for entry in path[-2:]})
@@ -162,13 +165,16 @@ def weight_decay_mask(params: PyTree) -> PyTree:
 
 
 def _valid(ys: Array, lengths: Array | None, mask: Array | None) -> Bool[Array, "B T"]:
-    checks.shape("ys", ys, ("B", "T", "H"))
+    checks.kind("ys", ys, jnp.floating)
+    if ys.ndim < 3:
+        raise ValueError(f"ys must have shape [B, T, ...], got {list(ys.shape)}")
     batch, steps = ys.shape[:2]
     valid = valid_steps(lengths, mask, steps, batch)
     return jnp.ones((batch, steps), bool) if valid is None else valid.T
 
 
-def _mean_square(values: Float[Array, "B T H"], valid: Bool[Array, "B T"]) -> Float[Array, ""]:
-    every = jnp.broadcast_to(valid[..., None], values.shape)
-    squares = jnp.square(jnp.where(every, values, jnp.zeros_like(values)))
+def _mean_square(values: Float[Array, "B T *out"], valid: Bool[Array, "B T"]) -> Float[Array, ""]:
+    """In at least float32, which holds sums that half precision can't."""
+    every = jnp.broadcast_to(valid.reshape(valid.shape + (1,) * (values.ndim - 2)), values.shape)
+    squares = jnp.square(jnp.where(every, values, jnp.zeros_like(values)).astype(accumulation_dtype(values.dtype)))
     return jnp.sum(squares) / jnp.maximum(jnp.sum(every), 1).astype(squares.dtype)

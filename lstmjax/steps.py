@@ -4,6 +4,8 @@ from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from lstmjax import checks
 from lstmjax.cells.shapes import expected_params, input_shape
@@ -44,6 +46,7 @@ def prepare(
     time_major: bool,
 ) -> tuple[Steps, Any, Any]:
     """Check every argument; return what each step takes, the state before the first, and that of a new sequence."""
+    checks.boolean("time_major", time_major)
     xs = jnp.asarray(xs)
     checks.kind("xs", xs, jnp.floating)
     checks.shape("xs", xs, ("T", "B", *input_shape(cell)) if time_major else ("B", "T", *input_shape(cell)))
@@ -73,11 +76,12 @@ def valid_steps(
     mask = _per_step("mask", mask, steps, batch, time_major)
     if lengths is None:
         return mask
-    lengths = jnp.asarray(lengths)
+    if not isinstance(lengths, jax.Array):
+        lengths = np.asarray(lengths)  # JAX would first cut 64 bits to 32
     checks.kind("lengths", lengths, jnp.integer)
     checks.shape("lengths", lengths, (batch,))
     checks.within("lengths", lengths, 0, steps)
-    inside = jnp.arange(steps, dtype=jnp.int32)[:, None] < lengths.astype(jnp.int32)[None, :]
+    inside = jnp.arange(steps, dtype=jnp.int32)[:, None] < jnp.asarray(lengths, jnp.int32)[None, :]
     if mask is None:
         return inside
     beyond = jnp.sum(mask & ~inside)
@@ -94,6 +98,35 @@ def _per_step(name: str, flags: Array | None, steps: int, batch: int, time_major
     checks.kind(name, flags, jnp.bool_)
     checks.shape(name, flags, (steps, batch) if time_major else (batch, steps))
     return flags if time_major else flags.T
+
+
+def other_way(running: Running, leading: tuple[int, ...]) -> Running:
+    """The same run in the other direction, over inputs whose shape begins with `leading`.
+
+    Resets stand where sequences part, so they move to the step that the other direction meets first.
+    """
+    reverse, time_major = running.get("reverse", False), running.get("time_major", False)
+    turned: Running = {**running, "reverse": not reverse}
+    batch, steps = leading[1::-1] if time_major else leading[:2]
+    valid = valid_steps(running.get("lengths"), running.get("mask"), steps, batch, time_major)
+    flags = _per_step("resets", running.get("resets"), steps, batch, time_major)
+    if flags is None:
+        return turned
+    moved = _before_next_reset(flags, valid, reverse)
+    return {**turned, "resets": moved if time_major else moved.T}
+
+
+def _before_next_reset(flags: Array, valid: Array | None, reverse: bool) -> Bool[Array, "T B"]:
+    """True at the last valid step before each reset, in running order: where a run coming back enters a sequence."""
+    if reverse:
+        turned = None if valid is None else jnp.flip(valid, axis=0)
+        return jnp.flip(_before_next_reset(jnp.flip(flags, axis=0), turned, False), axis=0)
+    steps = flags.shape[0]
+    times = jnp.broadcast_to(jnp.arange(steps, dtype=jnp.int32)[:, None], flags.shape)
+    here = times if valid is None else jnp.where(valid, times, steps)
+    none_left = jnp.full_like(here[:1], steps)
+    next_valid = lax.cummin(jnp.concatenate([here[1:], none_left]), axis=0, reverse=True)
+    return jnp.take_along_axis(jnp.concatenate([flags, jnp.zeros_like(flags[:1])]), next_valid, axis=0)
 
 
 def where_steps(valid: Bool[Array, "T B"] | None, values: Array, time_major: bool) -> Array:

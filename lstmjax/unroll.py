@@ -68,7 +68,7 @@ def unroll(
 
     Raises:
       TypeError: `xs` is not floating, `lengths` not integer, `mask` or `resets` not boolean, `params` or a state not
-        the cell's tree.
+        the cell's tree, `reverse` or `time_major` not True or False, `key` no key.
       ValueError: a shape that does not fit the cell or `xs`, lengths outside 0..T, or a mask that is True past
         `lengths` (the values can be checked outside `jit` only).
 
@@ -79,8 +79,11 @@ def unroll(
     ((2, 7, 5), True, True)
     """
     checks.one_of("backend", backend, BACKENDS)
+    checks.boolean("reverse", reverse)
     if remat is not None:
         checks.positive_int("remat", remat)
+    if key is not None:
+        checks.random_key("key", key)
     steps, state, initial = prepare(cell, params, xs, state, lengths, mask, resets, initial_state, time_major)
     running, inputs = cell, steps.xs
     if key is not None:

@@ -78,6 +78,19 @@ def test_time_major_is_a_transposition(xs):
     chex.assert_trees_all_equal((ys, end), (turned.swapaxes(0, 1), turned_end))
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("mask", [np.ones(STEPS, bool), np.array([1, 0, 1, 1, 0, 1], bool)], ids=["full", "holes"])
+def test_packed_sequences_are_sequences_apart(xs, mask, reverse):
+    """Two sequences in one row, the second from the reset at step 3 (going back: the first from step 2) on."""
+    layer = build()
+    resets = np.zeros((BATCH, STEPS), bool)
+    resets[:, 2 if reverse else 3] = True
+    rows = np.broadcast_to(mask, (BATCH, STEPS))
+    ys, _ = layer(xs, mask=rows, resets=resets, reverse=reverse)
+    parts = [layer(xs[:, cut], mask=rows[:, cut], reverse=reverse)[0] for cut in (slice(0, 3), slice(3, None))]
+    assert_close(ys, jnp.concatenate(parts, axis=1))
+
+
 def test_stacks_in_both_directions(xs):
     layer = lx.LSTM(IN, [HIDDEN, 5], bidirectional=True, dropout=0.5, rngs=nnx.Rngs(0))
     ys, states = layer(xs, lengths=LENGTHS)
@@ -116,6 +129,33 @@ def test_stacks_in_both_directions(xs):
 def test_directions_that_cannot_be(build_it, sentence):
     with pytest.raises(ValueError, match=sentence):
         build_it()
+
+
+@pytest.mark.parametrize(
+    ("build_it", "error", "sentence"),
+    [
+        (
+            lambda: lx.Bidirectional(*[lx.Recurrent(lx.cells.GRU(3, 4), rngs=nnx.Rngs(0))] * 2),
+            ValueError,
+            "backward must have parameters of its own, got the same layer twice",
+        ),
+        (
+            lambda: lx.Bidirectional(lx.cells.GRU(3, 4), lx.cells.GRU(3, 4)),
+            TypeError,
+            "forward must be a layer, such as lstmjax.Recurrent of a cell, got GRU",
+        ),
+    ],
+)
+def test_layers_that_are_none_or_one(build_it, error, sentence):
+    with pytest.raises(error, match=sentence):
+        build_it()
+
+
+def test_directions_of_different_precision(xs):
+    cells = [lx.cells.GRU(IN, HIDDEN, dtype=dtype) for dtype in (jnp.float16, jnp.bfloat16)]
+    layer = lx.Bidirectional(*(lx.Recurrent(cell, rngs=nnx.Rngs(0)) for cell in cells))
+    with pytest.raises(TypeError, match="the backward layer's output must have dtype float16, got bfloat16"):
+        layer(xs)
 
 
 def test_a_state_that_is_no_pair(xs):

@@ -1,5 +1,6 @@
 """Cells: one step against the equations, its derivatives, its dtypes, its first parameters, and its complaints."""
 
+import copy
 import dataclasses
 
 import chex
@@ -10,8 +11,9 @@ import pytest
 from jax.test_util import check_grads
 
 import lstmjax as lx
+from lstmjax.cells.layer_norm import standardize
 from tests.cases import HIDDEN, IN, every_cell, every_reference, random_inputs, random_params, random_state, tolerance
-from tests.reference import convolve
+from tests.reference import convolve, norm
 
 
 def by_name(tree):
@@ -58,6 +60,22 @@ def test_half_precision_keeps_cell_state_and_sums_in_float32():
     assert dtypes == ["float32", "float32", "float32", "float32", "bfloat16", "float32", "bfloat16"]
 
 
+@every_cell
+def test_a_copied_cell_is_the_cell(make_cell):
+    """Else a copied model would compile anew and could go to no other library."""
+    cell = make_cell(jnp.float32)
+    assert copy.deepcopy(cell) == cell
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_normalisation_keeps_its_digits_where_the_mean_is_large(x64, dtype):
+    a = 100.0 + 0.01 * jax.random.normal(jax.random.key(0), (3, 64), dtype)
+    gain = jnp.ones(64, dtype)
+    expected = norm(np.asarray(a, np.float64))
+    rounding = 100 * float(jnp.finfo(dtype).eps)  # of a sum near 100, magnified a hundredfold
+    np.testing.assert_allclose(standardize(a, gain, 1e-5), expected, atol=100 * rounding)
+
+
 def test_cells_are_static():
     for dtype in (jnp.float32, "float32", np.dtype("float32"), jnp.ones(()).dtype):
         assert lx.cells.LSTM(3, 4, param_dtype=dtype) == lx.cells.LSTM(3, 4)
@@ -71,13 +89,21 @@ def test_cells_are_static():
         ({"in_features": 0}, ValueError, "in_features must be at least 1, got 0"),
         ({"hidden_features": 2.5}, TypeError, "hidden_features must be a whole number, got 2.5"),
         ({"hidden_features": True}, TypeError, "hidden_features must be a whole number, got True"),
-        ({"dtype": "foo"}, TypeError, "dtype must be a floating dtype, got foo"),
-        ({"dtype": jnp.int32}, TypeError, "dtype must be a floating dtype, got int32"),
+        ({"dtype": "foo"}, TypeError, "dtype must be a floating dtype of 16, 32 or 64 bits, got foo"),
+        ({"dtype": jnp.int32}, TypeError, "dtype must be a floating dtype of 16, 32 or 64 bits, got int32"),
         (
             {"dtype": jnp.bfloat16, "param_dtype": jnp.float16},
             TypeError,
             "dtype bfloat16 does not go with param_dtype float16",
         ),
+        ({"dtype": jnp.float8_e4m3fn}, TypeError, "dtype must be a floating dtype of 16, 32 or 64 bits, got float8"),
+        (
+            {"param_dtype": jnp.float64},
+            TypeError,
+            "dtype must be float32, .* unless jax_enable_x64 is set, got float64",
+        ),
+        ({"use_bias": "no"}, TypeError, "use_bias must be True or False, got 'no'"),
+        ({"hidden_features": np.array([4, 5])}, TypeError, "hidden_features must be a whole number, got array"),
         ({"forget_bias": "1"}, TypeError, "forget_bias must be a number, got '1'"),
     ],
 )

@@ -64,7 +64,7 @@ def test_identity_keeps_what_it_is_given():
 
 
 def test_chrono_units_remember_for_one_to_max_steps():
-    b = initializers.lstm_chrono(1000)(jax.random.key(0), (20000,), jnp.float32)
+    b = initializers.Chrono(1000)(jax.random.key(0), (20000,), jnp.float32)
     i, f, g, o = np.split(np.asarray(b), 4)
     np.testing.assert_array_equal(i, -f)
     np.testing.assert_array_equal(np.concatenate([g, o]), 0.0)
@@ -72,7 +72,8 @@ def test_chrono_units_remember_for_one_to_max_steps():
     assert 1 <= span.min() < 3
     assert 990 < span.max() <= 999.5
     assert abs(np.mean(span) - 500) < 15
-    r, z, n = np.split(np.asarray(initializers.gru_chrono(1000)(jax.random.key(0), (300,), jnp.float32)), 3)
+    chrono = initializers.Chrono(1000, gates="rzn")
+    r, z, n = np.split(np.asarray(lx.cells.GRU(IN, 100, bias_init=chrono).init(jax.random.key(0)).b), 3)
     assert np.abs(r).sum() == np.abs(n).sum() == 0.0
     assert z.min() >= 0
     assert z.max() <= np.log(999)
@@ -88,9 +89,7 @@ def test_weights_can_be_stored_in_half_precision(make_cell, dtype):
 
 def test_cells_with_the_same_initialisers_are_equal():
     def make():
-        return lx.cells.LSTM(
-            IN, HIDDEN, bias_init=initializers.lstm_chrono(10), kernel_init=initializers.torch_uniform(4)
-        )
+        return lx.cells.LSTM(IN, HIDDEN, bias_init=initializers.Chrono(10), kernel_init=initializers.torch_uniform(4))
 
     assert make() == make()
     assert hash(make()) == hash(make())
@@ -101,9 +100,19 @@ def test_cells_with_the_same_initialisers_are_equal():
     [
         (lambda: initializers.per_gate(initializers.orthogonal, 4)(KEY, (3, 10), F32), ValueError, r"multiple of 4"),
         (lambda: initializers.identity()(KEY, (3, 4), F32), ValueError, r"shape must be square, got \[3, 4\]"),
-        (lambda: initializers.lstm_chrono(2), ValueError, "max_steps must be at least 3, got 2"),
-        (lambda: initializers.lstm_chrono(9)(KEY, (3, 4), F32), ValueError, r"shape must be \[4\*H\]"),
-        (lambda: initializers.gru_chrono(9)(KEY, (8,), F32), ValueError, r"shape must be \[3\*H\]"),
+        (lambda: initializers.Chrono(2), ValueError, "max_steps must be at least 3, got 2"),
+        (
+            lambda: initializers.Chrono(9, gates="zrn"),
+            ValueError,
+            "gates must be one of 'ifgo', 'fgo', 'rzn', got 'zrn'",
+        ),
+        (
+            lambda: lx.cells.CoupledLSTM(3, 4, bias_init=initializers.Chrono(9, gates="rzn")),
+            ValueError,
+            r"bias_init must be for gates 'fgo', got Chrono\(max_steps=9, gates='rzn'\)",
+        ),
+        (lambda: lx.cells.LSTM(3, 4, kernel_init="glorot"), TypeError, "kernel_init must be a function, got 'glorot'"),
+        (lambda: lx.cells.LSTM(3, 4, gate_fn=None), TypeError, "gate_fn must be a function, got None"),
         (lambda: initializers.torch_uniform(0), ValueError, "hidden_features must be at least 1, got 0"),
     ],
 )

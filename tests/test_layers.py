@@ -241,7 +241,10 @@ def test_names_and_shapes_of_parameters_stay(layer):
             r"layer must give the shape it takes, \[4\], for a residual connection, got one that gives \[5\]",
         ),
         (lambda: lx.LSTM(3, [4, 5], num_layers=3, rngs=nnx.Rngs(0)), "hidden_features must be 3 widths, .* got 2"),
-        (lambda: lx.LSTM(3, [], rngs=nnx.Rngs(0)), "layers must hold at least one layer, got none"),
+        (
+            lambda: lx.LSTM(3, [], rngs=nnx.Rngs(0)),
+            "hidden_features must be a width or at least one width a layer, got none",
+        ),
         (
             lambda: lx.LSTM(3, 4, initial_state="ones", rngs=nnx.Rngs(0)),
             "initial_state must be one of 'zeros', 'learned', got 'ones'",
@@ -259,8 +262,42 @@ def test_layers_that_cannot_be(build, sentence):
         build()
 
 
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (lambda: lx.Stacked([lx.cells.LSTM(3, 4)]), r"layers\[0\] must be a layer, such as .*, got LSTM"),
+        (lambda: lx.Residual(lx.cells.LSTM(3, 3)), "layer must be a layer, such as .*, got LSTM"),
+        (
+            lambda: lx.Stacked([lx.Recurrent(lx.cells.LSTM(3, 4), rngs=nnx.Rngs(0))], dropout=0.5),
+            r"dropout must be a module such as regularizers.Dropout\(0.5\), got 0.5",
+        ),
+        (
+            lambda: lx.Recurrent(nnx.Linear, rngs=nnx.Rngs(0)),
+            "cell must be a cell and rngs an nnx.Rngs, got type, Rngs",
+        ),
+        (lambda: lx.Recurrent(lx.cells.LSTM(3, 4), rngs=0), "cell must be a cell and rngs an nnx.Rngs, got LSTM, int"),
+        (lambda: lx.TimeDistributed(3), "layer must be a function, got 3"),
+        (
+            lambda: lx.LSTM(3, 4, rngs=nnx.Rngs(0))(jnp.ones((2, 5, 3)), key=5),
+            "key must be a key of jax.random, got int",
+        ),
+    ],
+)
+def test_layers_of_the_wrong_kind(build, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        build()
+
+
+def test_set_parameters_are_copies():
+    layer = lx.Recurrent(lx.cells.LSTM(3, 4), rngs=nnx.Rngs(0))
+    params = jax.tree.map(np.array, layer.params)
+    layer.set_params(params)
+    params.b[:] = 9.0
+    assert float(layer.params.b.max()) == 1.0
+
+
 def test_a_state_for_another_number_of_layers(layer, xs):
     with pytest.raises(ValueError, match="state must be a tuple of 2 states, one a layer, got tuple of 1"):
         layer(xs, layer.initial_state(BATCH)[:1])
-    with pytest.raises(TypeError, match="state must have the structure"):
+    with pytest.raises(TypeError, match=r"state must have the structure LSTMState\(h, c\), got array"):
         layer(xs, layer.initial_state(BATCH)[0])

@@ -16,8 +16,11 @@ from tests.test_unroll import BATCH, STEPS, assert_close, setup
 NOISE = {
     "recurrent-dropout": lambda cell: reg.RecurrentDropout(cell, 0.5),
     "weight-drop": lambda cell: reg.WeightDrop(cell, 0.5),
-    "zoneout": lambda cell: reg.Zoneout(cell, hidden_rate=0.3, memory_rate=0.5),
+    "zoneout": lambda cell: reg.Zoneout(cell, 0.3, memory_rate=0.5 * hasattr(cell.initial_state(()), "c")),
     "all": lambda cell: reg.Zoneout(reg.WeightDrop(reg.RecurrentDropout(cell, 0.5), 0.5), 0.3),
+    "all-turned": lambda cell: reg.RecurrentDropout(
+        reg.RecurrentDropout(reg.WeightDrop(reg.Zoneout(cell, 0.3), 0.5), 0.1), 0.1
+    ),
 }
 every_noise = pytest.mark.parametrize("regularize", NOISE.values(), ids=NOISE.keys())
 OURS = {name: cell.make for name, cell in CELLS.items() if name not in ("stacked", "integrator")}
@@ -185,6 +188,13 @@ def test_penalties_are_means_over_valid_steps():
     )
 
 
+def test_penalties_of_half_precision_are_summed_in_float32():
+    ys = jnp.full((32, 100, 4, 128), 0.5, jnp.float16)
+    for penalty, expected in ((reg.activation_penalty, 0.25), (reg.temporal_activation_penalty, 0.0)):
+        assert penalty(ys).dtype == jnp.float32
+        np.testing.assert_allclose(penalty(ys), expected)
+
+
 def test_penalties_do_not_see_the_padding():
     ys = jnp.ones((BATCH, STEPS, 4)).at[:, 2].set(jnp.nan)
     mask = jnp.ones((BATCH, STEPS), bool).at[:, 2].set(False)
@@ -237,6 +247,24 @@ def test_weight_decay_pulls_at_weights_alone(lenient_promotion):
             TypeError,
             "cell must have a state with h, for Zoneout, got Integrator",
         ),
+        (
+            lambda cell: reg.Zoneout(lx.cells.GRU(3, 4), 0.1, 0.1),
+            ValueError,
+            "memory_rate needs a cell with more than h",
+        ),
+        (
+            lambda cell: reg.Zoneout(lx.Recording(cell), 0.1),
+            TypeError,
+            r"cell must give one array at each step here \(Recording goes outermost\), got Record",
+        ),
+        (
+            lambda cell: lx.FlaxCell(reg.WeightDrop(cell, 0.5), rngs=nnx.Rngs(0)),
+            TypeError,
+            "cell must be without noise, for which nnx.RNN has no key",
+        ),
+        (lambda cell: reg.EmbeddingDropout(jnp.ones((3, 4)), 0.5), TypeError, "embed must be an nnx.Embed, got Array"),
+        (lambda cell: reg.activation_penalty(jnp.ones((2, 3, 4), int)), TypeError, "ys must have dtype floating"),
+        (lambda cell: reg.activation_penalty(jnp.ones((2, 3))), ValueError, r"ys must have shape \[B, T, ...\]"),
         (
             lambda cell: lx.StackedCells((reg.WeightDrop(cell, 0.5),)),
             TypeError,

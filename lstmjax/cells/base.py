@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,8 @@ class FusedCell(abc.ABC):
 
     Raises:
       ValueError: a size below 1.
-      TypeError: a size that is no whole number, a dtype that is not floating, float16 beside bfloat16.
+      TypeError: a size that is no whole number, a dtype that is not floating or that JAX would not keep, float16 beside
+        bfloat16, an initializer that is no function.
     """
 
     in_features: int
@@ -48,17 +49,31 @@ class FusedCell(abc.ABC):
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
 
-    num_gates: ClassVar[int]
+    gate_order: ClassVar[str]
 
     def __post_init__(self) -> None:
         checks.positive_int("in_features", self.in_features)
         checks.positive_int("hidden_features", self.hidden_features)
         checks.floating_dtype("dtype", self.compute_dtype)
         checks.floating_dtype("param_dtype", self.param_dtype)
+        checks.boolean("use_bias", self.use_bias)
+        for field in dataclasses.fields(self):
+            if field.name.endswith(("_init", "_fn")):
+                checks.function(field.name, getattr(self, field.name))
+        if getattr(self.bias_init, "gates", self.gate_order) != self.gate_order:
+            raise ValueError(f"bias_init must be for gates {self.gate_order!r}, got {self.bias_init}")
         for name in ("dtype", "param_dtype"):  # jnp.float32 and np.dtype("float32") are equal with unequal hashes
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, jnp.dtype(getattr(self, name)))
         checks.one_half_precision("dtype", self.compute_dtype, "param_dtype", self.param_dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Itself: nothing in it changes, and a copied jitted function is unequal to its original."""
+        return self
+
+    @property
+    def num_gates(self) -> int:
+        return len(self.gate_order)
 
     @property
     def compute_dtype(self) -> DTypeLike:

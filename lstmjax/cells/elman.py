@@ -39,7 +39,7 @@ class ElmanRNN(FusedCell):
 
     activation_fn: Callable[[Array], Array] = dataclasses.field(default=jnp.tanh, kw_only=True)
 
-    num_gates: ClassVar[int] = 1
+    gate_order: ClassVar[str] = "h"
 
     def init(self, key: Key[Array, ""]) -> ElmanParams:
         return ElmanParams(*self._fused(key, (self.in_features,), (self.hidden_features,)))

@@ -42,7 +42,7 @@ class InterpolatingCell(FusedCell):
     gate_fn: Callable[[Array], Array] = dataclasses.field(default=jax.nn.sigmoid, kw_only=True)
     activation_fn: Callable[[Array], Array] = dataclasses.field(default=jnp.tanh, kw_only=True)
 
-    num_gates: ClassVar[int] = 3
+    gate_order: ClassVar[str] = "rzn"
 
     @abc.abstractmethod
     def gates(self, params: Any, state: HiddenState, z: Float[Array, "*batch 3*H"]) -> GRUGates:

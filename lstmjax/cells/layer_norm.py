@@ -4,8 +4,8 @@ import abc
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
+from jax import lax
 
 from lstmjax import checks
 from lstmjax.cells.base import FusedCell, HiddenState, add_bias
@@ -140,4 +140,7 @@ class LayerNormGRU(LayerNormCell, InterpolatingCell):
 
 def standardize(a: Float[Array, "*batch N"], gain: Float[Array, "N"], epsilon: float) -> Float[Array, "*batch N"]:
     """`gain * (a - mean) / sqrt(var + epsilon)`, over the last axis."""
-    return scale(jax.nn.standardize(a, epsilon=epsilon), gain, accumulation_dtype(a.dtype))
+    # in two passes: the mean of squares less the squared mean loses all digits where the mean is large
+    centred = a - jnp.mean(a, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+    return scale(centred * lax.rsqrt(variance + epsilon), gain, accumulation_dtype(a.dtype))

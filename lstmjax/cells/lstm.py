@@ -55,8 +55,7 @@ class MemoryCell(FusedCell):
     gate_fn: Callable[[Array], Array] = dataclasses.field(default=jax.nn.sigmoid, kw_only=True)
     activation_fn: Callable[[Array], Array] = dataclasses.field(default=jnp.tanh, kw_only=True)
 
-    num_gates: ClassVar[int] = 4
-    forget_gate: ClassVar[int] = 1
+    gate_order: ClassVar[str] = "ifgo"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,7 +91,7 @@ class MemoryCell(FusedCell):
         self, key: Key[Array, ""], fan_in: tuple[int, ...], fan_h: tuple[int, ...]
     ) -> tuple[Array, Array, Array | None]:
         w_x, w_h, b = super()._fused(key, fan_in, fan_h)
-        start = self.forget_gate * self.hidden_features
+        start = self.gate_order.index("f") * self.hidden_features
         return w_x, w_h, None if b is None else b.at[start : start + self.hidden_features].add(self.forget_bias)
 
 

@@ -72,8 +72,7 @@ class CoupledLSTM(MemoryCell):
     (5, 15)
     """
 
-    num_gates: ClassVar[int] = 3
-    forget_gate: ClassVar[int] = 0
+    gate_order: ClassVar[str] = "fgo"
 
     def init(self, key: Key[Array, ""]) -> LSTMParams:
         return LSTMParams(*self._fused(key, (self.in_features,), (self.hidden_features,)))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from lstmjax import checks
 from lstmjax.cells.precision import Thinned
+from lstmjax.cells.shapes import output_shape
 from lstmjax.cells.wrappers import Wrapper, with_noise
 from lstmjax.types import Array, Cell, Float, Key, PyTree
 
@@ -99,8 +100,8 @@ class Zoneout(Wrapper):
       evaluation: what a call without a key does: "off" runs `cell` alone, "expected" puts d = `rate`, as in the paper.
 
     Raises:
-      ValueError: a rate outside [0, 1).
-      TypeError: a cell without a state `h`.
+      ValueError: a rate outside [0, 1), or a `memory_rate` for a state that is nothing but `h`.
+      TypeError: a cell without a state `h`, or whose output is another thing.
 
     Source: Krueger et al. 2017, "Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations".
 
@@ -118,6 +119,10 @@ class Zoneout(Wrapper):
         checks.rate("memory_rate", self.memory_rate)
         checks.one_of("evaluation", self.evaluation, ("off", "expected"))
         _check_has_h(self)
+        if self.memory_rate > 0.0 and self.initial_state(())._fields == ("h",):
+            raise ValueError(
+                f"memory_rate needs a cell with more than h in its state, got memory_rate {self.memory_rate}"
+            )
 
     def step(self, params: Any, state: Any, z: PyTree) -> tuple[Any, Any]:
         after, y = self.cell.step(params, state, z)
@@ -168,6 +173,7 @@ def _dropout(values: Array, rate: float, key: Key[Array, ""]) -> Array:
 
 
 def _check_has_h(wrapper: Wrapper) -> None:
+    output_shape(wrapper.cell)  # raises where an output is no array, let alone the hidden state
     if not hasattr(jax.eval_shape(lambda: wrapper.initial_state(())), "h"):
         raise TypeError(f"cell must have a state with h, for {type(wrapper).__name__}, got {wrapper.cell}")
 

@@ -11,7 +11,7 @@ from lstmjax.types import Array, DTypeLike, Float
 class Thinned(NamedTuple):
     """A recurrent weight that sees its state through a mask of one sequence: `(h * mask) W`."""
 
-    w: Float[Array, "..."]
+    w: "Array | Thinned"
     mask: Float[Array, "*batch H"]
 
 
@@ -62,4 +62,6 @@ def convolve(
 
 def through_mask(h: Array, w: Array | Thinned) -> tuple[Array, Array]:
     """What enters the recurrent product and the bare weight: `h, w`, or `h * mask, w` of a thinned weight."""
-    return (h * w.mask.astype(h.dtype), w.w) if isinstance(w, Thinned) else (h, w)
+    while isinstance(w, Thinned):
+        h, w = h * w.mask.astype(h.dtype), w.w
+    return h, w

@@ -22,6 +22,9 @@ def input_shape(cell: Cell[Any, Any]) -> tuple[int, ...]:
 def output_shape(cell: Cell[Any, Any]) -> tuple[int, ...]:
     """The shape of one step's output.
 
+    Raises:
+      TypeError: the output is no array but a tree of them, as a recording cell's is.
+
     >>> output_shape(lx.cells.ProjectedLSTM(3, 5, proj_features=2))
     (2,)
     """
@@ -32,7 +35,12 @@ def output_shape(cell: Cell[Any, Any]) -> tuple[int, ...]:
         params = cell.init(key)
         return cell.step(params, state, cell.project(params, x))[1]
 
-    return tuple(jax.eval_shape(first, jax.random.key(0)).shape)
+    y = jax.eval_shape(first, jax.random.key(0))
+    if not hasattr(y, "shape"):
+        raise TypeError(
+            f"cell must give one array at each step here (Recording goes outermost), got {type(y).__name__}"
+        )
+    return tuple(y.shape)
 
 
 @functools.cache  # tracing `init` costs milliseconds, most of a small call outside jit

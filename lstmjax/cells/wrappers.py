@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 
@@ -15,6 +15,9 @@ class Wrapper:
     """A cell with another's sizes, parameters, states and steps, to be changed in one of them; not a cell itself."""
 
     cell: Cell[Any, Any]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # see FusedCell
 
     @property
     def in_features(self) -> int:
@@ -43,12 +46,6 @@ class Wrapper:
     def step(self, params: Any, state: Any, z: PyTree) -> tuple[Any, Any]:
         return self.cell.step(params, state, z)
 
-    def noisy(
-        self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]
-    ) -> tuple[Cell[Any, Any], Any, PyTree]:
-        cell, params, inputs = with_noise(self.cell, params, xs, key)
-        return dataclasses.replace(self, cell=cell), params, inputs
-
 
 def with_noise(
     cell: Cell[Any, Any], params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]
@@ -56,6 +53,11 @@ def with_noise(
     """What to run in place of `cell` on `xs` when its noise, if it has any, is on."""
     draw = getattr(cell, "noisy", None)
     return (cell, params, xs) if draw is None else draw(params, xs, key)
+
+
+def has_noise(cell: Cell[Any, Any]) -> bool:
+    """Whether a key makes a difference to a run of `cell`."""
+    return has_noise(cell.cell) if isinstance(cell, Recording) else hasattr(cell, "noisy")
 
 
 class Record(NamedTuple):
@@ -88,6 +90,11 @@ class Recording(Wrapper):
         after, y = self.cell.step(params, state, z)
         return after, Record(y, after, self.cell.gates(params, state, z))
 
+    def noisy(self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]) -> tuple[Any, Any, PyTree]:
+        cell: Any
+        cell, params, inputs = with_noise(self.cell, params, xs, key)
+        return dataclasses.replace(self, cell=cell), params, inputs
+
 
 @dataclasses.dataclass(frozen=True)
 class StackedCells:
@@ -116,7 +123,7 @@ class StackedCells:
         if not self.cells:
             raise ValueError("cells must hold at least one cell, got none")
         for number, cell in enumerate(self.cells):
-            if hasattr(cell, "noisy"):
+            if has_noise(cell):
                 raise TypeError(f"cells[{number}] must be a cell without noise (see lstmjax.Stacked), got {cell}")
         for number, (below, above) in enumerate(itertools.pairwise(self.cells), start=1):
             if output_shape(below) != input_shape(above):
@@ -124,6 +131,9 @@ class StackedCells:
                     f"cells[{number}] must take what cells[{number - 1}] gives, {list(output_shape(below))}, "
                     f"got a cell that takes {list(input_shape(above))}"
                 )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # see FusedCell
 
     @property
     def in_features(self) -> int:

@@ -22,7 +22,14 @@ _DTYPES = {
     "F16": np.float16,
     "BF16": jnp.bfloat16,
     "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U64": np.uint64,
+    "U32": np.uint32,
+    "U16": np.uint16,
     "U8": np.uint8,
+    "BOOL": np.bool_,
 }
 
 
@@ -38,6 +45,7 @@ def state_dict(layer: nnx.Module) -> Arrays:
     >>> list(state_dict(lx.LSTM(3, 5, rngs=nnx.Rngs(0))))
     ['layers.0.weights.b', 'layers.0.weights.w_h', 'layers.0.weights.w_x']
     """
+    _check_module(layer)
     return to_table(split_model(layer)[1])
 
 
@@ -57,6 +65,9 @@ def load_state_dict(layer: nnx.Module, arrays: Mapping[str, Any]) -> None:
     >>> bool(jnp.all(layer.layers[0].params.w_x == other.layers[0].params.w_x))
     True
     """
+    _check_module(layer)
+    if not isinstance(arrays, Mapping):
+        raise TypeError(f"arrays must be a dict of arrays, got {type(arrays).__name__}")
     template = split_model(layer)[1]
     expected = to_table(template)
     for name in sorted(expected.keys() - arrays.keys()):
@@ -114,6 +125,11 @@ def read_safetensors(path: str | Path) -> Arrays:
     except library.SafetensorError as error:
         raise InputError(f"{path} is no sound safetensors file: {error}") from error
     return {name: _array(path, name, tensor) for name, tensor in tensors}
+
+
+def _check_module(layer: object) -> None:
+    if not isinstance(layer, nnx.Module):
+        raise TypeError(f"layer must be an nnx module, got {type(layer).__name__}")
 
 
 def _array(path: str | Path, name: str, tensor: Mapping[str, Any]) -> np.ndarray:

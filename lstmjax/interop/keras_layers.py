@@ -41,7 +41,8 @@ def from_keras(
     """A stack that computes what Keras layers do, one on another.
 
     Ours always gives outputs at all steps and final states, so `return_sequences` and `return_state` are not kept, nor
-    is what acts in training or at construction only: regularizers, constraints, initializers. At a masked step ours
+    is what acts in training or at construction only: regularizers, constraints, initializers. Of the two biases of a
+    GRU's r and z the sum is kept, which comes out as one of them. At a masked step ours
     gives zeros, as Keras does with `zero_output_for_mask`.
 
     Args:
@@ -203,6 +204,8 @@ def _named(source: Mapping[str, Any] | Sequence[Any]) -> list[Mapping[str, Any]]
         return [source]
     shapes = [np.shape(array) for array in source]
     has_bias = len(shapes) > 2 and (len(shapes[2]) == 1 or (len(shapes) % 3 == 0 and shapes[2] == (2, shapes[1][-1])))
+    if has_bias and len(shapes) % 2 == 0 and shapes[1] == shapes[2]:  # a GRU with H = 2 and two biases, or none
+        raise ValueError("source must be layers or dicts where a bias looks like a kernel, got a list of arrays")
     size = 3 if has_bias else 2
     if len(shapes) % size:
         raise ValueError(f"source must hold {' and '.join(_NAMES[:size])} of each cell, got {len(shapes)} arrays")

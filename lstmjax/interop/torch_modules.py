@@ -62,6 +62,7 @@ def from_torch(
         [recurrent(layout, one, _naming(prefix, depth, back), options) for back, one in enumerate(both)]
         for depth, both in enumerate(groups)
     ]
+    _check_same_parts(groups, prefix)
     return stacked(directions, dropout=settle("dropout", dropout, getattr(source, "dropout", None), 0.0))
 
 
@@ -138,6 +139,17 @@ def _grouped(entries: Mapping[str, Any], prefix: str) -> list[list[dict[str, Any
     return [[groups.get((depth, back), {}) for back in range(ways)] for depth in range(depths)]
 
 
+def _check_same_parts(groups: list[list[dict[str, Any]]], prefix: str) -> None:
+    """What one layer and direction has, all have."""
+    every = {part: None for both in groups for one in both for part in one}
+    for depth, both in enumerate(groups):
+        for back, one in enumerate(both):
+            for part in every:
+                if part not in one:
+                    name = _naming(prefix, depth, back)(part)
+                    raise ValueError(f"source must hold {name}, as other layers have it, got none")
+
+
 def _layout(source: Any, kind: str | None, entries: Mapping[str, Any], prefix: str) -> Layout:
     if kind is None:
         return guess("torch", entries, _naming(prefix, 0, 0))
@@ -163,8 +175,8 @@ def _check_alike(directions: list[list[Recurrent]]) -> None:
 
     def traits(both: list[Recurrent]) -> list[Any]:
         cells: list[Any] = [one.cell for one in both]
-        fields = ("hidden_features", "use_bias", "proj_features", "activation_fn")
+        fields = ("hidden_features", "use_bias", "proj_features", "activation_fn", "param_dtype")
         return [(type(cell), *(getattr(cell, field, None) for field in fields)) for cell in cells]
 
     if any(traits(both) != traits(directions[0]) for both in directions) or len(set(traits(directions[0]))) != 1:
-        raise ValueError("layer must have cells of one kind and width in all its layers to be one torch module")
+        raise ValueError("layer must have cells of one kind, width and dtype in all its layers to be one torch module")

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import checks
-from lstmjax.layers.recurrent import Layer
-from lstmjax.steps import Running
+from lstmjax.layers.recurrent import Layer, check_layer
+from lstmjax.steps import Running, other_way
 from lstmjax.types import Array, Float, Key
 
 Merge = Literal["concat", "sum", "mul", "ave", "none"]
@@ -33,6 +33,8 @@ class BidirectionalState(NamedTuple):
 class Bidirectional(nnx.Module):
     """One layer forward and one backward in time; `lengths`, `mask` and `resets` hold in both.
 
+    A reset parts two sequences, whichever way one comes: going back, the new one begins at the valid step before it.
+
     The backward layer starts at each sequence's own last valid step, and its outputs stand beside the inputs they
     belong to.
 
@@ -43,7 +45,8 @@ class Bidirectional(nnx.Module):
         [B, T, H], "none" a pair of them.
 
     Raises:
-      ValueError: another `merge`, or layers of different shapes.
+      ValueError: another `merge`, layers of different shapes, or the same layer twice.
+      TypeError: no layers; and, when called, outputs of different dtypes.
 
     Source: Schuster and Paliwal 1997, "Bidirectional Recurrent Neural Networks".
 
@@ -56,6 +59,10 @@ class Bidirectional(nnx.Module):
 
     def __init__(self, forward: Layer, backward: Layer, merge: Merge = "concat") -> None:
         checks.one_of("merge", merge, tuple(_MERGES))
+        check_layer("forward", forward)
+        check_layer("backward", backward)
+        if backward is forward:
+            raise ValueError("backward must have parameters of its own, got the same layer twice")
         for shape in ("in_shape", "out_shape"):
             ahead, back = getattr(forward, shape), getattr(backward, shape)
             if ahead != back:
@@ -71,7 +78,9 @@ class Bidirectional(nnx.Module):
     @property
     def out_shape(self) -> tuple[int, ...]:
         if self.merge == "none":
-            raise ValueError("merge must be other than 'none' where another layer takes the outputs, got a pair of them")
+            raise ValueError(
+                "merge must be other than 'none' where another layer takes the outputs, got a pair of them"
+            )
         *grid, features = self.forward.out_shape
         return (*grid, 2 * features) if self.merge == "concat" else (*grid, features)
 
@@ -95,7 +104,7 @@ class Bidirectional(nnx.Module):
             raise TypeError(f"state must be a pair of states (forward, backward), got {type(state).__name__}")
         ahead, back = (None, None) if state is None else state
         key_ahead, key_back = (None, None) if key is None else jax.random.split(key)
-        other_way: Running = {**running, "reverse": not running.get("reverse", False)}
         ys_ahead, ahead = self.forward(xs, ahead, key=key_ahead, **running)
-        ys_back, back = self.backward(xs, back, key=key_back, **other_way)
+        ys_back, back = self.backward(xs, back, key=key_back, **other_way(running, jnp.shape(xs)))
+        checks.dtype_among("the backward layer's output", ys_back, [ys_ahead.dtype])
         return _MERGES[self.merge](ys_ahead, ys_back), BidirectionalState(ahead, back)

@@ -171,6 +171,7 @@ class ConvLSTM(Recurrent):
       spatial_shape: sizes of the input's grid.
       kernel_size: of the input's and the state's convolution, one number a dimension.
       strides, dilation, padding: of the input's convolution; see `lstmjax.cells.ConvLSTM`.
+      use_bias: whether the cell has a bias.
       dtype: what to compute in; None means `param_dtype`.
       param_dtype: what parameters are stored in.
       initial_state: "zeros" or "learned", see `Recurrent`.
@@ -195,6 +196,7 @@ class ConvLSTM(Recurrent):
         strides: tuple[int, ...] | None = None,
         dilation: tuple[int, ...] | None = None,
         padding: Literal["SAME", "VALID"] = "SAME",
+        use_bias: bool = True,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
         initial_state: Literal["zeros", "learned"] = "zeros",
@@ -208,6 +210,7 @@ class ConvLSTM(Recurrent):
             strides=strides,
             dilation=dilation,
             padding=padding,
+            use_bias=use_bias,
             dtype=dtype,
             param_dtype=param_dtype,
         )
@@ -255,6 +258,8 @@ def _widths(hidden_features: int | Sequence[int], num_layers: int | None) -> lis
         checks.positive_int("num_layers", num_layers)
     if not isinstance(hidden_features, Sequence):
         return [hidden_features] * (num_layers or 1)
+    if not hidden_features:
+        raise ValueError("hidden_features must be a width or at least one width a layer, got none")
     if num_layers not in (None, len(hidden_features)):
         raise ValueError(f"hidden_features must be {num_layers} widths, one a layer, got {len(hidden_features)}")
     return list(hidden_features)

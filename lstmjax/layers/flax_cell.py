@@ -5,8 +5,9 @@ from typing import Any
 from flax import nnx
 
 from lstmjax.cells import input_shape
+from lstmjax.cells.wrappers import has_noise
 from lstmjax.layers.recurrent import WeightedCell
-from lstmjax.types import Array, Float
+from lstmjax.types import Array, Cell, Float
 
 
 class FlaxCell(WeightedCell, nnx.RNNCellBase):
@@ -16,10 +17,18 @@ class FlaxCell(WeightedCell, nnx.RNNCellBase):
       cell: any `lstmjax.types.Cell`.
       rngs: draws the initial parameters (stream "params").
 
+    Raises:
+      TypeError: a regularised cell, whose noise would never be drawn.
+
     >>> rnn = nnx.RNN(lx.FlaxCell(lx.cells.PeepholeLSTM(3, 5), rngs=nnx.Rngs(0)))
     >>> rnn(jnp.ones((2, 7, 3))).shape
     (2, 7, 5)
     """
+
+    def __init__(self, cell: Cell[Any, Any], *, rngs: nnx.Rngs) -> None:
+        if has_noise(cell):
+            raise TypeError(f"cell must be without noise, for which nnx.RNN has no key, got {cell}")
+        super().__init__(cell, rngs=rngs)
 
     def initialize_carry(self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None) -> Any:
         """The cell's initial state for inputs [*batch, I]; Flax always hands over `rngs`, of which there is no need."""

@@ -40,6 +40,10 @@ class WeightedCell(nnx.Module):
     """A cell with its parameters in `nnx.Param`s."""
 
     def __init__(self, cell: Cell[Any, State], *, rngs: nnx.Rngs) -> None:
+        if not hasattr(cell, "step") or not isinstance(rngs, nnx.Rngs):
+            raise TypeError(
+                f"cell must be a cell and rngs an nnx.Rngs, got {type(cell).__name__}, {type(rngs).__name__}"
+            )
         self.cell = cell
         self.weights = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params())))
 
@@ -55,7 +59,7 @@ class WeightedCell(nnx.Module):
           TypeError, ValueError: another tree, shape or dtype than the cell's.
         """
         checks.like("params", params, self.params)
-        self.weights = nnx.data(jax.tree.map(nnx.Param, params))
+        self.weights = nnx.data(jax.tree.map(lambda leaf: nnx.Param(jnp.array(leaf)), params))
 
 
 class Recurrent(WeightedCell):
@@ -115,9 +119,19 @@ class Recurrent(WeightedCell):
     ) -> tuple[Float[Array, "B T *out"], State]:
         """See `lstmjax.unroll`."""
         initial = None
-        if self.initial is not None:
+        if self.initial is not None and jnp.ndim(xs) >= 2:  # if it is less, unroll says so
             initial = self.initial_state(jnp.shape(xs)[1 if running.get("time_major") else 0])
         return unroll(self.cell, self.params, xs, state, initial_state=initial, key=key, **running)
+
+
+def check_layer(name: str, layer: object) -> None:
+    """It can be run over time and stacked.
+
+    Raises:
+      TypeError: it is something else, such as a cell.
+    """
+    if not isinstance(layer, nnx.Module) or not hasattr(layer, "initial_state"):
+        raise TypeError(f"{name} must be a layer, such as lstmjax.Recurrent of a cell, got {type(layer).__name__}")
 
 
 def plain(tree: Any) -> Any:

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lstmjax.layers.recurrent import Layer, State
+from lstmjax import checks
+from lstmjax.layers.recurrent import Layer, State, check_layer
 from lstmjax.regularizers import Dropout
 from lstmjax.steps import Running, valid_steps, where_steps
 from lstmjax.types import Array, Float, Key
@@ -32,6 +33,7 @@ class Residual(nnx.Module):
     """
 
     def __init__(self, layer: Layer) -> None:
+        check_layer("layer", layer)
         if layer.in_shape != layer.out_shape:
             raise ValueError(
                 f"layer must give the shape it takes, {list(layer.in_shape)}, for a residual connection, "
@@ -86,6 +88,10 @@ class Stacked(nnx.Module):
     def __init__(self, layers: Sequence[Layer], dropout: Dropout | None = None) -> None:
         if not layers:
             raise ValueError("layers must hold at least one layer, got none")
+        for number, layer in enumerate(layers):
+            check_layer(f"layers[{number}]", layer)
+        if not isinstance(dropout, Dropout | None):
+            raise TypeError(f"dropout must be a module such as regularizers.Dropout(0.5), got {dropout!r}")
         for number, (below, above) in enumerate(itertools.pairwise(layers), start=1):
             if below.out_shape != above.in_shape:
                 raise ValueError(
@@ -144,6 +150,7 @@ class Stacked(nnx.Module):
         depth = len(self.layers)
         if key is None:
             return [None] * depth, [None] * depth
+        checks.random_key("key", key)
         keys = list(jax.random.split(key, 2 * depth))
         return keys[:depth], keys[depth:]
 

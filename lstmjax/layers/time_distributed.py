@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from flax import nnx
 
+from lstmjax import checks
 from lstmjax.steps import valid_steps, where_steps
 from lstmjax.types import Array, Bool, Float, Int
 
@@ -13,6 +14,8 @@ class TimeDistributed(nnx.Module):
     """Apply the same layer to every step: y[b, t] = layer(x[b, t]), and 0 at invalid steps.
 
     Flax's dense layers take any leading axes and do not need this; convolutions, flattening and pooling do.
+
+    The layer itself sees zeros at invalid steps; it must have a gradient there.
 
     Args:
       layer: takes and gives arrays with one batch axis.
@@ -23,6 +26,7 @@ class TimeDistributed(nnx.Module):
     """
 
     def __init__(self, layer: Callable[[Array], Array]) -> None:
+        checks.function("layer", layer)
         self.layer = layer
 
     def __call__(
