@@ -446,7 +446,7 @@ def stack_of(kind, **options):
         (
             lambda: interop.to_torch_arrays(lx.LSTM(3, [4, 5], rngs=nnx.Rngs(0))),
             ValueError,
-            "layer must have cells of one kind and width",
+            "layer must have cells of one kind, width and dtype",
         ),
         (
             lambda: interop.to_torch_arrays(stack_of("lstm", initial_state="learned")),
@@ -545,3 +545,36 @@ def test_a_library_that_is_absent_is_named(monkeypatch, library, call, message):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ImportError, match=message):
         call(random_stack(cell_of("lstm")))
+
+
+def test_a_layer_that_has_lost_its_biases_is_noticed():
+    arrays = interop.to_torch_arrays(stack_of("lstm", num_layers=2))
+    del arrays["bias_ih_l1"], arrays["bias_hh_l1"]
+    with pytest.raises(ValueError, match="source must hold bias_ih_l1, as other layers have it, got none"):
+        interop.from_torch(arrays)
+
+
+def test_layers_of_two_dtypes_are_no_torch_module():
+    rngs = nnx.Rngs(0)
+    cells = [lx.cells.LSTM(3, 3, param_dtype=dtype) for dtype in (jnp.float32, jnp.float16)]
+    with pytest.raises(ValueError, match="layer must have cells of one kind, width and dtype"):
+        interop.to_torch_arrays(lx.Stacked([lx.Recurrent(cell, rngs=rngs) for cell in cells]))
+
+
+def test_weights_that_could_be_two_things_are_asked_about():
+    kernels = [np.ones((3, 6), np.float32)] + [np.ones((2, 6), np.float32)] * 5
+    with pytest.raises(ValueError, match="source must be layers or dicts where a bias looks like a kernel"):
+        interop.from_keras(kernels)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: interop.state_dict({"a": 1}), "layer must be an nnx module, got dict"),
+        (lambda: interop.load_state_dict(lx.cells.LSTM(3, 4), {}), "layer must be an nnx module, got LSTM"),
+        (lambda: interop.load_state_dict(stack_of("lstm"), None), "arrays must be a dict of arrays, got NoneType"),
+    ],
+)
+def test_what_has_no_state_dict(call, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        call()

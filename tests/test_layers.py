@@ -272,8 +272,8 @@ def test_layers_that_cannot_be(build, sentence):
             r"dropout must be a module such as regularizers.Dropout\(0.5\), got 0.5",
         ),
         (
-            lambda: lx.Recurrent(nnx.Linear, rngs=nnx.Rngs(0)),
-            "cell must be a cell and rngs an nnx.Rngs, got type, Rngs",
+            lambda: lx.Recurrent(3, rngs=nnx.Rngs(0)),
+            "cell must be a cell and rngs an nnx.Rngs, got int, Rngs",
         ),
         (lambda: lx.Recurrent(lx.cells.LSTM(3, 4), rngs=0), "cell must be a cell and rngs an nnx.Rngs, got LSTM, int"),
         (lambda: lx.TimeDistributed(3), "layer must be a function, got 3"),
