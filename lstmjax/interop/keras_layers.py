@@ -41,9 +41,9 @@ def from_keras(
     """A stack that computes what Keras layers do, one on another.
 
     Ours always gives outputs at all steps and final states, so `return_sequences` and `return_state` are not kept, nor
-    is what acts in training or at construction only: regularizers, constraints, initializers. Of the two biases of a
-    GRU's r and z the sum is kept, which comes out as one of them. At a masked step ours
-    gives zeros, as Keras does with `zero_output_for_mask`.
+    is what acts in training or at construction only: regularizers, constraints, initializers. Of a GRU's two biases for
+    r and z the sum is kept, rounded to the weights' dtype; going back it comes out in the first, with zeros in the
+    second. At a masked step ours gives zeros, as Keras does with `zero_output_for_mask`.
 
     Args:
       source: a built layer; or its weights, as a list in the order of `get_weights()` or as a dict of "kernel",
