@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import jax
 
 from lstmjax.cells.shapes import input_shape, output_shape
-from lstmjax.types import Array, Cell, Float, GatedCell, Key, PyTree
+from lstmjax.types import Array, Cell, Float, GatedCell, Key, NoisyCell, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +51,10 @@ def with_noise(
     cell: Cell[Any, Any], params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]
 ) -> tuple[Cell[Any, Any], Any, PyTree]:
     """What to run in place of `cell` on `xs` when its noise, if it has any, is on."""
-    draw = getattr(cell, "noisy", None)
-    return (cell, params, xs) if draw is None else draw(params, xs, key)
+    if not hasattr(cell, "noisy"):
+        return cell, params, xs
+    noisy: NoisyCell[Any, Any] = cell
+    return noisy.noisy(params, xs, key)
 
 
 def has_noise(cell: Cell[Any, Any]) -> bool:
