@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import jax
 
@@ -53,8 +53,7 @@ def with_noise(
     """What to run in place of `cell` on `xs` when its noise, if it has any, is on."""
     if not hasattr(cell, "noisy"):
         return cell, params, xs
-    noisy: NoisyCell[Any, Any] = cell
-    return noisy.noisy(params, xs, key)
+    return cast(NoisyCell[Any, Any], cell).noisy(params, xs, key)
 
 
 def has_noise(cell: Cell[Any, Any]) -> bool:
