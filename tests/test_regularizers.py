@@ -42,7 +42,7 @@ def check_noise(make_cell, regularize):
     cell, params, xs, state = setup(make_cell)
     noisy = regularize(cell)
     evaluated = lx.unroll(noisy, params, xs, state)
-    chex.assert_trees_all_equal(evaluated, lx.unroll(cell, params, xs, state))
+    assert_close(evaluated, lx.unroll(cell, params, xs, state))  # another compilation, so perhaps another rounding
     trained, again, other = (lx.unroll(noisy, params, xs, state, key=jax.random.key(k)) for k in (1, 1, 2))
     chex.assert_trees_all_equal(trained, again)
     assert not np.allclose(trained[0], evaluated[0])
