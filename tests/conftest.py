@@ -28,7 +28,11 @@ def lenient_promotion() -> Iterator[None]:
 
 @pytest.fixture
 def quick_compilation() -> Iterator[None]:
-    """For tests that spend their time compiling: the same maths, less optimised."""
+    """For tests that spend their time compiling: the same maths, less optimised.
+
+    What is compiled meanwhile stays in JAX's cache for later tests, so two functions, even of the same maths, are
+    compared by a dtype's tolerance and not bit for bit.
+    """
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -4,26 +4,19 @@
 two directions with padding and holes where it has them, and stacks.
 """
 
-import jax
 import pytest
 
 from experiments.parity.__main__ import page
 from experiments.parity.cases import BARS, CASES, LIBRARIES, STACKED, Case
 from experiments.parity.measuring import Difference
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")  # the command compiles as usual
+
 
 def is_telling(case: Case) -> bool:
     hardest = LIBRARIES[case.library].forms[-1]
     has_stacks = case.library in ("torch", "keras")  # of their own; elsewhere two layers are two calls
     return case.form is hardest or (case.dtype == "float64" and case.form is STACKED and has_stacks)
-
-
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    """Most of the time here is spent in compiling; the command compiles as usual."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def parameter(case):
