@@ -1,0 +1,1 @@
+"""How fast our layers are beside other libraries' on the same machine, the same weights and the same inputs."""

@@ -1,0 +1,164 @@
+"""Measure how fast our layers are beside other libraries', and write the results as JSON.
+
+Usage: python -m experiments.speed [--rows NAME ...] [--sweeps] [--jobs] ...; see --help. The table and the plot are
+made from the results by python -m experiments.speed.report.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from experiments import cli
+from experiments.speed import machine, ratios, results, rounds
+from experiments.speed.contenders import DEFAULT, SWEEPERS, Contender, contender_named
+from experiments.speed.processes import ContenderError, Process
+from experiments.speed.results import Results
+from experiments.speed.spec import JOBS, MODES, ROWS, DType, Mode, Row, row_named, sweep_rows
+from lstmjax import checks
+from lstmjax.errors import InputError
+
+DESCRIPTION = """Measure how fast our layers are beside other libraries', and write the results as JSON.
+
+Each library runs in a process of its own, one at a time, round by round; what it computes is checked against float64
+first. The last line on stdout is a JSON object with the summary. The environment's XLA_FLAGS reach every process and
+are kept in the results. Exit codes: 0 done, 1 something of lstmjax failed, 2 the command can't be used, 130 stopped."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeedConfig:
+    """What to measure, and where to write."""
+
+    rows: tuple[str, ...] = tuple(ROWS)
+    """Rows by name, or shapes TxBxIxH; none at all is possible beside --sweeps and --jobs."""
+    modes: tuple[Mode, ...] = MODES  # type: ignore[assignment]
+    """What to measure on rows, as far as it is for them; sweeps are of forward+backward, jobs of epochs."""
+    contenders: tuple[str, ...] = DEFAULT
+    """Who takes part; lstmjax-scan, lstmjax-fused and lstmjax-cudnn are ours with that backend."""
+    dtypes: tuple[DType, ...] = ("float32",)
+    """bfloat16 is for lstmjax and torch."""
+    rounds: int = 7
+    """How many turns each contender has on a row, at least 1."""
+    seconds: float = 0.1
+    """The least length of a turn, above 0; one run where that takes longer."""
+    sweeps: bool = False
+    """Also measure along T, H and B, for the plot."""
+    jobs: bool = False
+    """Also measure whole jobs: training a forecaster."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where everyone computes."""
+    out: Path = Path("experiments/results/speed.json")
+    """The file to write; it is written anew after each row."""
+
+    def __post_init__(self) -> None:
+        checks.positive_int("rounds", self.rounds)
+        checks.positive("seconds", self.seconds)
+        for name in self.rows:
+            row_named(name)
+        for name in ("modes", "contenders", "dtypes"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must hold at least one name, got none")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One row with one dtype, and who takes part."""
+
+    row: Row
+    modes: tuple[str, ...]
+    dtype: str
+    contenders: tuple[Contender, ...]
+
+
+def tasks_of(config: SpeedConfig) -> list[Task]:
+    """Everything a command line asks for, in order.
+
+    Raises:
+      InputError: it asks for nothing, for a contender there isn't, or for one that is not installed.
+    """
+    asked: list[tuple[Row, tuple[str, ...]]] = [
+        (row, tuple(mode for mode in row.modes if mode in config.modes)) for row in map(row_named, config.rows)
+    ]
+    asked += [(row, row.modes) for row in sweep_rows() if config.sweeps]
+    asked += [(row, row.modes) for row in JOBS if config.jobs]
+    tasks = [
+        Task(row, modes, dtype, _contenders(config, row, dtype))
+        for row, modes in asked
+        for dtype in config.dtypes
+        if modes
+    ]
+    tasks = [task for task in tasks if task.contenders]
+    for one in {one.name: one for task in tasks for one in task.contenders}.values():
+        one.check_installed()
+    if not tasks:
+        raise InputError("there is nothing to measure: no contender takes part in any of these rows, modes and dtypes")
+    return tasks
+
+
+def _contenders(config: SpeedConfig, row: Row, dtype: str) -> tuple[Contender, ...]:
+    names = dict.fromkeys([*config.contenders, *(row.extra if "lstmjax" in config.contenders else ())])
+    able = [one for one in map(contender_named, names) if one.can(row, dtype)]
+    return tuple(one for one in able if not row.sweep or one.is_ours or one.name in SWEEPERS)
+
+
+def main(arguments: Sequence[str]) -> int:
+    config = cli.parse(SpeedConfig, DESCRIPTION, arguments)
+    tasks = tasks_of(config)
+    found = Results(settings=_settings(config))
+    try:
+        found.machine = machine.describe() | _rates(config.device)
+        _measure(tasks, rounds.Timing(config.rounds, config.seconds, config.device), found, config.out)
+    except ContenderError as error:  # of ours: nothing can be said without it
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("".join(f"{failure}\n" for failure in found.failures), end="", file=sys.stderr)
+    print(json.dumps({"out": str(config.out), "summary": ratios.summary(found)}))
+    return int(any(one.error and one.contender == ratios.OURS for one in found.measurements))
+
+
+def _measure(tasks: Sequence[Task], timing: rounds.Timing, found: Results, out: Path) -> None:
+    columns = (
+        MofNCompleteColumn(),
+        BarColumn(bar_width=20),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TextColumn("gone,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        total = sum(rounds.units(task.row, task.modes, task.contenders, timing) for task in tasks)
+        bar = progress.add_task("starting", total=total)
+        for task in tasks:
+            measured = rounds.measure(
+                task.row,
+                task.modes,
+                task.dtype,
+                task.contenders,
+                timing,
+                lambda done: progress.update(bar, advance=1, description=done),
+            )
+            found.add(task.row, measured)
+            results.write(found, ratios.summary(found), out)
+
+
+def _settings(config: SpeedConfig) -> dict[str, object]:
+    names = ("rounds", "seconds", "device", "dtypes")
+    return {name: getattr(config, name) for name in names} | {"xla_flags": os.environ.get("XLA_FLAGS", "")}
+
+
+def _rates(device: str) -> dict[str, object]:
+    """The machine's speed, measured in a process that then ends."""
+    with Process(contender_named(ratios.OURS), device) as process:
+        process.wait_until_ready()
+        return process.ask("machine")
+
+
+if __name__ == "__main__":
+    cli.run(lambda: main(sys.argv[1:]))

@@ -1,0 +1,113 @@
+"""What was measured, and the file it is kept in."""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from experiments.speed.spec import Row, row_from_json
+from lstmjax.errors import InputError
+from lstmjax.training.run_folder import replace_text
+
+
+@dataclasses.dataclass
+class Measurement:
+    """One contender on one row in one mode.
+
+    Fields:
+      seconds: for each run, one number a round, the rounds of all contenders side by side.
+      compile_seconds, program_bytes, note: see `contenders.case.Case`.
+      peak_bytes: by how much a fresh process grew while it ran once.
+      difference: from the reference in float64, see `spec.BARS`.
+      error: why there is nothing to count, or "".
+    """
+
+    row: str
+    mode: str
+    dtype: str
+    contender: str
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    compile_seconds: float | None = None
+    program_bytes: int | None = None
+    peak_bytes: int | None = None
+    difference: float | None = None
+    note: str = ""
+    error: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        return self.row, self.mode, self.dtype, self.contender
+
+    @property
+    def counts(self) -> bool:
+        """It was timed, and computes what the reference does."""
+        return bool(self.seconds) and not self.error
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+@dataclasses.dataclass
+class Results:
+    """Everything a run found out. What it is made from later is these alone."""
+
+    machine: dict[str, Any] = dataclasses.field(default_factory=dict)
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    rows: dict[str, Row] = dataclasses.field(default_factory=dict)
+    measurements: list[Measurement] = dataclasses.field(default_factory=list)
+
+    def add(self, row: Row, measurements: Iterable[Measurement]) -> None:
+        """Later ones take the place of earlier ones of the same key."""
+        self.rows[row.name] = row
+        table = {one.key: one for one in self.measurements} | {one.key: one for one in measurements}
+        self.measurements = list(table.values())
+
+    def of(self, row: str, mode: str, dtype: str = "float32") -> dict[str, Measurement]:
+        """By contender."""
+        return {m.contender: m for m in self.measurements if (m.row, m.mode, m.dtype) == (row, mode, dtype)}
+
+    @property
+    def failures(self) -> list[str]:
+        """A sentence for each contender and reason, with the rows it was out on."""
+        table: dict[tuple[str, str], list[str]] = {}
+        for one in self.measurements:
+            if one.error:
+                table.setdefault((one.contender, one.error), []).append(f"{one.row} {one.mode} {one.dtype}")
+        return [f"{who} does not count on {', '.join(rows)}: {why}" for (who, why), rows in table.items()]
+
+    @property
+    def dtypes(self) -> list[str]:
+        return list(dict.fromkeys(one.dtype for one in self.measurements))
+
+
+def write(results: Results, summary: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fields = dataclasses.asdict(results) | {"summary": summary}
+    replace_text(path, json.dumps(fields, indent=1) + "\n")
+
+
+def read(path: Path) -> Results:
+    """Raises InputError where there is no such file, or it holds something else."""
+    try:
+        fields = json.loads(path.read_text())
+        rows = {name: row_from_json(row) for name, row in fields["rows"].items()}
+        measurements = [Measurement(**one) for one in fields["measurements"]]
+        return Results(fields["machine"], fields["settings"], rows, measurements)
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} does not hold results of experiments.speed: {error}") from error
+
+
+def merged(paths: Iterable[Path]) -> Results:
+    """Several files as one; where they measured the same, the last one counts, as its machine does."""
+    whole = Results()
+    for one in map(read, paths):
+        whole.machine, whole.settings = one.machine, one.settings
+        whole.rows |= one.rows
+        table = {m.key: m for m in whole.measurements} | {m.key: m for m in one.measurements}
+        whole.measurements = list(table.values())
+    return whole
