@@ -1,6 +1,19 @@
 """Recurrent networks for JAX: cells as pure functions, one way to run them over time, and models to train with them."""
 
-from lstmjax import cells, data, decoding, initializers, interop, layers, metrics, models, regularizers, training, types
+from lstmjax import (
+    cells,
+    data,
+    decoding,
+    initializers,
+    interop,
+    kernels,
+    layers,
+    metrics,
+    models,
+    regularizers,
+    training,
+    types,
+)
 from lstmjax.cells import GRUParams, HiddenState, LSTMParams, LSTMState, Record, Recording, StackedCells
 from lstmjax.layers import (
     GRU,
@@ -45,6 +58,7 @@ __all__ = [
     "decoding",
     "initializers",
     "interop",
+    "kernels",
     "layers",
     "metrics",
     "models",

@@ -129,6 +129,15 @@ def _before_next_reset(flags: Array, valid: Array | None, reverse: bool) -> Bool
     return jnp.take_along_axis(jnp.concatenate([flags, jnp.zeros_like(flags[:1])]), next_valid, axis=0)
 
 
+def choose(flags: Bool[Array, "*lead"], yes: PyTree, no: PyTree) -> PyTree:
+    """One of two trees, row by row; `flags` has the leading axes of every leaf."""
+
+    def one(a: Array, b: Array) -> Array:
+        return jnp.where(flags.reshape(flags.shape + (1,) * (a.ndim - flags.ndim)), a, b)
+
+    return jax.tree.map(one, yes, no)
+
+
 def where_steps(valid: Bool[Array, "T B"] | None, values: Array, time_major: bool) -> Array:
     """`values` [B, T, ...] (or [T, B, ...]) with zeros at invalid steps; `valid` has time first, None means all."""
     if valid is None:

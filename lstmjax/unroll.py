@@ -4,23 +4,20 @@ Inside, time comes first: arrays are [T, B, ...].
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from lstmjax import checks
+from lstmjax import checks, kernels
 from lstmjax.cells.wrappers import with_noise
+from lstmjax.chunks import in_chunks
 from lstmjax.steps import Steps, prepare
 from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
 
 Params = TypeVar("Params")
 State = TypeVar("State")
-
-BACKENDS = ("auto", "scan")
 
 
 def unroll(
@@ -59,7 +56,8 @@ def unroll(
       reverse: run from the last step to the first. Outputs stay aligned with inputs: y[t] has seen x[t] and after.
       remat: a number of steps, at least 1. The backward pass then keeps the state once in so many steps and computes
         the rest again, a chunk at a time: one more forward pass for much less memory; near sqrt(T) is least.
-      backend: "auto" or "scan".
+      backend: "auto", "scan", "fused" or "cudnn": how it is run, see `lstmjax.kernels.explain`; what comes out is the
+        same.
       key: switches the noise of a regularised cell on (see `lstmjax.regularizers`) and draws it; None, as at
         evaluation, means no noise.
 
@@ -69,8 +67,8 @@ def unroll(
     Raises:
       TypeError: `xs` is not floating, `lengths` not integer, `mask` or `resets` not boolean, `params` or a state not
         the cell's tree, `reverse` or `time_major` not True or False, `key` no key.
-      ValueError: a shape that does not fit the cell or `xs`, lengths outside 0..T, or a mask that is True past
-        `lengths` (the values can be checked outside `jit` only).
+      ValueError: no such `backend`, a shape that does not fit the cell or `xs`, lengths outside 0..T, or a mask that
+        is True past `lengths` (the values can be checked outside `jit` only).
 
     >>> cell = lx.cells.LSTM(in_features=3, hidden_features=5)
     >>> params = cell.init(jax.random.key(0))
@@ -78,7 +76,6 @@ def unroll(
     >>> ys.shape, bool(jnp.all(ys[1, 4:] == 0)), bool(jnp.all(state.h[1] == ys[1, 3]))
     ((2, 7, 5), True, True)
     """
-    checks.one_of("backend", backend, BACKENDS)
     checks.boolean("reverse", reverse)
     if remat is not None:
         checks.positive_int("remat", remat)
@@ -88,7 +85,8 @@ def unroll(
     running, inputs = cell, steps.xs
     if key is not None:
         running, params, inputs = with_noise(cell, params, steps.xs, key)
-    state, ys = _scan(running, params, steps._replace(xs=inputs), state, initial, reverse, remat)
+    chosen = kernels.backend_for(backend, running, params, steps, mask is None).backend
+    state, ys = _run(running, params, steps._replace(xs=inputs), state, initial, reverse, remat, chosen)
     return _swap(ys, time_major), state
 
 
@@ -127,8 +125,8 @@ def unroll_loop(
 
 
 # Compiled here too, so that calls outside jit compile once and not each time.
-@functools.partial(jax.jit, static_argnames=("cell", "reverse", "remat"))
-def _scan(
+@functools.partial(jax.jit, static_argnames=("cell", "reverse", "remat", "backend"))
+def _run(
     cell: Cell[Params, State],
     params: Params,
     steps: Steps,
@@ -136,58 +134,14 @@ def _scan(
     initial: State,
     reverse: bool,
     remat: int | None,
+    backend: str,
 ) -> tuple[State, PyTree]:
-    def run(state: State, steps: Steps) -> tuple[State, PyTree]:
-        return _scan_chunk(cell, params, steps, state, initial, reverse)
+    def run(state: State, inputs: tuple[Steps, Any]) -> tuple[State, PyTree]:
+        return kernels.run(backend, cell, params, inputs[0], state, initial, reverse)
 
-    return (
-        run(state, steps)
-        if remat is None
-        else _in_chunks(jax.checkpoint(run, prevent_cse=False), state, steps, remat, reverse)
-    )
-
-
-def _scan_chunk(
-    cell: Cell[Params, State], params: Params, steps: Steps, state: State, initial: State, reverse: bool
-) -> tuple[State, PyTree]:
-    xs, valid, resets = steps
-    if valid is not None:  # a NaN in the padding would otherwise come back through the gradient of `where`
-        xs = _where(valid, xs, jax.tree.map(jnp.zeros_like, xs))
-
-    def step(state: State, inputs: PyTree) -> tuple[State, PyTree]:
-        z, is_valid, is_reset = inputs
-        before = state if is_reset is None else _where(is_reset, initial, state)
-        after, y = cell.step(params, before, z)
-        if is_valid is None:
-            return after, y
-        return _where(is_valid, after, state), _where(is_valid, y, jax.tree.map(jnp.zeros_like, y))
-
-    return lax.scan(step, state, (cell.project(params, xs), valid, resets), reverse=reverse)
-
-
-def _in_chunks(
-    run: Callable[[Any, Steps], tuple[Any, PyTree]], state: State, steps: Steps, size: int, reverse: bool
-) -> tuple[State, PyTree]:
-    """Run `size` steps at a time; what is left over, the last steps, is a chunk of its own."""
-    time = jax.tree.leaves(steps)[0].shape[0]
-    chunks, cut = time // size, time - time % size
-    head = jax.tree.map(lambda leaf: leaf[:cut].reshape(chunks, size, *leaf.shape[1:]), steps)
-    tail = jax.tree.map(lambda leaf: leaf[cut:], steps)
-
-    def run_head(state: State) -> tuple[State, PyTree]:
-        state, ys = lax.scan(run, state, head, reverse=reverse)
-        return state, jax.tree.map(lambda y: y.reshape(cut, *y.shape[2:]), ys)
-
-    def run_tail(state: State) -> tuple[State, PyTree]:
-        return run(state, tail)
-
-    parts = [run_head] * (cut > 0) + [run_tail] * (cut < time)
-    outputs = []
-    for part in reversed(parts) if reverse else parts:
-        state, ys = part(state)
-        outputs.append(ys)
-    in_order = reversed(outputs) if reverse else outputs
-    return state, jax.tree.map(lambda *ys: jnp.concatenate(ys), *in_order)
+    if remat is None:
+        return run(state, (steps, ()))
+    return in_chunks(jax.checkpoint(run, prevent_cse=False), state, steps, remat, reverse)
 
 
 def _loop_one(
@@ -209,15 +163,6 @@ def _loop_one(
     like = jax.eval_shape(lambda: cell.step(params, state, cell.project(params, jnp.zeros_like(xs[0])))[1])
     silence = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), like)
     return jax.tree.map(lambda *steps: jnp.stack(steps), *[ys.get(t, silence) for t in order]), state
-
-
-def _where(flags: Bool[Array, "*lead"], yes: PyTree, no: PyTree) -> PyTree:
-    """Choose between two trees row by row; `flags` has the leading axes of every leaf."""
-
-    def choose(a: Array, b: Array) -> Array:
-        return jnp.where(flags.reshape(flags.shape + (1,) * (a.ndim - flags.ndim)), a, b)
-
-    return jax.tree.map(choose, yes, no)
 
 
 def _swap(tree: PyTree, stays: bool) -> PyTree:

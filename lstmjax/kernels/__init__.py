@@ -1,0 +1,63 @@
+"""Backends of `unroll`: the same maths and the same results, at different speeds.
+
+"scan" runs any cell; "fused" is a faster way through LSTM and GRU on any platform; "cudnn" is NVIDIA's LSTM. A backend
+that cannot serve a call hands it down: cudnn to fused, fused to scan. `explain` says who serves and why.
+"""
+
+from typing import Any
+
+import jax
+
+from lstmjax.cells.wrappers import with_noise
+from lstmjax.kernels import cudnn, fused, scan
+from lstmjax.kernels.choice import BACKENDS, Call, Explanation, choose
+from lstmjax.steps import Steps, prepare
+from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
+
+__all__ = ["BACKENDS", "Explanation", "backend_for", "explain", "run"]
+
+
+def explain(
+    cell: Cell[Any, Any],
+    params: Any,
+    xs: Float[Array, "B T *in"],
+    state: Any = None,
+    *,
+    lengths: Int[Array, "B"] | None = None,
+    mask: Bool[Array, "B T"] | None = None,
+    resets: Bool[Array, "B T"] | None = None,
+    initial_state: Any = None,
+    reverse: bool = False,
+    time_major: bool = False,
+    remat: int | None = None,
+    backend: str = "auto",
+    key: Key[Array, ""] | None = None,
+) -> Explanation:
+    """Which backend `lstmjax.unroll` would run these arguments with, and why not the others.
+
+    Args and raises: see `lstmjax.unroll`. Nothing is run.
+
+    >>> cell = lx.cells.PeepholeLSTM(3, 5)
+    >>> chosen = lx.kernels.explain(cell, cell.init(jax.random.key(0)), jnp.ones((2, 7, 3)), backend="fused")
+    >>> chosen.backend, chosen.reasons["fused"]
+    ('scan', 'it knows cells.LSTM and cells.GRU, got PeepholeLSTM')
+    """
+    steps, _, _ = prepare(cell, params, xs, state, lengths, mask, resets, initial_state, time_major)
+    if key is not None:
+        cell, params, _ = with_noise(cell, params, steps.xs, key)
+    return backend_for(backend, cell, params, steps, mask is None)
+
+
+def backend_for(backend: str, cell: Cell[Any, Any], params: Any, steps: Steps, right_padded: bool) -> Explanation:
+    """Which backend runs `cell`, its noise drawn, over `steps`."""
+    platform = jax.default_backend()
+    return choose(backend, Call(cell, params, len(steps.xs), right_padded, steps.resets is not None, platform))
+
+
+def run(
+    backend: str, cell: Any, params: Any, steps: Steps, state: Any, initial: Any, reverse: bool
+) -> tuple[Any, PyTree]:
+    """The state after the last step and the outputs, time first, by a backend that can serve this."""
+    runs: dict[str, Any] = {"scan": scan.run, "fused": fused.run, "cudnn": cudnn.run}
+    result: tuple[Any, PyTree] = runs[backend](cell, params, steps, state, initial, reverse)
+    return result

@@ -1,0 +1,89 @@
+"""cuDNN's LSTM on an NVIDIA GPU, through `jax.experimental.rnn`, with our weights, our padding and our directions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.experimental import rnn
+
+from lstmjax.cells.lstm import LSTM, LSTMParams, LSTMState
+from lstmjax.kernels import scan
+from lstmjax.kernels.derivative import with_backward
+from lstmjax.steps import Steps, choose
+from lstmjax.types import Array, Float, Int
+
+
+def run(
+    cell: LSTM, params: LSTMParams, steps: Steps, state: LSTMState, initial: LSTMState, reverse: bool
+) -> tuple[LSTMState, Float[Array, "T B H"]]:
+    """As `scan.run`, for sequences padded on the right, without resets."""
+
+    def forward(params: LSTMParams, steps: Steps, state: LSTMState) -> tuple[LSTMState, Array]:
+        return _one_layer(cell, params, steps, state, reverse)
+
+    def saving(*arguments: Any) -> tuple[Any, Any]:
+        return jax.vjp(forward, *arguments)
+
+    def backward(pull: Any, cotangents: Any) -> Any:
+        return pull(cotangents)
+
+    def reference(params: LSTMParams, steps: Steps, state: LSTMState) -> tuple[LSTMState, Array]:
+        return scan.run(cell, params, steps, state, initial, reverse)
+
+    result: tuple[LSTMState, Array] = with_backward(forward, saving, backward, reference)(params, steps, state)
+    return result
+
+
+def pack(layers: Sequence[LSTMParams]) -> Float[Array, "N"]:
+    """cuDNN's one vector of weights, from our parameters: a layer's forward ones, then its backward ones, bottom first.
+
+    All matrices come before all biases, each turned, with its gates in our order i, f, g, o. Our one bias is the
+    first of cuDNN's two.
+    """
+    matrices = [w.T.ravel() for layer in layers for w in (layer.w_x, layer.w_h)]
+    biases = []
+    for layer in layers:
+        none = jnp.zeros(layer.w_h.shape[1], layer.w_h.dtype)
+        biases += [none if layer.b is None else layer.b, none]
+    return jnp.concatenate([*matrices, *biases])
+
+
+def _one_layer(
+    cell: LSTM, params: LSTMParams, steps: Steps, state: LSTMState, reverse: bool
+) -> tuple[LSTMState, Float[Array, "T B H"]]:
+    xs, valid, _ = steps
+    time, batch = xs.shape[:2]
+    if valid is None:
+        lengths = jnp.full(batch, time, jnp.int32)
+    else:
+        lengths = jnp.sum(valid, axis=0, dtype=jnp.int32)
+        xs = choose(valid, xs, jnp.zeros_like(xs))
+    xs = _turn(xs, lengths) if reverse else xs
+    ys, h, c = rnn.lstm(
+        xs.swapaxes(0, 1),
+        state.h[None],
+        state.c[None],
+        pack([params]),
+        jnp.maximum(lengths, 1),  # a sequence without steps is put right below
+        input_size=cell.in_features,
+        hidden_size=cell.hidden_features,
+        num_layers=1,
+        dropout=0.0,
+        bidirectional=False,
+        precision=lax.Precision.HIGHEST,
+    )
+    ys = ys.swapaxes(0, 1)
+    end = LSTMState(h[0], c[0])
+    if valid is not None:
+        ys, end = choose(valid, ys, jnp.zeros_like(ys)), choose(lengths > 0, end, state)
+    return end, _turn(ys, lengths) if reverse else ys
+
+
+def _turn(values: Float[Array, "T B N"], lengths: Int[Array, "B"]) -> Float[Array, "T B N"]:
+    """Each sequence's own steps from last to first; the padding stays where it is."""
+    times = jnp.arange(len(values), dtype=jnp.int32)[:, None]
+    ends = lengths[None, :]
+    turned = jnp.where(times < ends, ends - 1 - times, times)
+    return jnp.take_along_axis(values, turned[..., None], axis=0)

@@ -1,0 +1,102 @@
+"""A function with a backward pass of its own that keeps every other derivative.
+
+`jax.custom_vjp` would give up forward mode. Here only the transpose of the linearised function, which is what reverse
+mode runs, is one's own; forward mode and second derivatives come from a reference with the same values. JAX has one
+public primitive whose transpose one may choose and which has all derivatives and batching: `lax.custom_linear_solve`.
+With A the linearised reference, v the tangents going in and y = A v those coming out, the system is
+
+    [  I  0 ] [ v ]   [ v ]
+    [ -A  I ] [ y ] = [ 0 ]
+
+It is solved by applying A, and its transpose by applying A^T: the backward pass.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+
+from lstmjax.types import Array, PyTree
+
+
+def with_backward(
+    forward: Callable[..., Any],
+    saving: Callable[..., tuple[Any, Any]],
+    backward: Callable[[Any, Any], tuple[Any, ...]],
+    reference: Callable[..., Any],
+) -> Callable[..., Any]:
+    """`forward`, with `backward` for reverse mode and the derivatives of `reference` for all else.
+
+    Args:
+      forward: the function of some trees of arrays.
+      saving: the same function, giving also what `backward` needs.
+      backward: from that and the results' cotangents to a tuple of cotangents, a tree for each argument; leaves that
+        have no cotangent, such as booleans, may be anything.
+      reference: the same function, made of what JAX can differentiate in every way.
+    """
+
+    def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+        structure: Any
+        leaves, structure = jax.tree.flatten(primals)
+        dots = structure.flatten_up_to(tangents)
+        moving = [i for i, dot in enumerate(dots) if not isinstance(dot, SymbolicZero)]
+
+        def of_moving(*values: Array) -> Any:
+            at = dict(zip(moving, values, strict=True))
+            return reference(*structure.unflatten([at.get(i, leaf) for i, leaf in enumerate(leaves)]))
+
+        def linear(v: list[Array]) -> Any:
+            return jax.jvp(of_moving, [leaves[i] for i in moving], v)[1]
+
+        def transposed(y: Any) -> list[Array]:
+            cotangents = structure.flatten_up_to(backward(saved, y))
+            return [cotangents[i] for i in moving]
+
+        out, saved = saving(*primals)
+        return out, apply_linear(linear, transposed, [dots[i] for i in moving], out)
+
+    function = jax.custom_jvp(forward)
+    function.defjvp(rule, symbolic_zeros=True)
+    return function
+
+
+def apply_linear(linear: Callable[[Any], Any], transposed: Callable[[Any], Any], v: PyTree, like: PyTree) -> PyTree:
+    """`linear(v)`, a tree like `like`, with `transposed` for its transpose."""
+
+    def system(unknown: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
+        v, y = unknown
+        product = linear(_add(v, _nothing(y, v)))
+        return _add(v, _nothing(product, v)), jax.tree.map(jnp.subtract, y, product)
+
+    def solve(_: Any, right: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
+        v, y = right
+        return v, _add(y, linear(v))
+
+    def solve_transposed(_: Any, right: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
+        v, y = right
+        return _add(v, transposed(y)), y
+
+    right = (_add(v, _nothing(v, v)), _nothing(v, like))
+    return lax.custom_linear_solve(system, right, solve, solve_transposed)[1]
+
+
+def _nothing(source: PyTree, like: PyTree) -> PyTree:
+    """Zeros that JAX takes for a linear function of `source`; the compiler sees they are zeros and drops them.
+
+    `custom_linear_solve` can only be transposed when every part of its right side depends on what is differentiated.
+    """
+    first = [leaf.reshape(-1)[:1] for leaf in jax.tree.leaves(source)]
+
+    def zeros(leaf: Array) -> Array:
+        mixed = sum((one.astype(leaf.dtype) for one in first), jnp.zeros(1, leaf.dtype))
+        spread = jnp.broadcast_to(mixed.reshape((1,) * leaf.ndim), leaf.shape)
+        return lax.select(jnp.zeros(leaf.shape, bool), spread, jnp.zeros_like(leaf))
+
+    return jax.tree.map(zeros, like)
+
+
+def _add(a: PyTree, b: PyTree) -> PyTree:
+    return jax.tree.map(jnp.add, a, b)

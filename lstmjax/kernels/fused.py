@@ -1,0 +1,78 @@
+"""The fast path in plain JAX, for any platform: LSTM and GRU with a backward pass of their own.
+
+What is sequential is the product with W_h and elementwise work; all else is taken out of the loops over time:
+
+- the inputs' products are formed a chunk of steps at once, small enough to stay in the cache;
+- the way back keeps the gates, or computes a chunk's again from the states, and from them, for the whole chunk, all
+  that a backward step multiplies with, so that the step itself is one product and a few multiplications;
+- the weights' gradients are one product a chunk, where differentiating a scan adds one to them at every step;
+- on a CPU, sequences that have ended are left out, by thirds of the batch.
+
+Appleyard et al. 2016, "Optimizing Performance of Recurrent Neural Networks on GPUs", do much the same in CUDA.
+"""
+
+from typing import Any, TypeVar
+
+import jax
+
+from lstmjax import chunks
+from lstmjax.cells.gru import GRU
+from lstmjax.cells.lstm import LSTM
+from lstmjax.cells.precision import Thinned, accumulation_dtype
+from lstmjax.kernels import scan
+from lstmjax.kernels.derivative import with_backward
+from lstmjax.kernels.equations import GRUEquations, LSTMEquations
+from lstmjax.kernels.packing import row_counts
+from lstmjax.kernels.passes import Passes, Plan, Problem
+from lstmjax.steps import Steps
+from lstmjax.types import Array, Float, PyTree
+
+State = TypeVar("State")
+
+# Measured on two CPU cores with experiments.speed; see experiments/LOG.md.
+ROWS = 640
+"""Rows of a chunk's products, B times its steps, from which on they run at the machine's rate."""
+CHUNK_BYTES = 3 * 2**20
+"""Of a chunk's gates: more would leave the cache between the passes over them."""
+MOST_STEPS = 128
+WIDE = 192
+"""Hidden features from which on computing the gates again costs more than keeping them."""
+MOST_KEPT_BYTES = 2**29
+"""Of kept gates: above it memory goes before speed."""
+
+
+def run(
+    cell: LSTM | GRU, params: Any, steps: Steps, state: State, initial: State, reverse: bool
+) -> tuple[State, Float[Array, "T B H"]]:
+    """As `scan.run`."""
+    equations = LSTMEquations(cell) if isinstance(cell, LSTM) else GRUEquations(cell)
+    passes = Passes(equations, plan(cell, steps, reverse))
+
+    def reference(problem: Problem) -> tuple[Any, PyTree]:
+        params, mask, steps, state, initial = problem
+        thinned = params if mask is None else params._replace(w_h=Thinned(params.w_h, mask))
+        return scan.run(cell, thinned, steps, state, initial, reverse)
+
+    layer = with_backward(passes.forward, passes.saving, passes.backward, reference)
+    result: tuple[State, Array] = layer(Problem(*_bare(params), steps, state, initial))
+    return result
+
+
+def plan(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Plan:
+    """Chunks that fill the products' rows and no more of the cache than they must; gates kept where that is cheaper."""
+    time, batch = steps.xs.shape[:2]
+    row_bytes = batch * cell.num_gates * cell.hidden_features * accumulation_dtype(cell.compute_dtype).itemsize
+    enough_rows, cached = -(-ROWS // batch), min(CHUNK_BYTES // row_bytes, MOST_STEPS)
+    size = chunks.even_size(time, min(time, max(1, enough_rows, cached)))
+    keeps_gates = cell.hidden_features >= WIDE and time * row_bytes <= MOST_KEPT_BYTES
+    packs = steps.valid is not None and size < time and jax.default_backend() == "cpu"
+    return Plan(size, keeps_gates, reverse, row_counts(batch) if packs else (batch,))
+
+
+def _bare(params: Any) -> tuple[Any, Array | None]:
+    """Parameters with a plain `w_h`, and the mask of a thinned one."""
+    w_h, mask = params.w_h, None
+    while isinstance(w_h, Thinned):
+        mask = w_h.mask if mask is None else mask * w_h.mask
+        w_h = w_h.w
+    return params._replace(w_h=w_h), mask

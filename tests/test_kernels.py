@@ -1,0 +1,283 @@
+"""The laws of backends: each is the scan, values and all derivatives, and says when it is not at hand."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental import rnn
+
+import lstmjax as lx
+from lstmjax.cells.precision import Thinned
+from lstmjax.kernels import cudnn, equations, fused, scan
+from lstmjax.kernels.passes import Plan
+from lstmjax.steps import Steps
+from tests.cases import HIDDEN, IN, random_like, random_params, random_state
+from tests.test_unroll import BATCH, assert_close
+
+STEPS = 7
+CELLS = {
+    "lstm": functools.partial(lx.cells.LSTM, IN, HIDDEN),
+    "lstm-no-bias": functools.partial(lx.cells.LSTM, IN, HIDDEN, use_bias=False),
+    "gru": functools.partial(lx.cells.GRU, IN, HIDDEN),
+    "gru-no-bias": functools.partial(lx.cells.GRU, IN, HIDDEN, use_bias=False),
+}
+FORMS = ("whole", "reverse", "flags", "flags-reverse", "thinned")
+PLANS = {"kept": (3, True), "again": (3, False), "at-once": (STEPS, True), "even": (7, False)}
+
+
+def problem(cell, form, dtype):
+    keys = iter(jax.random.split(jax.random.key(0), 8))
+    params = random_params(cell, next(keys))
+    state, initial = (random_state(cell, (BATCH,), next(keys)) for _ in range(2))
+    xs = jax.random.normal(next(keys), (STEPS, BATCH, IN), dtype)
+    valid = resets = None
+    if form == "thinned":
+        mask = 2.0 * jax.random.bernoulli(next(keys), 0.5, state.h.shape).astype(dtype)
+        params = params._replace(w_h=Thinned(Thinned(params.w_h, mask), mask + 1))
+    if form.startswith("flags"):
+        valid = jax.random.bernoulli(next(keys), 0.7, (STEPS, BATCH))
+        resets = jax.random.bernoulli(next(keys), 0.4, (STEPS, BATCH))
+        xs = jnp.where(valid[..., None], xs, jnp.nan)
+    if form.startswith("padded"):
+        valid = jnp.arange(STEPS)[:, None] < jnp.array([3, 7, 0])[None, :]
+    return params, Steps(xs, valid, resets), state, initial
+
+
+def gradients(run, cell, form, params, steps, state, initial):
+    """Results, and the gradients of a loss that has them all in it."""
+
+    def loss(params, xs, state, initial):
+        end, ys = run(cell, params, steps._replace(xs=xs), state, initial, form.endswith("reverse"))
+        return sum(jnp.sum(jnp.sin(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves((end, ys))), (end, ys)
+
+    d_params, *others = jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True)(params, steps.xs, state, initial)[0]
+    out = loss(params, steps.xs, state, initial)[1]
+    weight = d_params.w_h
+    while isinstance(weight, Thinned):  # a mask's gradient goes nowhere: it comes from a key
+        weight = weight.w
+    return out, d_params._replace(w_h=weight), others
+
+
+def check_fused(monkeypatch, make_cell, form, size, keeps_gates, dtype, counts=(BATCH,)):
+    monkeypatch.setattr(fused, "plan", lambda cell, steps, reverse: Plan(size, keeps_gates, reverse, counts))
+    cell = make_cell(param_dtype=dtype)
+    arguments = problem(cell, form, dtype)
+    got, expected = (
+        jax.jit(functools.partial(gradients, run, cell, form))(*arguments) for run in (fused.run, scan.run)
+    )
+    chex.assert_tree_all_finite(got)
+    assert_close(got, expected, dtype)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("size", "keeps_gates"), [PLANS["kept"], PLANS["again"]], ids=["kept", "again"])
+@pytest.mark.parametrize("make_cell", CELLS.values(), ids=CELLS.keys())
+def test_fused_is_the_scan(quick_compilation, monkeypatch, make_cell, form, size, keeps_gates):
+    check_fused(monkeypatch, make_cell, form, size, keeps_gates, jnp.float32)
+
+
+@pytest.mark.parametrize(("size", "keeps_gates"), PLANS.values(), ids=PLANS.keys())
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_fused_is_the_scan_to_the_last_digits(quick_compilation, x64, monkeypatch, name, size, keeps_gates):
+    check_fused(monkeypatch, CELLS[name], "flags", size, keeps_gates, jnp.float64)
+
+
+@pytest.mark.parametrize("keeps_gates", [True, False])
+@pytest.mark.parametrize("form", ["flags", "flags-reverse", "padded", "padded-reverse"])
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_leaving_out_what_has_ended(quick_compilation, monkeypatch, name, form, keeps_gates):
+    """With any mask, not only padding on the right."""
+    check_fused(monkeypatch, CELLS[name], form, 2, keeps_gates, jnp.float32, counts=(1, 2, BATCH))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_fused_in_half_precision(quick_compilation, monkeypatch, name, dtype):
+    """Against the float32 it computes with: parameters and states are rounded, sums are not."""
+    make_cell = functools.partial(CELLS[name], dtype=dtype)
+    monkeypatch.setattr(fused, "plan", lambda cell, steps, reverse: Plan(3, True, reverse, (BATCH,)))
+    cell = make_cell()
+    arguments = problem(cell, "whole", jnp.float32)
+    got = jax.jit(functools.partial(gradients, fused.run, cell, "whole"))(*arguments)
+    expected = jax.jit(functools.partial(gradients, scan.run, cell, "whole"))(*arguments)
+    chex.assert_trees_all_equal_dtypes(got, expected)
+    got, expected = (jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree) for tree in (got, expected))
+    bar = 16 * float(jnp.finfo(dtype).eps)
+    chex.assert_trees_all_close(got, expected, atol=bar, rtol=bar)
+
+
+def test_a_mixture_of_derivatives(quick_compilation):
+    """Reverse over forward, with respect to the point and to the direction."""
+    cell = lx.cells.LSTM(IN, HIDDEN)
+    params, xs = random_params(cell, jax.random.key(0)), jax.random.normal(jax.random.key(1), (BATCH, STEPS, IN))
+    direction = random_like(params, jax.random.key(2))
+
+    def slope(params, direction, backend):
+        def loss(params):
+            return jnp.sum(jnp.sin(lx.unroll(cell, params, xs, backend=backend)[0]))
+
+        return jax.jvp(loss, (params,), (direction,))[1]
+
+    both = jax.jit(jax.grad(slope, argnums=(0, 1)), static_argnums=2)
+    assert_close(both(params, direction, "fused"), both(params, direction, "scan"))
+
+
+def test_many_models_at_once_with_noise(quick_compilation):
+    cell = lx.regularizers.RecurrentDropout(lx.cells.GRU(IN, HIDDEN), 0.5)
+    xs = jax.random.normal(jax.random.key(1), (BATCH, STEPS, IN))
+
+    def loss(seed, backend):
+        params = random_params(cell, jax.random.key(seed))
+        grad = jax.grad(lambda p: jnp.sum(lx.unroll(cell, p, xs, backend=backend, key=jax.random.key(seed))[0] ** 2))
+        return grad(params)
+
+    fast, slow = (jax.vmap(lambda seed, b=b: loss(seed, b))(jnp.arange(3)) for b in ("fused", "scan"))
+    assert_close(fast, slow)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_one_tanh_for_all_gates(x64, dtype):
+    a = jnp.linspace(-30, 30, 4 * 601, dtype=dtype).reshape(4, 601).T.reshape(1, -1)
+    gates = equations.gates_at_once(a, "ssts", 601)
+    i, f, g, o = jnp.split(a, 4, axis=-1)
+    expected = jnp.concatenate([jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)], axis=-1)
+    chex.assert_trees_all_close(gates, expected, rtol=0, atol=4 * float(jnp.finfo(dtype).eps))
+    by_jax = jax.vmap(jax.grad(lambda x: equations.gates_at_once(x[None], "s", 1)[0]))(a[0])
+    chex.assert_trees_all_close(
+        equations.slopes_of_gates(jax.nn.sigmoid(a), "s", a.size)[0],
+        by_jax,
+        rtol=0,
+        atol=4 * float(jnp.finfo(dtype).eps),
+    )
+
+
+def temporary_bytes(backend, steps):
+    cell = lx.cells.LSTM(16, 32)
+    params = jax.eval_shape(cell.init, jax.random.key(0))
+    xs = jax.ShapeDtypeStruct((8, steps, 16), jnp.float32)
+    grad = jax.jit(jax.grad(lambda p, xs: lx.unroll(cell, p, xs, backend=backend)[0].sum()))
+    return grad.lower(params, xs).compile().memory_analysis().temp_size_in_bytes
+
+
+def test_fused_needs_a_fourth_of_the_memory_of_scan():
+    assert temporary_bytes("fused", 4000) < temporary_bytes("scan", 4000) / 4
+
+
+LSTM, GRU = lx.cells.LSTM(IN, HIDDEN), lx.cells.GRU(IN, HIDDEN)
+ELSEWHERE = {
+    "peephole": (lx.cells.PeepholeLSTM(IN, HIDDEN), {}, "it knows cells.LSTM and cells.GRU, got PeepholeLSTM"),
+    "functions": (lx.cells.LSTM(IN, HIDDEN, gate_fn=jax.nn.hard_sigmoid), {}, "got another gate_fn or activation_fn"),
+    "reset-before": (lx.cells.GRU(IN, HIDDEN, reset_after=False), {}, "it knows the GRU with reset_after=True"),
+    "recording": (lx.Recording(LSTM), {}, "got Recording"),
+    "zoneout": (lx.regularizers.Zoneout(LSTM, 0.5), {"key": jax.random.key(0)}, "got ZonedOut"),
+}
+
+
+@pytest.mark.parametrize(("cell", "arguments", "reason"), ELSEWHERE.values(), ids=ELSEWHERE.keys())
+def test_what_fused_cannot_serve_goes_to_scan(cell, arguments, reason):
+    params, xs = cell.init(jax.random.key(0)), jnp.ones((BATCH, STEPS, IN))
+    chosen = lx.kernels.explain(cell, params, xs, backend="fused", **arguments)
+    assert chosen.backend == "scan"
+    assert reason in chosen.reasons["fused"]
+    fused_or_not = [lx.unroll(cell, params, xs, backend=name, **arguments) for name in ("fused", "scan")]
+    chex.assert_trees_all_equal(*fused_or_not)
+
+
+@pytest.mark.parametrize("regularize", [lx.regularizers.RecurrentDropout, lx.regularizers.WeightDrop])
+def test_recurrent_noise_stays_with_fused(regularize):
+    cell = regularize(LSTM, 0.5)
+    chosen = lx.kernels.explain(cell, cell.init(jax.random.key(0)), jnp.ones((2, STEPS, IN)), key=jax.random.key(0))
+    assert chosen.backend == "fused"
+
+
+def test_auto_leaves_single_steps_to_scan():
+    params = LSTM.init(jax.random.key(0))
+    assert lx.kernels.explain(LSTM, params, jnp.ones((2, 1, IN))).backend == "scan"
+    assert lx.kernels.explain(LSTM, params, jnp.ones((2, 1, IN)), backend="fused").backend == "fused"
+
+
+def test_an_explanation_names_every_other_backend():
+    text = str(lx.kernels.explain(LSTM, LSTM.init(jax.random.key(0)), jnp.ones((2, STEPS, IN))))
+    assert text.splitlines()[0] == "fused serves this call"
+    assert "not cudnn: it needs an NVIDIA GPU, and this runs on cpu" in text
+    assert "not scan: fused" in text
+
+
+def test_no_such_backend():
+    with pytest.raises(ValueError, match="backend must be one of 'auto', 'scan', 'fused', 'cudnn', got 'mps'"):
+        lx.unroll(LSTM, LSTM.init(jax.random.key(0)), jnp.ones((2, STEPS, IN)), backend="mps")
+
+
+ON_A_GPU = {
+    "plain": (LSTM, {}, None),
+    "lengths": (LSTM, {"lengths": jnp.array([7, 2])}, None),
+    "gru": (GRU, {}, "it knows cells.LSTM, got GRU"),
+    "half": (
+        lx.cells.LSTM(IN, HIDDEN, dtype=jnp.bfloat16),
+        {},
+        "it knows float32, got float32 parameters computed in bf",
+    ),
+    "mask": (LSTM, {"mask": jnp.ones((2, STEPS), bool)}, "it knows lengths, got a mask"),
+    "resets": (LSTM, {"resets": jnp.ones((2, STEPS), bool)}, "it has no resets"),
+    "functions": (lx.cells.LSTM(IN, HIDDEN, activation_fn=jax.nn.relu), {}, "got another gate_fn or activation_fn"),
+    "dropout": (
+        lx.regularizers.RecurrentDropout(LSTM, 0.5),
+        {"key": jax.random.key(0)},
+        "it has no recurrent dropout",
+    ),
+}
+
+
+@pytest.mark.parametrize(("cell", "arguments", "reason"), ON_A_GPU.values(), ids=ON_A_GPU.keys())
+def test_what_cudnn_serves(monkeypatch, cell, arguments, reason):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    params, xs = cell.init(jax.random.key(0)), jnp.ones((2, STEPS, IN))
+    chosen = lx.kernels.explain(cell, params, xs, backend="cudnn", **arguments)
+    assert (chosen.backend == "cudnn") == (reason is None)
+    assert reason is None or reason in chosen.reasons["cudnn"]
+    assert lx.kernels.explain(cell, params, xs, **arguments).backend != "cudnn"
+
+
+def test_cudnns_vector_of_weights():
+    """JAX's own way out of it, and JAX's own reference for a bidirectional stack, see our layers in it."""
+    sizes = (IN, IN, 2 * HIDDEN, 2 * HIDDEN)
+    cells = [lx.cells.LSTM(size, HIDDEN) for size in sizes]
+    params = [random_params(cell, jax.random.key(k)) for k, cell in enumerate(cells)]
+    shape = {"input_size": IN, "hidden_size": HIDDEN, "num_layers": 2, "bidirectional": True}
+    unpacked = rnn.unpack_lstm_weights(cudnn.pack(params), **shape)
+    xs = jax.random.normal(jax.random.key(8), (BATCH, STEPS, IN))
+    lengths, zeros = jnp.full(BATCH, STEPS, jnp.int32), jnp.zeros((4, BATCH, HIDDEN))
+    with jax.numpy_rank_promotion("allow"):
+        expected, _, _ = rnn.lstm_ref(xs, zeros, zeros, *unpacked, lengths, dropout=0.0, **shape)
+    ys = xs
+    for depth in (0, 2):
+        ways = [lx.unroll(cells[k], params[k], ys, reverse=k % 2 == 1)[0] for k in (depth, depth + 1)]
+        ys = jnp.concatenate(ways, axis=-1)
+    assert_close(ys, expected)
+
+
+def reference_of_cudnn(x, h, c, weights, lengths, **shape):
+    """JAX's reference in the place of cuDNN: its weights, its padding, its one direction."""
+    del shape["precision"]
+    sizes = {name: shape[name] for name in ("input_size", "hidden_size", "num_layers", "bidirectional")}
+    with jax.numpy_rank_promotion("allow"):
+        return rnn.lstm_ref(x, h, c, *rnn.unpack_lstm_weights(weights, **sizes), lengths, **shape)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_round_cudnn_all_is_as_in_scan(quick_compilation, monkeypatch, reverse, ragged):
+    monkeypatch.setattr(rnn, "lstm", reference_of_cudnn)
+    keys = jax.random.split(jax.random.key(0), 3)
+    params, state = random_params(LSTM, keys[0]), random_state(LSTM, (BATCH,), keys[1])
+    xs = jax.random.normal(keys[2], (STEPS, BATCH, IN))
+    valid = jnp.arange(STEPS)[:, None] < jnp.array([4, 0, 7])[None, :] if ragged else None
+    arguments = params, Steps(xs, valid, None), state, state
+    form = "reverse" if reverse else "whole"
+    got, expected = (
+        jax.jit(functools.partial(gradients, run, LSTM, form))(*arguments) for run in (cudnn.run, scan.run)
+    )
+    assert_close(got, expected)
