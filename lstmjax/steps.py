@@ -9,7 +9,7 @@ from jax import lax
 
 from lstmjax import checks
 from lstmjax.cells.shapes import expected_params, input_shape
-from lstmjax.types import Array, Bool, Cell, Int, PyTree
+from lstmjax.types import Array, Bool, Cell, Int, Key, PyTree
 
 Params = TypeVar("Params")
 
@@ -32,6 +32,15 @@ class Steps(NamedTuple):
     xs: PyTree
     valid: Bool[Array, "T B"] | None
     resets: Bool[Array, "T B"] | None
+
+
+def check_running(reverse: bool, remat: int | None, key: Key[Array, ""] | None) -> None:
+    """The direction is a boolean, `remat` a number of steps, `key` a key."""
+    checks.boolean("reverse", reverse)
+    if remat is not None:
+        checks.positive_int("remat", remat)
+    if key is not None:
+        checks.random_key("key", key)
 
 
 def prepare(

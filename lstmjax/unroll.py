@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstmjax import checks, kernels
+from lstmjax import kernels
 from lstmjax.cells.wrappers import with_noise
 from lstmjax.chunks import in_chunks
-from lstmjax.steps import Steps, prepare
+from lstmjax.steps import Steps, check_running, prepare
 from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
 
 Params = TypeVar("Params")
@@ -76,11 +76,7 @@ def unroll(
     >>> ys.shape, bool(jnp.all(ys[1, 4:] == 0)), bool(jnp.all(state.h[1] == ys[1, 3]))
     ((2, 7, 5), True, True)
     """
-    checks.boolean("reverse", reverse)
-    if remat is not None:
-        checks.positive_int("remat", remat)
-    if key is not None:
-        checks.random_key("key", key)
+    check_running(reverse, remat, key)
     steps, state, initial = prepare(cell, params, xs, state, lengths, mask, resets, initial_state, time_major)
     running, inputs = cell, steps.xs
     if key is not None:

@@ -203,7 +203,50 @@ def test_an_explanation_names_every_other_backend():
     text = str(lx.kernels.explain(LSTM, LSTM.init(jax.random.key(0)), jnp.ones((2, STEPS, IN))))
     assert text.splitlines()[0] == "fused serves this call"
     assert "not cudnn: it needs an NVIDIA GPU, and this runs on cpu" in text
-    assert "not scan: fused" in text
+    assert "not scan: fused is faster" in text
+
+
+def test_an_empty_batch_goes_to_scan():
+    params, xs = LSTM.init(jax.random.key(0)), jnp.ones((0, STEPS, IN))
+    gradient = jax.grad(lambda p: lx.unroll(LSTM, p, xs)[0].sum())(params)
+    chex.assert_trees_all_equal(gradient, jax.tree.map(jnp.zeros_like, params))
+    assert "empty batch" in lx.kernels.explain(LSTM, params, xs).reasons["fused"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        ({"reverse": "no"}, TypeError, "reverse must be"),
+        ({"remat": 0}, ValueError, "remat must be at least 1"),
+        ({"key": 5}, TypeError, "key must be"),
+    ],
+)
+def test_explain_checks_as_unroll_does(arguments, error, sentence):
+    for function in (lx.unroll, lx.kernels.explain):
+        with pytest.raises(error, match=sentence):
+            function(LSTM, LSTM.init(jax.random.key(0)), jnp.ones((2, STEPS, IN)), **arguments)
+
+
+def on_mesh(kind, backend):
+    """The gradient of a loss over a mesh of one device."""
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(kind,))
+    params, state = LSTM.init(jax.random.key(0)), LSTM.initial_state((2,))
+    xs = jax.random.normal(jax.random.key(1), (2, STEPS, IN))
+
+    def gradient(params, xs, state):
+        return jax.grad(lambda p: lx.unroll(LSTM, p, xs, state, backend=backend)[0].sum())(params)
+
+    along, whole = jax.sharding.PartitionSpec("data"), jax.sharding.PartitionSpec()
+    if kind == jax.sharding.AxisType.Explicit:
+        with jax.set_mesh(mesh):
+            return jax.jit(gradient)(params, jax.device_put(xs, along), jax.device_put(state, along))
+    return jax.shard_map(gradient, mesh=mesh, in_specs=(whole, along, along), out_specs=whole)(params, xs, state)
+
+
+@pytest.mark.parametrize("kind", ["Auto", "Explicit"])
+def test_in_shards(quick_compilation, kind):
+    kind = jax.sharding.AxisType[kind]
+    assert_close(on_mesh(kind, "fused"), on_mesh(kind, "scan"))
 
 
 def test_no_such_backend():

@@ -277,7 +277,7 @@ LSTM = lx.cells.LSTM(IN, HIDDEN)
             ValueError,
             r"params\.w_x must have shape \[3, 16\]",
         ),
-        ({"backend": "magic"}, ValueError, "backend must be one of 'auto', 'scan', got 'magic'"),
+        ({"backend": "magic"}, ValueError, "backend must be one of 'auto', 'scan', 'fused', 'cudnn', got 'magic'"),
     ],
 )
 def test_bad_arguments_are_named(arguments, error, sentence):

@@ -1,17 +1,19 @@
 """Backends of `unroll`: the same maths and the same results, at different speeds.
 
-"scan" runs any cell; "fused" is a faster way through LSTM and GRU on any platform; "cudnn" is NVIDIA's LSTM. A backend
-that cannot serve a call hands it down: cudnn to fused, fused to scan. `explain` says who serves and why.
+"scan" runs any cell; "fused" is a faster way through LSTM and GRU on any platform, with every derivative; "cudnn" is
+NVIDIA's LSTM, with first derivatives only and without vmap. A backend that cannot serve a call hands it down: cudnn to
+fused, fused to scan. `explain` says who serves and why.
 """
 
 from typing import Any
 
 import jax
+from jax.sharding import AxisType
 
 from lstmjax.cells.wrappers import with_noise
 from lstmjax.kernels import cudnn, fused, scan
 from lstmjax.kernels.choice import BACKENDS, Call, Explanation, choose
-from lstmjax.steps import Steps, prepare
+from lstmjax.steps import Steps, check_running, prepare
 from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
 
 __all__ = ["BACKENDS", "Explanation", "backend_for", "explain", "run"]
@@ -42,6 +44,7 @@ def explain(
     >>> chosen.backend, chosen.reasons["fused"]
     ('scan', 'it knows cells.LSTM and cells.GRU, got PeepholeLSTM')
     """
+    check_running(reverse, remat, key)
     steps, _, _ = prepare(cell, params, xs, state, lengths, mask, resets, initial_state, time_major)
     if key is not None:
         cell, params, _ = with_noise(cell, params, steps.xs, key)
@@ -49,15 +52,26 @@ def explain(
 
 
 def backend_for(backend: str, cell: Cell[Any, Any], params: Any, steps: Steps, right_padded: bool) -> Explanation:
-    """Which backend runs `cell`, its noise drawn, over `steps`."""
-    platform = jax.default_backend()
-    return choose(backend, Call(cell, params, len(steps.xs), right_padded, steps.resets is not None, platform))
+    """Which backend runs `cell`, its noise drawn, over `steps`, on JAX's default platform."""
+    axis_types = jax.sharding.get_abstract_mesh().axis_types
+    call = Call(
+        cell,
+        params,
+        num_steps=steps.xs.shape[0],
+        batch=steps.xs.shape[1],
+        right_padded=right_padded,
+        has_resets=steps.resets is not None,
+        platform=jax.default_backend(),
+        explicitly_sharded=AxisType.Explicit in axis_types,
+    )
+    return choose(backend, call)
 
 
 def run(
     backend: str, cell: Any, params: Any, steps: Steps, state: Any, initial: Any, reverse: bool
 ) -> tuple[Any, PyTree]:
     """The state after the last step and the outputs, time first, by a backend that can serve this."""
+    jax.eval_shape(cell.project, params, steps.xs)  # raises for inputs that do not fit, as the plain path would
     runs: dict[str, Any] = {"scan": scan.run, "fused": fused.run, "cudnn": cudnn.run}
     result: tuple[Any, PyTree] = runs[backend](cell, params, steps, state, initial, reverse)
     return result

@@ -21,9 +21,11 @@ class Call(NamedTuple):
     cell: Cell[Any, Any]
     params: Any
     num_steps: int
+    batch: int
     right_padded: bool
     has_resets: bool
     platform: str
+    explicitly_sharded: bool
 
 
 class Explanation(NamedTuple):
@@ -44,28 +46,29 @@ def choose(backend: str, call: Call) -> Explanation:
     """
     checks.one_of("backend", backend, BACKENDS)
     reasons = {name: reason for name, refuses in _REFUSALS.items() if (reason := refuses(call)) is not None}
-    if backend == "auto":
-        reasons = _preferences(call) | reasons
-        backend = "cudnn"
+    reasons = _preferences(call) | reasons if backend == "auto" else reasons
     order = ("cudnn", "fused", "scan")
-    chosen = next(name for name in order[order.index(backend) :] if name not in reasons)
-    rest = {name: reasons.get(name, f"{chosen} is faster or was asked for") for name in order if name != chosen}
-    return Explanation(chosen, rest)
+    first = 0 if backend == "auto" else order.index(backend)
+    chosen = next(name for name in order[first:] if name not in reasons)
+    why = "was asked for" if chosen == backend else "is faster"
+    return Explanation(chosen, {name: reasons.get(name, f"{chosen} {why}") for name in order if name != chosen})
 
 
 def _preferences(call: Call) -> dict[str, str]:
     """What "auto" passes over although it could serve."""
-    wary = "it has not been measured against fused on a GPU yet; ask for it by name"
+    wary = "it has first derivatives only and has not been measured against fused yet; ask for it by name"
     return {"cudnn": wary} | ({"fused": "a single step has nothing to gain"} if call.num_steps == 1 else {})
 
 
 def _not_fused(call: Call) -> str | None:
     cell = call.cell
+    if call.explicitly_sharded:
+        return "it puts steps and sequences in one axis, which explicit sharding does not allow"
     if type(cell) not in (LSTM, GRU):
         return f"it knows cells.LSTM and cells.GRU, got {type(cell).__name__}"
     if isinstance(cell, GRU) and not cell.reset_after:
         return "it knows the GRU with reset_after=True"
-    return _other_functions(cell)
+    return _other(call)
 
 
 def _not_cudnn(call: Call) -> str | None:
@@ -80,10 +83,13 @@ def _not_cudnn(call: Call) -> str | None:
         return "it has no recurrent dropout"
     if not call.right_padded:
         return "it knows lengths, got a mask"
-    return "it has no resets" if call.has_resets else _other_functions(cell)
+    return "it has no resets" if call.has_resets else _other(call)
 
 
-def _other_functions(cell: Any) -> str | None:
+def _other(call: Call) -> str | None:
+    cell: Any = call.cell
+    if call.batch == 0:
+        return "an empty batch leaves it nothing to do"
     if cell.gate_fn is jax.nn.sigmoid and cell.activation_fn is jnp.tanh:
         return None
     return "it knows sigmoid gates and tanh, got another gate_fn or activation_fn"

@@ -1,4 +1,8 @@
-"""cuDNN's LSTM on an NVIDIA GPU, through `jax.experimental.rnn`, with our weights, our padding and our directions."""
+"""cuDNN's LSTM on an NVIDIA GPU, through `jax.experimental.rnn`, with our weights, our padding and our directions.
+
+JAX has no rules for cuDNN's operations beyond their first derivative, nor to batch them: second derivatives and vmap
+raise NotImplementedError.
+"""
 
 from collections.abc import Sequence
 from typing import Any

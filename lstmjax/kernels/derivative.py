@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
+from jax.sharding import AxisType
 
 from lstmjax.types import Array, PyTree
 
@@ -60,7 +61,19 @@ def with_backward(
 
     function = jax.custom_jvp(forward)
     function.defjvp(rule, symbolic_zeros=True)
-    return function
+    if AxisType.Manual not in jax.sharding.get_abstract_mesh().axis_types:
+        return function
+    return lambda *arguments: function(*_alike(arguments))
+
+
+def _alike(arguments: PyTree) -> PyTree:
+    """Inside `jax.shard_map`: what differs between shards makes all differ, for one linear system has them all."""
+    floats = [leaf for leaf in jax.tree.leaves(arguments) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+
+    def vary(leaf: Array) -> Array:
+        return leaf + _nothing(floats, leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(vary, arguments)
 
 
 def apply_linear(linear: Callable[[Any], Any], transposed: Callable[[Any], Any], v: PyTree, like: PyTree) -> PyTree:
@@ -88,12 +101,12 @@ def _nothing(source: PyTree, like: PyTree) -> PyTree:
 
     `custom_linear_solve` can only be transposed when every part of its right side depends on what is differentiated.
     """
-    first = [leaf.reshape(-1)[:1] for leaf in jax.tree.leaves(source)]
+    # Reductions and sums alone, so that it holds for arrays in several shards and for empty ones.
+    nothings = [jnp.sum(lax.select(jnp.array(False), leaf, jnp.zeros_like(leaf))) for leaf in jax.tree.leaves(source)]
 
     def zeros(leaf: Array) -> Array:
-        mixed = sum((one.astype(leaf.dtype) for one in first), jnp.zeros(1, leaf.dtype))
-        spread = jnp.broadcast_to(mixed.reshape((1,) * leaf.ndim), leaf.shape)
-        return lax.select(jnp.zeros(leaf.shape, bool), spread, jnp.zeros_like(leaf))
+        mixed = sum((one.astype(leaf.dtype) for one in nothings), jnp.zeros((), leaf.dtype))
+        return jnp.zeros_like(leaf) + jnp.broadcast_to(mixed, leaf.shape)
 
     return jax.tree.map(zeros, like)
 

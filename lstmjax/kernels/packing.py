@@ -2,6 +2,8 @@
 
 Sequences are put in order, longest first. A chunk of steps then concerns the first rows only, and is run on as many of
 them as the smallest of a few fixed numbers that is enough.
+
+(Under vmap over lengths all of them are run, as JAX does with branches.)
 """
 
 import functools

@@ -243,7 +243,7 @@ def _widen(tree: PyTree) -> PyTree:
 
 
 def _wide_zeros(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, accumulation_dtype(leaf.dtype)), tree)
+    return jax.tree.map(lambda leaf: jnp.zeros_like(leaf, accumulation_dtype(leaf.dtype)), tree)
 
 
 def _like(gradients: PyTree, tree: PyTree) -> PyTree:
