@@ -22,6 +22,24 @@ from lstmjax.training.run_folder import replace_text
 
 DESCRIPTION = """Make the Markdown table, and from sweeps the plot, of what python -m experiments.speed measured."""
 
+INTRODUCTION = r"""# Speed beside other libraries
+
+What `python -m experiments.speed` measures: each library in a process of its own, one at a time, taking turns round by
+round; medians, and ratios of paired rounds, because the machine's speed wanders by a quarter. Each library runs in its
+own natural form: PyTorch's `nn.LSTM` time-major on all cores, under `inference_mode` forward; Flax, Keras and Haiku
+under `jax.jit`. Forward+backward gives the gradients of all weights and of the inputs. What a contender computes is
+compared with a float64 run first; one that computes something else would not count. Where "best peer / lstmjax" is
+above 1 we are faster than the fastest of them.
+
+```sh
+pip install "torch==2.13.0" && pip install -e ".[experiments,interop]"
+python -m experiments.speed --rounds 5 --jobs --out experiments/results/speed.json
+python -m experiments.speed --rows --sweeps --rounds 3 --out experiments/results/speed-sweeps.json
+python -m experiments.speed.report experiments/results/speed.json experiments/results/speed-sweeps.json \
+    --out docs/speed.md --plot experiments/results/speed.png
+```
+"""
+
 NOTES = {
     "haiku": "Haiku has no argument for sequences of different lengths and is left out of the ragged rows.",
     "flax": "Flax takes lengths, but computes the padding too.",
@@ -60,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def page(found: Results) -> str:
     """All tables that there is something for."""
-    parts = [machine_line(found)]
+    parts = [INTRODUCTION, machine_line(found)]
     for dtype in found.dtypes:
         suffix = "" if dtype == "float32" else f", {dtype}"
         for mode in ("forward", "forward+backward"):
