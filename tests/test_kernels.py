@@ -73,10 +73,15 @@ def check_fused(monkeypatch, make_cell, form, size, keeps_gates, dtype, counts=(
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("size", "keeps_gates"), [PLANS["kept"], PLANS["again"]], ids=["kept", "again"])
-@pytest.mark.parametrize("make_cell", CELLS.values(), ids=CELLS.keys())
-def test_fused_is_the_scan(quick_compilation, monkeypatch, make_cell, form, size, keeps_gates):
-    check_fused(monkeypatch, make_cell, form, size, keeps_gates, jnp.float32)
+@pytest.mark.parametrize("keeps_gates", [True, False])
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_fused_is_the_scan(quick_compilation, monkeypatch, name, form, keeps_gates):
+    check_fused(monkeypatch, CELLS[name], form, 3, keeps_gates, jnp.float32)
+
+
+@pytest.mark.parametrize("name", ["lstm-no-bias", "gru-no-bias"])
+def test_fused_without_biases(quick_compilation, monkeypatch, name):
+    check_fused(monkeypatch, CELLS[name], "flags", 3, True, jnp.float32)
 
 
 @pytest.mark.parametrize(("size", "keeps_gates"), PLANS.values(), ids=PLANS.keys())
