@@ -232,26 +232,28 @@ def test_explain_checks_as_unroll_does(arguments, error, sentence):
             function(LSTM, LSTM.init(jax.random.key(0)), jnp.ones((2, STEPS, IN)), **arguments)
 
 
-def on_mesh(kind, backend):
-    """The gradient of a loss over a mesh of one device."""
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(kind,))
+def test_in_shards(quick_compilation):
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     params, state = LSTM.init(jax.random.key(0)), LSTM.initial_state((2,))
     xs = jax.random.normal(jax.random.key(1), (2, STEPS, IN))
+    along, whole = jax.sharding.PartitionSpec("data"), jax.sharding.PartitionSpec()
 
-    def gradient(params, xs, state):
+    def gradient(params, xs, state, backend):
         return jax.grad(lambda p: lx.unroll(LSTM, p, xs, state, backend=backend)[0].sum())(params)
 
-    along, whole = jax.sharding.PartitionSpec("data"), jax.sharding.PartitionSpec()
-    if kind == jax.sharding.AxisType.Explicit:
-        with jax.set_mesh(mesh):
-            return jax.jit(gradient)(params, jax.device_put(xs, along), jax.device_put(state, along))
-    return jax.shard_map(gradient, mesh=mesh, in_specs=(whole, along, along), out_specs=whole)(params, xs, state)
+    def in_shards(backend):
+        shard = functools.partial(gradient, backend=backend)
+        return jax.shard_map(shard, mesh=mesh, in_specs=(whole, along, along), out_specs=whole)(params, xs, state)
+
+    assert_close(in_shards("fused"), gradient(params, xs, state, "scan"))
 
 
-@pytest.mark.parametrize("kind", ["Auto", "Explicit"])
-def test_in_shards(quick_compilation, kind):
-    kind = jax.sharding.AxisType[kind]
-    assert_close(on_mesh(kind, "fused"), on_mesh(kind, "scan"))
+def test_explicit_sharding_goes_to_scan():
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        chosen = lx.kernels.explain(LSTM, LSTM.init(jax.random.key(0)), jnp.ones((2, STEPS, IN)))
+    assert chosen.backend == "scan"
+    assert "explicit sharding" in chosen.reasons["fused"]
 
 
 def test_no_such_backend():

@@ -214,6 +214,8 @@ def test_a_contender_that_is_not_installed_gets_its_pip_command(monkeypatch, cap
 
 
 def test_sweeps_and_jobs_have_their_own_contenders():
+    pytest.importorskip("torch")
+    pytest.importorskip("keras")
     config = program.SpeedConfig(rows=(), sweeps=True, jobs=True)
     names = {task.row.kind: [one.name for one in task.contenders] for task in program.tasks_of(config)}
     assert names == {"layer": ["lstmjax", "torch", "flax-optimized", "keras"], "job": ["lstmjax", "torch", "keras"]}
