@@ -213,7 +213,8 @@ def test_a_contender_that_is_not_installed_gets_its_pip_command(monkeypatch, cap
     assert "pip install" in err
 
 
-def test_sweeps_and_jobs_have_their_own_contenders():
+def test_sweeps_and_jobs_have_their_own_contenders(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     pytest.importorskip("torch")
     pytest.importorskip("keras")
     config = program.SpeedConfig(rows=(), sweeps=True, jobs=True)
