@@ -15,7 +15,7 @@ from jax.experimental import rnn
 from lstmjax.cells.lstm import LSTM, LSTMParams, LSTMState
 from lstmjax.kernels import scan
 from lstmjax.kernels.derivative import with_backward
-from lstmjax.steps import Steps, choose
+from lstmjax.steps import Steps, choose, where_steps
 from lstmjax.types import Array, Float, Int
 
 
@@ -63,7 +63,7 @@ def _one_layer(
         lengths = jnp.full(batch, time, jnp.int32)
     else:
         lengths = jnp.sum(valid, axis=0, dtype=jnp.int32)
-        xs = choose(valid, xs, jnp.zeros_like(xs))
+        xs = where_steps(valid, xs, time_major=True)
     xs = _turn(xs, lengths) if reverse else xs
     ys, h, c = rnn.lstm(
         xs.swapaxes(0, 1),
@@ -81,7 +81,7 @@ def _one_layer(
     ys = ys.swapaxes(0, 1)
     end = LSTMState(h[0], c[0])
     if valid is not None:
-        ys, end = choose(valid, ys, jnp.zeros_like(ys)), choose(lengths > 0, end, state)
+        ys, end = where_steps(valid, ys, time_major=True), choose(lengths > 0, end, state)
     return end, _turn(ys, lengths) if reverse else ys
 
 

@@ -81,18 +81,18 @@ def apply_linear(linear: Callable[[Any], Any], transposed: Callable[[Any], Any],
 
     def system(unknown: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = unknown
-        product = linear(_add(v, _nothing(y, v)))
-        return _add(v, _nothing(product, v)), jax.tree.map(jnp.subtract, y, product)
+        product = linear(add_trees(v, _nothing(y, v)))
+        return add_trees(v, _nothing(product, v)), jax.tree.map(jnp.subtract, y, product)
 
     def solve(_: Any, right: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = right
-        return v, _add(y, linear(v))
+        return v, add_trees(y, linear(v))
 
     def solve_transposed(_: Any, right: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = right
-        return _add(v, transposed(y)), y
+        return add_trees(v, transposed(y)), y
 
-    right = (_add(v, _nothing(v, v)), _nothing(v, like))
+    right = (add_trees(v, _nothing(v, v)), _nothing(v, like))
     return lax.custom_linear_solve(system, right, solve, solve_transposed)[1]
 
 
@@ -111,5 +111,5 @@ def _nothing(source: PyTree, like: PyTree) -> PyTree:
     return jax.tree.map(zeros, like)
 
 
-def _add(a: PyTree, b: PyTree) -> PyTree:
+def add_trees(a: PyTree, b: PyTree) -> PyTree:
     return jax.tree.map(jnp.add, a, b)

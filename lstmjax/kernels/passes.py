@@ -9,9 +9,10 @@ from jax import lax
 
 from lstmjax import chunks
 from lstmjax.cells.precision import accumulation_dtype, matmul
+from lstmjax.kernels.derivative import add_trees
 from lstmjax.kernels.equations import Equations
 from lstmjax.kernels.packing import Order, longest_first, on_first_rows
-from lstmjax.steps import Steps, choose
+from lstmjax.steps import Steps, choose, where_steps
 from lstmjax.types import Array, Bool, Float, PyTree
 
 
@@ -72,7 +73,7 @@ class Passes:
             initial, mask = others
             state, saved = self._steps(params, mask, initial, state, steps, keep_states, keep_gates)
             hs = saved.states.h if keep_states else saved.states
-            return state, (_zero_where(steps.valid, hs), saved if keep_states else None), ()
+            return state, (where_steps(steps.valid, hs, time_major=True), saved if keep_states else None), ()
 
         def chunk(state: Any, inputs: Any) -> tuple[Any, Any]:
             (alive, steps), _ = inputs
@@ -92,7 +93,7 @@ class Passes:
             after = after if is_valid is None else choose(is_valid, after, state)
             return after, Saved(after if keep_states else after.h, gates if keep_gates else None)
 
-        x_shares = self._matmul(_zero_where(steps.valid, steps.xs), params.w_x)
+        x_shares = self._matmul(where_steps(steps.valid, steps.xs, time_major=True), params.w_x)
         return lax.scan(step, state, (x_shares, steps.valid, steps.resets), reverse=self.plan.reverse)
 
     def backward(self, saved: tuple[Problem, Saved], cotangents: tuple[Any, Array]) -> tuple[Problem]:
@@ -108,12 +109,12 @@ class Passes:
         def run(carry: Any, others: Any, timed: Any) -> tuple[Any, Array, Any]:
             (d_state, d_initial), (initial, mask, entry) = carry, others
             before, d_new, d_params, d_xs = self._chunk_back(params, mask, initial, entry, d_state, *timed)
-            return (before, _add(d_initial, d_new)), d_xs, d_params
+            return (before, add_trees(d_initial, d_new)), d_xs, d_params
 
         def chunk(carry: Any, inputs: Any) -> tuple[Any, Array]:
             (rows, d_params), ((alive, *timed), entry) = carry, inputs
             rows, d_xs, d_here = self._on_rows(run, alive, rows, (initial, mask, entry), tuple(timed))
-            return (rows, _add(d_params, d_here)), d_xs
+            return (rows, add_trees(d_params, d_here)), d_xs
 
         carry = ((_widen(d_end), _wide_zeros(initial)), _wide_zeros(params))
         timed = (alive, steps, states, gates, d_ys)
@@ -137,7 +138,7 @@ class Passes:
     ) -> tuple[Any, Any, Any, Array]:
         """Back through a chunk: the gradients of the state before it, of new sequences, of parameters and inputs."""
         valid, resets = steps.valid, steps.resets
-        xs, d_ys = _zero_where(valid, steps.xs), _zero_where(valid, d_ys)
+        xs, d_ys = where_steps(valid, steps.xs, time_major=True), where_steps(valid, d_ys, time_major=True)
         before = chunks.before(entry, states, self.plan.reverse)
         if resets is not None:
             resets = resets if valid is None else resets & valid
@@ -169,7 +170,7 @@ class Passes:
             if is_valid is not None:
                 d_before = choose(is_valid, d_before, d_after)
             if is_reset is not None:
-                d_initial = _add(d_initial, choose(is_reset, d_before, _zeros(d_before)))
+                d_initial = add_trees(d_initial, choose(is_reset, d_before, _zeros(d_before)))
                 d_before = choose(is_reset, _zeros(d_before), d_before)
             return (d_before, d_initial), d_shares
 
@@ -225,11 +226,6 @@ def _thin(h: Array, mask: Array | None) -> Array:
     return h if mask is None else h * jnp.broadcast_to(mask.astype(h.dtype), h.shape)
 
 
-def _zero_where(valid: Bool[Array, "K B"] | None, values: Array) -> Array:
-    """`values` [K, B, ...] with zeros at invalid steps."""
-    return values if valid is None else choose(valid, values, jnp.zeros_like(values))
-
-
 def _repeat(tree: PyTree, times: int) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (times, *leaf.shape)), tree)
 
@@ -249,7 +245,3 @@ def _wide_zeros(tree: PyTree) -> PyTree:
 def _like(gradients: PyTree, tree: PyTree) -> PyTree:
     """`gradients` in the dtypes of `tree`."""
     return jax.tree.map(lambda gradient, leaf: gradient.astype(leaf.dtype), gradients, tree)
-
-
-def _add(a: PyTree, b: PyTree) -> PyTree:
-    return jax.tree.map(jnp.add, a, b)
