@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lstmjax.training.run_folder import replace_text
+from lstmjax.files import replace_text
 
 log = logging.getLogger(__name__)
 

@@ -25,10 +25,10 @@ from lstmjax import training
 from lstmjax.data import text
 from lstmjax.decoding import Sampling, generate_text
 from lstmjax.errors import InputError
+from lstmjax.files import replace_text
 from lstmjax.metrics import bits_per_symbol, perplexity
 from lstmjax.models import LanguageModel
 from lstmjax.training.checkpoint import stray_callbacks_silenced
-from lstmjax.training.run_folder import replace_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,7 @@ def finish(run: Run, progress: ProgressLine) -> None:
     print("trained; everything is saved. Reading the whole validation text once more, with one carried state ...")
     plot_curve(folder.metrics, folder.curve, config.symbol)
     model, vocabulary = training.load_model(folder.path)
-    graphdef, params = training.split_model(model)
+    graphdef, params, _ = training.split_model(model)
     loss = training.make_evaluate(graphdef, training.EXACT)(params, run.corpus.validation)
     written = sample_text(model, vocabulary, run.corpus, config)
     folder.sample.write_text(written + "\n", encoding="utf-8")

@@ -28,7 +28,7 @@ class Setup:
     def __init__(self, steps=12, dropout=0.2, hidden=6, **optimizer):
         config = LanguageModelConfig(4, hidden, hidden_dropout=dropout, output_dropout=dropout)
         self.model = LanguageModel(VOCAB, config, rngs=nnx.Rngs(0))
-        self.graphdef, self.params = training.split_model(self.model)
+        self.graphdef, self.params, _ = training.split_model(self.model)
         optimizer = {"learning_rate": 0.01, "warmup_steps": 2} | optimizer
         self.optimizer = training.make_optimizer(training.OptimizerConfig(**optimizer), steps)
         self.train_step = training.make_train_step(self.graphdef, self.optimizer)

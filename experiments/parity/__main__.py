@@ -17,7 +17,7 @@ from experiments import cli
 from experiments.parity.cases import BARS, CASES, LIBRARIES, Case
 from experiments.parity.measuring import BATCH, HIDDEN, IN, STEPS, Difference
 from lstmjax.errors import InputError
-from lstmjax.training.run_folder import replace_text
+from lstmjax.files import replace_text
 
 DESCRIPTION = """Measure how far our layers are from other libraries' with the same weights, and write the table.
 

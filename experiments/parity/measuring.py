@@ -18,7 +18,7 @@ from flax import nnx
 import lstmjax as lx
 from lstmjax.interop.layouts import Arrays, Layout, arrange
 from lstmjax.interop.writing import directions_of, layers_of
-from lstmjax.training import split_model
+from lstmjax.trees import split_model
 from lstmjax.types import PyTree
 
 IN, HIDDEN, BATCH, STEPS = 3, 4, 3, 6
@@ -105,7 +105,7 @@ def random_like(tree: PyTree, rng: np.random.Generator, dtype: Any) -> PyTree:
 
 
 def run_ours(layer: lx.Stacked, layout: Layout, form: Form, problem: Problem) -> Result:
-    graphdef, params = split_model(layer)
+    graphdef, params, _ = split_model(layer)
     valid: dict[str, Any] = {"lengths": None, "mask": None}
     if form.lengths is not None:
         valid["lengths"] = jnp.array(form.lengths)

@@ -18,7 +18,7 @@ from experiments.speed.formulas import floor_seconds
 from experiments.speed.results import Measurement, Results
 from experiments.speed.spec import Row
 from lstmjax.errors import InputError
-from lstmjax.training.run_folder import replace_text
+from lstmjax.files import replace_text
 
 DESCRIPTION = """Make the Markdown table, and from sweeps the plot, of what python -m experiments.speed measured."""
 

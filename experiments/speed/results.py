@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.speed.spec import Row, row_from_json
 from lstmjax.errors import InputError
-from lstmjax.training.run_folder import replace_text
+from lstmjax.files import replace_text
 
 
 @dataclasses.dataclass

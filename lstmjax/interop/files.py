@@ -11,10 +11,10 @@ from flax import nnx
 
 from lstmjax import checks
 from lstmjax.errors import InputError
+from lstmjax.files import replace_bytes
 from lstmjax.interop.layouts import Arrays
 from lstmjax.interop.reading import host
-from lstmjax.training.state import split_model
-from lstmjax.training.tables import from_table, to_table
+from lstmjax.trees import from_table, split_model, to_table
 
 _DTYPES = {
     "F64": np.float64,
@@ -90,11 +90,8 @@ def save_safetensors(layer: nnx.Module, path: str | Path) -> None:
       InputError: the file can't be written.
     """
     written = _safetensors("save_safetensors").numpy.save(state_dict(layer))
-    path = Path(path)
-    fresh = path.with_name(path.name + ".new")
     try:
-        fresh.write_bytes(written)
-        fresh.replace(path)
+        replace_bytes(path, written)
     except OSError as error:
         raise InputError(f"{path} can't be written: {error.strerror}") from error
 

@@ -4,8 +4,9 @@ from lstmjax.training.checkpoint import Checkpoints, load_model
 from lstmjax.training.evaluate import EXACT, EvaluationPlan, make_evaluate
 from lstmjax.training.loop import Cadence, DivergedError, Observer, fit
 from lstmjax.training.run_folder import RunFolder
-from lstmjax.training.state import TrainState, initial_train_state, split_model
+from lstmjax.training.state import TrainState, initial_train_state
 from lstmjax.training.step import OptimizerConfig, make_optimizer, make_train_step
+from lstmjax.trees import split_model
 
 __all__ = [
     "EXACT",

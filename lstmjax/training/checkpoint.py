@@ -29,8 +29,8 @@ from lstmjax.data.text import Vocabulary, load_vocabulary
 from lstmjax.errors import InputError
 from lstmjax.models import LanguageModel, LanguageModelConfig
 from lstmjax.training.run_folder import RunFolder
-from lstmjax.training.state import TrainState, split_model
-from lstmjax.training.tables import Table, check_fit, digest, from_table, to_table
+from lstmjax.training.state import TrainState
+from lstmjax.trees import Table, check_fit, digest, from_table, split_model, to_table
 from lstmjax.types import PyTree
 
 log = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ def load_model(folder: str | Path, step: int | Literal["best", "latest"] = "best
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{run.config} does not describe a model: {error}") from error
     model = nnx.eval_shape(lambda: LanguageModel(len(vocabulary), model_config, rngs=nnx.Rngs(0)))
-    graphdef, template = split_model(model)
+    graphdef, template, _ = split_model(model)
     if not run.checkpoints.is_dir():
         raise InputError(f"{run.path} has no checkpoint yet")
     checkpoints = Checkpoints(run.checkpoints, read_only=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lstmjax.errors import InputError
+from lstmjax.files import replace_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +94,3 @@ class RunFolder:
         if not isinstance(config, dict):
             raise InputError(f"{self.config} must hold a JSON object, got {type(config).__name__}")
         return config
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file so that, whenever the program is killed, either the old text is there or all of the new."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)

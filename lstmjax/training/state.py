@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx
 
 from lstmjax.data.text import Batch
 from lstmjax.models import LanguageModel
+from lstmjax.trees import split_model
 from lstmjax.types import Array, Float, Int, Key, PyTree
 
 Metrics = dict[str, Float[Array, ""]]
@@ -25,12 +25,6 @@ class TrainState(NamedTuple):
     key: Key[Array, ""]
     carry: tuple[Any, ...]
     position: Int[Array, ""]
-
-
-def split_model(model: nnx.Module) -> tuple[nnx.GraphDef[Any], PyTree]:
-    """A module's static part and its parameters as nested dicts of arrays; `nnx.merge` puts them together again."""
-    graphdef, state = nnx.split(model)
-    return graphdef, nnx.to_pure_dict(state)
 
 
 def initial_train_state(

@@ -15,7 +15,7 @@ from experiments.speed.problem import Parts, Problem, Weights, draw
 from lstmjax.interop.layouts import LAYOUTS, read, write
 from lstmjax.interop.reading import flat
 from lstmjax.interop.writing import nested
-from lstmjax.training import split_model
+from lstmjax.trees import split_model
 
 
 def prepare(request: Request) -> Case:
@@ -26,7 +26,7 @@ def prepare(request: Request) -> Case:
 
 
 def _model(request: Request, problem: Problem) -> JaxModel:
-    graphdef, params = split_model(nnx.List([_layer(request, both) for both in problem.weights]))
+    graphdef, params, _ = split_model(nnx.List([_layer(request, both) for both in problem.weights]))
 
     def apply(params: Any, xs: Any, lengths: Any) -> Any:
         layers: Any = nnx.merge(graphdef, params)
@@ -48,7 +48,7 @@ def _layer(request: Request, both: list[Parts]) -> nnx.RNN | nnx.Bidirectional:
 
 
 def _one_cell(request: Request, problem: Problem) -> JaxCell:
-    graphdef, params = split_model(_cell(request, problem.weights[0][0]))
+    graphdef, params, _ = split_model(_cell(request, problem.weights[0][0]))
     zeros = jnp.zeros((request.row.batch, request.row.hidden), request.dtype)
 
     def step(params: Any, state: Any, x: Any) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from experiments.speed.contenders.case import Case, Request
 from experiments.speed.contenders.jax_case import JaxCell, JaxModel, generation_case, layer_case
 from experiments.speed.problem import Parts, Problem, draw
 from lstmjax.interop.writing import directions_of, layers_of
-from lstmjax.training import split_model
+from lstmjax.trees import split_model
 
 
 def prepare(request: Request) -> Case:
@@ -46,7 +46,7 @@ def _stack(request: Request, problem: Problem) -> JaxModel:
     for below, both in zip(layers_of(layer), problem.weights, strict=True):
         for one, parts in zip(directions_of(below), both, strict=True):
             one.set_params(_params(parts, request))
-    graphdef, params = split_model(layer)
+    graphdef, params, _ = split_model(layer)
 
     def apply(params: Any, xs: Any, lengths: Any) -> Any:
         layer = nnx.merge(graphdef, params)

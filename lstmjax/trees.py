@@ -1,4 +1,4 @@
-"""Pytrees as flat tables of named host arrays, the form in which they are kept on disk."""
+"""Modules as pytrees, and pytrees as flat tables of named host arrays, the form in which they are kept on disk."""
 
 import hashlib
 from typing import Any
@@ -6,11 +6,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from lstmjax.errors import InputError
 from lstmjax.types import PyTree
 
 Table = dict[str, np.ndarray]
+
+
+def split_model(model: nnx.Module) -> tuple[nnx.GraphDef[Any], PyTree, PyTree]:
+    """A module as its static part, its trained parameters, and its other variables.
+
+    `nnx.merge(graphdef, params, other)` puts them together again.
+
+    Returns:
+      the graph definition; every `nnx.Param` as nested dicts of arrays; all other variables, such as the running
+      statistics of a batch normalisation, likewise ({} where there are none).
+
+    >>> graphdef, params, other = split_model(nnx.BatchNorm(2, rngs=nnx.Rngs(0)))
+    >>> sorted(params), sorted(other)
+    (['bias', 'scale'], ['mean', 'var'])
+    """
+    graphdef, params, other = nnx.split(model, nnx.Param, ...)
+    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(other)
 
 
 def to_table(tree: PyTree) -> Table:
