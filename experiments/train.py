@@ -3,72 +3,59 @@
 Usage: python -m experiments.train [--data FILE] [--out DIR] [--resume] ...; see --help.
 """
 
-import contextlib
 import dataclasses
 import hashlib
-import json
-import signal
 import sys
-from types import FrameType
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
-import numpy as np
-import optax
-from flax import nnx
 
-from experiments import cli
+from experiments import cli, study
 from experiments.corpora import load_corpus
-from experiments.observers import MetricsFile, ProgressLine, plot_curve
-from experiments.settings import TrainConfig, config_to_json, read_settings
-from lstmjax import training
+from experiments.observers import plot_curve
+from lstmjax import checks, training
 from lstmjax.data import text
 from lstmjax.decoding import Sampling, generate_text
 from lstmjax.errors import InputError
-from lstmjax.files import replace_text
-from lstmjax.metrics import bits_per_symbol, perplexity
-from lstmjax.models import LanguageModel
-from lstmjax.training.checkpoint import stray_callbacks_silenced
+from lstmjax.models import LanguageModel, LanguageModelConfig
+
+DESCRIPTION = """Train an LSTM language model on a text, one symbol at a time.
+
+Writes checkpoints, metrics, a loss curve and a sample of generated text into one folder. Ctrl-C saves and says how to
+go on. Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Corpus:
-    """A text as symbols: streams to train on, what is kept for validation, and a digest that tells it from others."""
+class TrainConfig(study.RunConfig):
+    """Every setting of a run."""
 
-    vocabulary: text.Vocabulary
-    batches: text.Streams
-    validation: np.ndarray
-    identity: dict[str, Any]
+    data: Path | None = None
+    """UTF-8 text to learn from; without it, Python's own language reference (what help() shows)."""
+    symbols: Literal["characters", "bytes"] = "characters"
+    """What the text is cut into."""
+    validation_fraction: float = 0.1
+    """Share of the text, at its end, that is kept for validation, in (0, 1)."""
+    chunk_length: int = 64
+    """T, steps of backpropagation through time in a batch."""
+    sample_length: int = 400
+    """Symbols to generate at the end."""
+    model: LanguageModelConfig = dataclasses.field(default_factory=LanguageModelConfig)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of("symbols", self.symbols, ("characters", "bytes"))
+        for name in ("chunk_length", "sample_length"):
+            checks.positive_int(name, getattr(self, name))
+        if not 0.0 < self.validation_fraction < 1.0:
+            raise ValueError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What a training run is made of."""
-
-    config: TrainConfig
-    folder: training.RunFolder
-    corpus: Corpus
-    model: LanguageModel
-    optimizer: optax.GradientTransformation
-
-
-def main() -> int:
-    config, folder = read_settings(sys.argv[1:])
-    corpus = load(config)
-    model = LanguageModel(len(corpus.vocabulary), config.model, rngs=nnx.Rngs(config.seed))
-    run = Run(config, folder, corpus, model, training.make_optimizer(config.optimizer, config.steps))
-    state = training.initial_train_state(model, run.optimizer, config.batch_size, jax.random.key(config.seed))
-    prepare_folder(run, state)
-    state, stopped, progress = train(run, state)
-    if stopped:
-        print(f"stopped at step {int(state.step)} of {config.steps}; everything is saved. To go on:")
-        print(f"  {cli.command('experiments.train', '--resume', '--out', folder.path)}")
-        return 130
-    finish(run, progress)
-    return 0
+    @property
+    def symbol(self) -> str:
+        return self.symbols.removesuffix("s")
 
 
-def load(config: TrainConfig) -> Corpus:
+def load(config: TrainConfig) -> study.Data:
     """Read, split and encode the text; characters that only the validation part has are unknown to the vocabulary."""
     whole = load_corpus(config.data)
     train_text, validation_text = text.split(whole, config.validation_fraction)
@@ -76,126 +63,70 @@ def load(config: TrainConfig) -> Corpus:
     validation = vocabulary.encode(validation_text)
     if len(validation) < 2:
         raise InputError(f"the validation text has {len(validation)} symbols; expected at least 2")
-    identity = {"characters": len(whole), "sha256": hashlib.sha256(whole.encode()).hexdigest()}
-    batches = text.Streams(vocabulary.encode(train_text), config.batch_size, config.chunk_length)
-    return Corpus(vocabulary, batches, validation, identity)
+    if not config.resume and config.model.vocab_size not in (None, len(vocabulary)):
+        raise InputError(f"--model.vocab-size must be the text's {len(vocabulary)}, got {config.model.vocab_size}")
+    streams = text.Streams(vocabulary.encode(train_text), config.batch_size, config.chunk_length)
+    return study.Data(
+        train=streams,
+        validation=text.Reading(validation, text.EvaluationPlan()),
+        model=dataclasses.replace(config.model, vocab_size=len(vocabulary)),
+        save_companion=lambda folder: text.save_vocabulary(vocabulary, folder.vocabulary),
+        identity={"characters": len(whole), "sha256": hashlib.sha256(whole.encode()).hexdigest()},
+        symbols_per_step=config.batch_size * config.chunk_length,
+        description=(
+            f"text: {len(streams.ids):,} {config.symbols} to train on, {len(validation):,} to validate on, "
+            f"{len(vocabulary)} symbols\nlosses: nats per {config.symbol}"
+        ),
+    )
 
 
-def prepare_folder(run: Run, state: training.TrainState) -> None:
-    """Make sure that the run can be written down, and that a resumed one is the same run on the same text."""
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry)))
-    run.folder.create(bytes_needed=size * (run.config.keep + 2))
-    if not run.config.resume:
-        text.save_vocabulary(run.corpus.vocabulary, run.folder.vocabulary)
-        run.folder.write_config(config_to_json(run.config) | {"text": run.corpus.identity})
-    elif run.folder.read_config().get("text") != run.corpus.identity:
-        raise InputError(f"the text is not the one that the run in {run.folder.path} was trained on")
-
-
-def train(run: Run, state: training.TrainState) -> tuple[training.TrainState, bool, ProgressLine]:
-    """Train to the end or to Ctrl-C; say which."""
-    config, checkpoints = run.config, training.Checkpoints(run.folder.checkpoints, run.config.keep)
-    if config.resume:
-        restored = checkpoints.restore(state)
-        state = state if restored is None else restored
-    announce(run, state)
-    graphdef = training.split_model(run.model)[0]
-    evaluate = training.make_evaluate(graphdef, training.EvaluationPlan())
-    first, symbols_per_step = int(state.step), config.batch_size * config.chunk_length
-    with (
-        stray_callbacks_silenced(),
-        contextlib.closing(checkpoints),
-        MetricsFile(run.folder.metrics, first) as metrics,
-        StopOnSignal() as stop,
-        ProgressLine(config.steps, first, symbols_per_step) as progress,
-    ):
-        state = training.fit(
-            state,
-            run.corpus.batches,
-            training.make_train_step(graphdef, run.optimizer),
-            lambda params: evaluate(params, run.corpus.validation),
-            checkpoints,
-            training.Cadence(config.steps, config.log_every, config.eval_every),
-            [metrics, progress],
-            stop.is_set,
-        )
-    return state, int(state.step) < config.steps, progress
-
-
-def announce(run: Run, state: training.TrainState) -> None:
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    streams, validation = run.corpus.batches, run.corpus.validation
-    print(f"text: {len(streams.ids):,} {run.config.symbols} to train on, {len(validation):,} to validate on")
-    print(f"model: {parameters:,} parameters, {len(run.corpus.vocabulary)} symbols; jax on {jax.default_backend()}")
-    print(f"losses: nats per {run.config.symbol}")
-    print(f"folder: {run.folder.path}" + (f", going on from step {int(state.step)}" if run.config.resume else ""))
-
-
-def finish(run: Run, progress: ProgressLine) -> None:
+def finish(run: study.Run, model: LanguageModel, vocabulary: text.Vocabulary) -> dict[str, float]:
     """Draw the curve, write a sample from the best checkpoint, and say how good it is and where everything lies."""
-    folder, config = run.folder, run.config
+    folder, config, ids = run.folder, run.config, run.data.validation.ids
     print("trained; everything is saved. Reading the whole validation text once more, with one carried state ...")
     plot_curve(folder.metrics, folder.curve, config.symbol)
-    model, vocabulary = training.load_model(folder.path)
-    graphdef, params, _ = training.split_model(model)
-    loss = training.make_evaluate(graphdef, training.EXACT)(params, run.corpus.validation)
-    written = sample_text(model, vocabulary, run.corpus, config)
+    graphdef, params, other = training.split_model(model)
+    figures = training.make_evaluate(run.task, graphdef)(params, other, text.Reading(ids, text.EXACT))
+    written = sample_text(model, vocabulary, ids, config)
     folder.sample.write_text(written + "\n", encoding="utf-8")
-    summary = {
-        "validation_loss": loss,
-        f"bits_per_{config.symbol}": bits_per_symbol(loss),
-        "perplexity": perplexity(loss),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
-        "from_step": progress.start_step,
-        "minutes": progress.seconds / 60,
-        "tokens_per_second": progress.speed(config.steps),
-    }
-    if progress.start_step < config.steps:  # a finished run that is resumed has nothing new to say
-        replace_text(folder.summary, json.dumps(summary, indent=2) + "\n")
     print(f"\n{written}\n")
     print(
-        f"best checkpoint: {loss:.4f} nats/{config.symbol} on the whole validation text, "
-        f"{bits_per_symbol(loss):.3f} bits, perplexity {perplexity(loss):.2f}"
+        f"best checkpoint: {figures['loss']:.4f} nats/{config.symbol} on the whole validation text, "
+        f"{figures['bits_per_symbol']:.3f} bits, perplexity {figures['perplexity']:.2f}"
     )
     print(f"saved in {folder.path}: config.json, vocabulary.json, metrics.jsonl, summary.json, loss.png, sample.txt,")
     print("  and the newest and best checkpoints in checkpoints/")
     print(f"more text: {cli.command('experiments.sample', '--checkpoint', folder.path)}")
+    return {
+        "validation_loss": figures["loss"],
+        f"bits_per_{config.symbol}": figures["bits_per_symbol"],
+        "perplexity": figures["perplexity"],
+    }
 
 
-def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, corpus: Corpus, config: TrainConfig) -> str:
+def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, ids: Any, config: TrainConfig) -> str:
     """Text that goes on from the first line of the validation text."""
-    opening = vocabulary.decode(corpus.validation[:200]).split("\n")[0] or vocabulary.decode(corpus.validation[:1])
-    sampling = Sampling(temperature=0.8)
+    opening = vocabulary.decode(ids[:200]).split("\n")[0] or vocabulary.decode(ids[:1])
     key = jax.random.key(config.seed)
-    return (
-        opening
-        + generate_text(model, vocabulary, [opening], length=config.sample_length, key=key, sampling=sampling)[0]
+    written = generate_text(
+        model, vocabulary, [opening], length=config.sample_length, key=key, sampling=Sampling(temperature=0.8)
     )
+    return opening + written[0]
 
 
-class StopOnSignal:
-    """While active, the first Ctrl-C or SIGTERM asks for a stop after the current step; the next one forces it."""
+STUDY = study.Study(
+    module="experiments.train",
+    description=DESCRIPTION,
+    family="language-model",
+    config=TrainConfig,
+    name=lambda config: "python-reference" if config.data is None else config.data.stem,
+    load=load,
+    finish=finish,
+)
 
-    def __init__(self) -> None:
-        self._asked = False
-        self._previous: dict[int, Any] = {}
 
-    def __enter__(self) -> "StopOnSignal":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def is_set(self) -> bool:
-        return self._asked
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
+def main() -> int:
+    return study.run(STUDY, sys.argv[1:])
 
 
 if __name__ == "__main__":

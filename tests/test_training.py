@@ -9,11 +9,9 @@ import pytest
 from flax import nnx
 
 from lstmjax import training
-from lstmjax.data.text import Batch, Streams
-from lstmjax.errors import InputError
+from lstmjax.data.text import EvaluationPlan, Reading, Streams
 from lstmjax.metrics import bits_per_symbol, perplexity
-from lstmjax.models import LanguageModel, LanguageModelConfig
-from lstmjax.training import evaluate as evaluation
+from lstmjax.models import FAMILIES, LanguageModel, LanguageModelConfig
 from lstmjax.training.loop import Cadence, DivergedError, fit
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
@@ -25,19 +23,20 @@ IDS = np.random.default_rng(0).integers(0, VOCAB, 43).astype(np.int32)
 class Setup:
     """A tiny model with everything needed to train it."""
 
-    def __init__(self, steps=12, dropout=0.2, hidden=6, **optimizer):
+    def __init__(self, steps=12, dropout=0.2, hidden=6, mesh=None, **optimizer):
         config = LanguageModelConfig(4, hidden, hidden_dropout=dropout, output_dropout=dropout)
         self.model = LanguageModel(VOCAB, config, rngs=nnx.Rngs(0))
-        self.graphdef, self.params, _ = training.split_model(self.model)
+        self.task = FAMILIES["language-model"].task(self.model.config)
+        self.graphdef, self.params, self.other = training.split_model(self.model)
         optimizer = {"learning_rate": 0.01, "warmup_steps": 2} | optimizer
         self.optimizer = training.make_optimizer(training.OptimizerConfig(**optimizer), steps)
-        self.train_step = training.make_train_step(self.graphdef, self.optimizer)
+        self.train_step = training.make_train_step(self.task, self.graphdef, self.optimizer, mesh)
         self.batches = Streams(IDS, BATCH, STEPS)
-        evaluate = training.make_evaluate(self.graphdef, training.EvaluationPlan(2, 8, 8))
-        self.evaluate = lambda params: evaluate(params, IDS)
+        evaluate = training.make_evaluate(self.task, self.graphdef, mesh)
+        self.evaluate = lambda params, other: evaluate(params, other, Reading(IDS, EvaluationPlan(2, 8, 8)))
 
     def state(self):
-        return training.initial_train_state(self.model, self.optimizer, BATCH, jax.random.key(3))
+        return training.initial_train_state(self.model, self.task, self.optimizer, BATCH, jax.random.key(3))
 
 
 class Recorder:
@@ -49,8 +48,8 @@ class Recorder:
     def on_step(self, step, metrics):
         self.steps[step] = metrics
 
-    def on_evaluation(self, step, validation_loss):
-        self.evaluations[step] = validation_loss
+    def on_evaluation(self, step, metrics):
+        self.evaluations[step] = metrics
 
 
 def same_bits(a, b):
@@ -75,7 +74,7 @@ def test_a_step_is_gradient_and_adam_by_hand():
     np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state.params, expected)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state.carry, carry)
-    assert (int(state.step), int(state.position)) == (1, 1)
+    assert int(state.step) == 1
 
 
 def test_the_carry_goes_on_until_the_streams_start_again():
@@ -91,7 +90,7 @@ def test_the_carry_goes_on_until_the_streams_start_again():
 
 def test_the_model_and_the_key_stay_usable():
     setup, key = Setup(), jax.random.key(7)
-    state = training.initial_train_state(setup.model, setup.optimizer, BATCH, key)
+    state = training.initial_train_state(setup.model, setup.task, setup.optimizer, BATCH, key)
     setup.train_step(state, setup.batches.batch(0))
     jax.random.split(key)
     setup.model(setup.batches.batch(0).inputs)
@@ -137,29 +136,22 @@ def whole_text_loss(model, ids):
     return -np.mean([jax.nn.log_softmax(row)[target] for row, target in zip(logits, ids[1:], strict=True)])
 
 
+def evaluated(setup, plan):
+    evaluate = training.make_evaluate(setup.task, setup.graphdef)
+    return evaluate(setup.params, setup.other, Reading(IDS, plan))["loss"]
+
+
 @pytest.mark.parametrize("chunk_length", [1, 5, 64])
 def test_exact_evaluation_is_the_mean_over_the_whole_text(chunk_length):
     setup = Setup()
-    evaluate = training.make_evaluate(setup.graphdef, training.EvaluationPlan(1, 0, chunk_length))
-    np.testing.assert_allclose(evaluate(setup.params, IDS), whole_text_loss(setup.model, IDS), rtol=1e-6)
+    loss = evaluated(setup, EvaluationPlan(1, 0, chunk_length))
+    np.testing.assert_allclose(loss, whole_text_loss(setup.model, IDS), rtol=1e-6)
 
 
 def test_rows_warmed_up_from_the_start_are_exact_too():
     setup = Setup()
-    evaluate = training.make_evaluate(setup.graphdef, training.EvaluationPlan(4, len(IDS), 16))
-    np.testing.assert_allclose(evaluate(setup.params, IDS), whole_text_loss(setup.model, IDS), rtol=1e-6)
-
-
-@pytest.mark.parametrize("symbols", [2, 3, 10, 33, 100])
-@pytest.mark.parametrize("rows", [1, 4, 7])
-def test_every_prediction_counts_once(symbols, rows):
-    places, counted = evaluation._layout(symbols, training.EvaluationPlan(rows, 5, 8))
-    assert sorted(places[counted].tolist()) == list(range(symbols - 1))
-
-
-def test_a_text_too_short_to_evaluate():
-    with pytest.raises(InputError, match="the text to evaluate has 1 symbols; expected at least 2"):
-        training.make_evaluate(Setup().graphdef, training.EXACT)({}, IDS[:1])
+    loss = evaluated(setup, EvaluationPlan(4, len(IDS), 16))
+    np.testing.assert_allclose(loss, whole_text_loss(setup.model, IDS), rtol=1e-6)
 
 
 def test_ways_to_say_a_loss():
@@ -219,9 +211,3 @@ def test_divergence_before_any_checkpoint_says_so(tmp_path):
     setup = Setup(steps=12, learning_rate=1e38, warmup_steps=0)
     with pytest.raises(DivergedError, match=r"no checkpoint had been saved yet"):
         run(setup, tmp_path, setup.state(), Cadence(steps=12, log_every=1, eval_every=12))
-
-
-def test_batches_are_plain_arrays():
-    batch = Setup().batches.batch(0)
-    assert isinstance(batch, Batch)
-    assert (batch.inputs.shape, batch.inputs.dtype, batch.is_start.shape) == ((BATCH, STEPS), np.int32, ())

@@ -1,5 +1,43 @@
-"""Models: layers put together for a task."""
+"""Models: layers put together for a task, one file a family; `FAMILIES` says which there are.
 
+`language_model.py`: embedding, LSTM stack, projection.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flax import nnx
+
+from lstmjax.data.text import load_vocabulary
+from lstmjax.models import language_model
 from lstmjax.models.language_model import LanguageModel, LanguageModelConfig
+from lstmjax.tasks import Task
 
-__all__ = ["LanguageModel", "LanguageModelConfig"]
+__all__ = ["FAMILIES", "Family", "LanguageModel", "LanguageModelConfig"]
+
+
+class Family(NamedTuple):
+    """Models of one kind, made from a config alone.
+
+    Args:
+      config: a frozen dataclass that holds every size.
+      build: `(config, rngs) -> module`.
+      task: `config -> Task`, what it is trained to do.
+      companion: reads what goes with a trained model, such as its vocabulary, from its run's folder.
+    """
+
+    config: type[Any]
+    build: Callable[[Any, nnx.Rngs], nnx.Module]
+    task: Callable[[Any], Task]
+    companion: Callable[[Path], Any]
+
+
+FAMILIES: dict[str, Family] = {
+    "language-model": Family(
+        config=LanguageModelConfig,
+        build=lambda config, rngs: LanguageModel(config.vocab_size, config, rngs=rngs),
+        task=language_model.task,
+        companion=lambda folder: load_vocabulary(folder / "vocabulary.json"),
+    ),
+}

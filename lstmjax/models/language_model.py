@@ -1,16 +1,20 @@
 """A recurrent language model: the next symbol from all symbols before it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import nnx
 
 from lstmjax import cells, checks
+from lstmjax.data.text import Batch
 from lstmjax.layers import Recurrent, Stacked
+from lstmjax.metrics import bits_per_symbol, perplexity
 from lstmjax.regularizers import locked_dropout
+from lstmjax.tasks import Mean, Task
 from lstmjax.types import Array, Bool, Float, Int, Key
 
 
@@ -34,10 +38,15 @@ class LanguageModelConfig:
     """Use the embedding as the output projection too; needs embed_features = hidden_features."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the LSTM layers compute in; parameters, cell states, sums and scores are float32 either way."""
+    vocab_size: int | None = None
+    """V, how many symbols there are; None leaves it to the data."""
 
     def __post_init__(self) -> None:
         for name in ("embed_features", "hidden_features", "num_layers"):
             checks.positive_int(name, getattr(self, name))
+        if self.vocab_size is not None:
+            checks.positive_int("vocab_size", self.vocab_size)
+        checks.boolean("tie_embeddings", self.tie_embeddings)
         for name in ("input_dropout", "hidden_dropout", "output_dropout"):
             checks.rate(name, getattr(self, name))
         checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
@@ -74,8 +83,10 @@ class LanguageModel(nnx.Module):
 
     def __init__(self, vocab_size: int, config: LanguageModelConfig, *, rngs: nnx.Rngs) -> None:
         checks.positive_int("vocab_size", vocab_size)
+        if config.vocab_size not in (None, vocab_size):
+            raise ValueError(f"vocab_size must be the config's {config.vocab_size}, got {vocab_size}")
         self.vocab_size = vocab_size
-        self.config = config
+        self.config = dataclasses.replace(config, vocab_size=vocab_size)
         features, hidden = config.embed_features, config.hidden_features
         widths = [features] + [hidden] * (config.num_layers - 1)
         stack = [cells.LSTM(width, hidden, dtype=jnp.dtype(config.dtype)) for width in widths]
@@ -139,3 +150,38 @@ class LanguageModel(nnx.Module):
     def score(self, ys: Float[Array, "*batch H"]) -> Float[Array, "*batch V"]:
         """A score for each symbol to come next, from what `hidden` gives."""
         return self.embed.attend(ys) if self.head is None else self.head(ys)
+
+
+def task(config: LanguageModelConfig) -> Task:
+    """Predict each symbol from all before it, by truncated backpropagation through time over contiguous streams.
+
+        loss = mean of -log p(target[b, t]) over the predictions that count,   in nats
+
+    Args:
+      config: any; the task is the same for all.
+
+    Returns:
+      a task over `lstmjax.data.text.Batch`es. It carries the layers' states from batch to batch; where a stream starts,
+      they start from the model's initial state. Its figures: loss (nats per symbol), perplexity, bits_per_symbol.
+    """
+    return Task(_loss, LanguageModel.initial_state, _figures)
+
+
+def _loss(
+    model: LanguageModel, batch: Batch, carry: tuple[Any, ...], key: Key[Array, ""] | None
+) -> tuple[dict[str, Mean], tuple[Any, ...]]:
+    rows = len(batch.inputs)
+
+    def start(fresh: Array, carried: Array) -> Array:
+        is_start = jnp.asarray(batch.is_start).reshape(rows, *[1] * (carried.ndim - 1))
+        return jnp.where(is_start, fresh, carried)
+
+    carry = jax.tree.map(start, model.initial_state(rows), carry)
+    logits, carry = model(batch.inputs, carry, mask=batch.mask, key=key)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
+    return {"loss": Mean.of(losses, batch.weights)}, carry
+
+
+def _figures(means: Mapping[str, Mean]) -> dict[str, float]:
+    loss = float(means["loss"].value)
+    return {"loss": loss, "perplexity": perplexity(loss), "bits_per_symbol": bits_per_symbol(loss)}

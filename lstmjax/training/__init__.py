@@ -1,26 +1,32 @@
-"""Training: state, step, evaluation, checkpoints and the loop that ties them together."""
+"""Training any model on any task; nothing here knows a family or a vocabulary.
 
-from lstmjax.training.checkpoint import Checkpoints, load_model
-from lstmjax.training.evaluate import EXACT, EvaluationPlan, make_evaluate
+`state.py`: all a run is at a moment; `step.py`: one compiled step, on one device or several; `devices.py`: meshes;
+`evaluate.py`: exact figures over a whole source; `optimizers.py`: optimisers by config; `loop.py`: `fit`;
+`checkpoint.py`: saving and verified reading; `run_folder.py`: a run's files.
+"""
+
+from lstmjax.training.checkpoint import Checkpoints
+from lstmjax.training.devices import data_mesh
+from lstmjax.training.evaluate import make_evaluate
 from lstmjax.training.loop import Cadence, DivergedError, Observer, fit
+from lstmjax.training.optimizers import Optimizer, OptimizerConfig, make_optimizer
 from lstmjax.training.run_folder import RunFolder
 from lstmjax.training.state import TrainState, initial_train_state
-from lstmjax.training.step import OptimizerConfig, make_optimizer, make_train_step
+from lstmjax.training.step import make_train_step
 from lstmjax.trees import split_model
 
 __all__ = [
-    "EXACT",
     "Cadence",
     "Checkpoints",
     "DivergedError",
-    "EvaluationPlan",
     "Observer",
+    "Optimizer",
     "OptimizerConfig",
     "RunFolder",
     "TrainState",
+    "data_mesh",
     "fit",
     "initial_train_state",
-    "load_model",
     "make_evaluate",
     "make_optimizer",
     "make_train_step",

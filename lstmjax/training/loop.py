@@ -2,15 +2,18 @@
 
 import dataclasses
 import math
+import operator
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import numpy as np
+import optax
 
 from lstmjax import checks
-from lstmjax.data.text import Streams
+from lstmjax.data.source import Source, prefetch
 from lstmjax.training.checkpoint import Checkpoints
+from lstmjax.training.optimizers import Optimizer
 from lstmjax.training.state import Metrics, TrainState, TrainStep
 from lstmjax.types import PyTree
 
@@ -20,7 +23,7 @@ class Observer(Protocol):
 
     def on_step(self, step: int, metrics: dict[str, float]) -> None: ...
 
-    def on_evaluation(self, step: int, validation_loss: float) -> None: ...
+    def on_evaluation(self, step: int, metrics: dict[str, float]) -> None: ...
 
 
 class DivergedError(ArithmeticError):
@@ -47,15 +50,29 @@ class Cadence:
       steps: the run's length.
       log_every: steps between records of the training loss.
       eval_every: steps between evaluations; each one is followed by a checkpoint. The last step has both too.
+      patience: stop early once so many evaluations in a row have brought no better score; None never does.
     """
 
     steps: int
     log_every: int
     eval_every: int
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "log_every", "eval_every"):
             checks.positive_int(name, getattr(self, name))
+        if self.patience is not None:
+            checks.positive_int("patience", self.patience)
+
+    @classmethod
+    def of_epochs(cls, epochs: int, source: Source[Any], log_every: int = 10, patience: int | None = None) -> "Cadence":
+        """So many passes over a source, with an evaluation after each.
+
+        >>> Cadence.of_epochs(3, range(7))
+        Cadence(steps=21, log_every=10, eval_every=7, patience=None)
+        """
+        checks.positive_int("epochs", epochs)
+        return cls(epochs * len(source), log_every, len(source), patience)
 
     def is_log(self, step: int) -> bool:
         return step % self.log_every == 0 or self.is_evaluation(step)
@@ -63,30 +80,40 @@ class Cadence:
     def is_evaluation(self, step: int) -> bool:
         return step % self.eval_every == 0 or step == self.steps
 
+    def has_waited(self, step: int, best: tuple[int, float] | None) -> bool:
+        """Whether `step` is `patience` evaluations or more past the best one, given as its step and score."""
+        if self.patience is None or best is None:
+            return False
+        return step // self.eval_every - best[0] // self.eval_every >= self.patience
+
 
 def fit(
     state: TrainState,
-    batches: Streams,
+    source: Source[Any],
     train_step: TrainStep,
-    evaluate: Callable[[PyTree], float],
+    evaluate: Callable[[PyTree, PyTree], dict[str, float]],
     checkpoints: Checkpoints,
     cadence: Cadence,
     observers: Sequence[Observer] = (),
     should_stop: Callable[[], bool] = lambda: False,
+    score: Callable[[dict[str, float]], float] = operator.itemgetter("loss"),
+    optimizer: Optimizer | None = None,
 ) -> TrainState:
-    """Train from `state` to the last step, or until `should_stop()`; either way the last state is saved.
+    """Train from `state` to the last step, until patience ends, or until `should_stop()`; the last state is saved.
 
     Where it starts is read from `state` alone, so a restored state goes on exactly as if it had never stopped.
 
     Args:
       state: from `initial_train_state` or a checkpoint; its buffers are given up.
-      batches: the training text; `state.position` says where to go on.
-      train_step: from `make_train_step`.
-      evaluate: validation loss of parameters, in nats per symbol.
-      checkpoints: where states go.
-      cadence: length, and how often to log and evaluate.
+      source: the batches, prepared ahead in the background; `state.step` says where to go on.
+      train_step: from `make_train_step`, or any function like it.
+      evaluate: figures of parameters and other variables, `(params, other) -> {"loss": ..., ...}`.
+      checkpoints: where states go; the one with the lowest score is kept as the best.
+      cadence: length, how often to log and evaluate, and when to stop early.
       observers: told of logged steps and evaluations.
       should_stop: asked after every step.
+      score: what of an evaluation's figures should become low.
+      optimizer: the one in `train_step`, if it changes with evaluations (reduce on plateau, averaged weights).
 
     Returns:
       the last state.
@@ -94,29 +121,49 @@ def fit(
     Raises:
       DivergedError: the loss or gradient is not finite; the last good checkpoint is kept.
     """
+    rule = Optimizer(*optax.identity()) if optimizer is None else optimizer
     pending: list[tuple[int, Metrics]] = []
-    step, position = int(state.step), int(state.position)
-    while step < cadence.steps:
-        state, metrics = train_step(state, batches.batch(position))
-        step, position = step + 1, position + 1
-        pending.append((step, metrics))
-        stopping = should_stop()
-        if cadence.is_log(step) or stopping:
-            _report(pending, cadence, observers, checkpoints)
-            pending.clear()
-        if cadence.is_evaluation(step):
-            loss = evaluate(state.params)
-            if not math.isfinite(loss):
-                raise DivergedError(step, _newest(checkpoints))
-            for observer in observers:
-                observer.on_evaluation(step, loss)
-            checkpoints.save(state, loss)
-        elif stopping:
-            checkpoints.save(state)
-        if stopping:
-            break
+    step, best = int(state.step), checkpoints.best()
+    with prefetch(source, step) as batches:
+        while step < cadence.steps and not cadence.has_waited(step, best):
+            state, metrics = train_step(state, next(batches))
+            step += 1
+            pending.append((step, metrics))
+            stopping = should_stop()
+            if cadence.is_log(step) or stopping:
+                _report(pending, cadence, observers, checkpoints)
+                pending.clear()
+            if cadence.is_evaluation(step):
+                figures = _figures(state, evaluate, rule, checkpoints)
+                for observer in observers:
+                    observer.on_evaluation(step, figures)
+                value = score(figures)
+                state = state._replace(opt_state=rule.after_evaluation(state.opt_state, value))
+                best = (step, value) if best is None or value < best[1] else best
+                checkpoints.save(state, value, weights=rule.weights(state.opt_state, state.params))
+            elif stopping:
+                checkpoints.save(state, weights=rule.weights(state.opt_state, state.params))
+            if stopping:
+                break
     checkpoints.wait()
     return state
+
+
+def _figures(
+    state: TrainState,
+    evaluate: Callable[[PyTree, PyTree], dict[str, float]],
+    rule: Optimizer,
+    checkpoints: Checkpoints,
+) -> dict[str, float]:
+    """What an evaluation of the present weights gives.
+
+    Raises:
+      DivergedError: its loss is not finite.
+    """
+    figures = evaluate(rule.weights(state.opt_state, state.params), state.other)
+    if not math.isfinite(figures.get("loss", 0.0)):
+        raise DivergedError(int(state.step), _newest(checkpoints))
+    return figures
 
 
 def _report(
@@ -124,7 +171,7 @@ def _report(
 ) -> None:
     """Fetch the metrics of all steps since the last report; every one is checked, the logged ones are passed on."""
     for step, metrics in jax.device_get(pending):
-        if not all(np.isfinite(value) for value in metrics.values()):
+        if not (np.isfinite(metrics["loss"]) and np.isfinite(metrics["grad_norm"])):
             raise DivergedError(step, _newest(checkpoints))
         if cadence.is_log(step):
             for observer in observers:

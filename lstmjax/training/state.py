@@ -6,40 +6,57 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from flax import nnx
 
-from lstmjax.data.text import Batch
-from lstmjax.models import LanguageModel
+from lstmjax.tasks import Task
 from lstmjax.trees import split_model
 from lstmjax.types import Array, Float, Int, Key, PyTree
 
 Metrics = dict[str, Float[Array, ""]]
-TrainStep = Callable[["TrainState", Batch], tuple["TrainState", Metrics]]
+TrainStep = Callable[["TrainState", Any], tuple["TrainState", Metrics]]
 
 
 class TrainState(NamedTuple):
-    """Parameters (plain nested dicts of arrays) and all that the next step depends on, data position included."""
+    """All that the next step depends on.
+
+    Args:
+      params: the trained parameters, as nested dicts of arrays.
+      other: variables that are not trained, such as a batch normalisation's running statistics.
+      opt_state: the optimiser's.
+      step: how many steps have been taken; also the position of the next batch.
+      key: where every step's noise is drawn from, together with `step`.
+      carry: what one batch hands to the next, see `lstmjax.tasks.Task`.
+    """
 
     params: PyTree
+    other: PyTree
     opt_state: optax.OptState
     step: Int[Array, ""]
     key: Key[Array, ""]
-    carry: tuple[Any, ...]
-    position: Int[Array, ""]
+    carry: PyTree
 
 
 def initial_train_state(
-    model: LanguageModel, optimizer: optax.GradientTransformation, batch_size: int, key: Key[Array, ""]
+    model: nnx.Module, task: Task, optimizer: optax.GradientTransformation, batch_size: int, key: Key[Array, ""]
 ) -> TrainState:
-    """The state before the first step: the model's parameters, zero carry, first batch.
+    """The state before the first step.
 
     Parameters and key are copied: a training step gives its state's buffers up, and the caller's should stay usable.
+
+    Args:
+      model: an nnx module.
+      task: what it is trained to do.
+      optimizer: from `make_optimizer`, or any of optax.
+      batch_size: B, rows of a batch.
+      key: fixes the noise of all steps.
     """
-    params = jax.tree.map(jnp.copy, split_model(model)[1])
+    _, params, other = split_model(model)
+    params, other, carry = jax.tree.map(jnp.copy, (params, other, task.carry(model, batch_size)))
     return TrainState(
         params=params,
+        other=other,
         opt_state=optimizer.init(params),
         step=jnp.zeros((), jnp.int32),
         key=jnp.copy(key),
-        carry=model.initial_state(batch_size),
-        position=jnp.zeros((), jnp.int32),
+        carry=carry,
     )

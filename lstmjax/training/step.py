@@ -1,93 +1,115 @@
-"""One optimisation step of truncated backpropagation through time, compiled."""
+"""One optimisation step of any task, compiled, on one device or several."""
 
-import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 
-from lstmjax import checks
-from lstmjax.data.text import Batch
+from lstmjax.tasks import Mean, Task
+from lstmjax.training.devices import DATA, by_rows, everywhere
 from lstmjax.training.state import Metrics, TrainState, TrainStep
+from lstmjax.trees import split_model
 from lstmjax.types import Array, Float, Key, PyTree
 
 
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """Adam with clipped gradients; the learning rate warms up linearly and falls along a cosine."""
+class Gradients(NamedTuple):
+    """What a batch says: the loss's gradients, all means, and the new values of what is not trained and of the carry."""
 
-    learning_rate: float = 4e-3
-    """The highest learning rate, reached after warm-up."""
-    warmup_steps: int = 100
-    """Steps of linear warm-up from zero; in a shorter run, all steps but the last."""
-    final_fraction: float = 0.02
-    """The last learning rate as a share of the highest, in [0, 1]."""
-    beta2: float = 0.99
-    """Adam's decay of squared gradients, in [0, 1)."""
-    weight_decay: float = 0.0
-    """Decoupled weight decay (AdamW) on all matrices, at least 0; biases are spared."""
-    clip_norm: float = 1.0
-    """Gradients are scaled down to this global norm."""
-
-    def __post_init__(self) -> None:
-        checks.index("warmup_steps", self.warmup_steps, 0)
-        checks.rate("beta2", self.beta2)
-        checks.positive("learning_rate", self.learning_rate)
-        checks.positive("clip_norm", self.clip_norm)
-        if not 0.0 <= self.final_fraction <= 1.0:
-            raise ValueError(f"final_fraction must be in [0, 1], got {self.final_fraction}")
-        if not self.weight_decay >= 0.0:
-            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
+    params: PyTree
+    means: dict[str, Mean]
+    other: PyTree
+    carry: PyTree
 
 
-def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Linear from 0 over the warm-up, then a cosine down to the final fraction at the last step.
-
-    >>> schedule = learning_rate_schedule(OptimizerConfig(learning_rate=1.0, warmup_steps=10), steps=100)
-    >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 100)]
-    [0.0, 0.5, 1.0, 0.02]
-    """
-    peak, warmup = config.learning_rate, min(config.warmup_steps, steps - 1)
-    return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, steps, peak * config.final_fraction)
-
-
-def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Clip by global norm, then Adam (AdamW if `weight_decay` is above 0) on the schedule."""
-    schedule = learning_rate_schedule(config, steps)
-    if config.weight_decay == 0.0:
-        adam = optax.adam(schedule, b2=config.beta2)
-    else:
-        adam = optax.adamw(schedule, b2=config.beta2, weight_decay=config.weight_decay, mask=_is_matrix)
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
-
-
-def make_train_step(graphdef: nnx.GraphDef[Any], optimizer: optax.GradientTransformation) -> TrainStep:
+def make_train_step(
+    task: Task, graphdef: nnx.GraphDef[Any], optimizer: optax.GradientTransformation, mesh: Mesh | None = None
+) -> TrainStep:
     """Compile `(state, batch) -> (state, metrics)`; the old state's buffers are given up to the new one.
 
-    The carried LSTM state enters as a constant, so gradients stop at the chunk's start; where the streams start again
-    it is zeroed. Metrics are scalars: loss (nats per symbol), grad_norm (before clipping).
+        loss = sum of the rows' totals / sum of the rows' weights,    params += optimizer(d loss / d params)
+
+    Args:
+      task: gives the loss.
+      graphdef: of the model, from `split_model`.
+      optimizer: from `make_optimizer`, or any of optax.
+      mesh: from `data_mesh`: every device takes an equal share of the batch's rows, and sums and gradients are added
+        over devices, so that the result is one device's. Noise is drawn per device. None means one device.
+
+    Returns:
+      the step. Its metrics are scalars: every mean of the task, such as `loss`, and `grad_norm` (before clipping).
+    """
+    gradients = gradients_of(task, graphdef) if mesh is None else _sharded(task, graphdef, mesh)
+
+    def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(state.key, state.step)
+        found = gradients(state.params, state.other, batch, state.carry, key)
+        updates, opt_state = optimizer.update(found.params, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {name: mean.value for name, mean in found.means.items()}
+        metrics["grad_norm"] = optax.tree.norm(found.params)
+        return TrainState(params, found.other, opt_state, state.step + 1, state.key, found.carry), metrics
+
+    if mesh is None:
+        return jax.jit(train_step, donate_argnums=0)
+    whole, rows = everywhere(mesh), by_rows(mesh)
+    state = TrainState(whole, whole, whole, whole, whole, carry=rows)
+    return jax.jit(train_step, donate_argnums=0, in_shardings=(state, rows), out_shardings=(state, whole))
+
+
+def gradients_of(
+    task: Task, graphdef: nnx.GraphDef[Any], add_up: Callable[[PyTree], PyTree] = lambda tree: tree
+) -> Callable[[PyTree, PyTree, Any, PyTree, Key[Array, ""]], Gradients]:
+    """`(params, other, batch, carry, key) -> Gradients` of the mean loss over all shards.
+
+    Args:
+      task: gives the loss.
+      graphdef: of the model.
+      add_up: the sum over shards of what each one has; the identity where there is one.
     """
 
-    def loss_of(
-        params: PyTree, batch: Batch, carry: tuple[Any, ...], key: Key[Array, ""]
-    ) -> tuple[Float[Array, ""], tuple[Any, ...]]:
-        logits, carry = nnx.merge(graphdef, params)(batch.inputs, carry, key=key)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
-        return losses.mean(), carry
+    def gradients(params: PyTree, other: PyTree, batch: Any, carry: PyTree, key: Key[Array, ""]) -> Gradients:
+        def loss_of(params: PyTree) -> tuple[Float[Array, ""], tuple[dict[str, Mean], PyTree, PyTree]]:
+            model = nnx.merge(graphdef, params, other)
+            means, after = task.loss(model, batch, carry, key)
+            loss = means["loss"]._replace(weight=lax.stop_gradient(add_up(means["loss"].weight)))
+            return loss.value, (means, split_model(model)[2], after)
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        key, dropout_key = jax.random.split(state.key)
-        carry = jax.tree.map(lambda leaf: jnp.where(batch.is_start, jnp.zeros_like(leaf), leaf), state.carry)
-        (loss, carry), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, carry, dropout_key)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
-        return TrainState(params, opt_state, state.step + 1, key, carry, state.position + 1), metrics
+        grads, (means, new_other, after) = jax.grad(loss_of, has_aux=True)(params)
+        return Gradients(add_up(grads), add_up(means), new_other, after)
 
-    return jax.jit(train_step, donate_argnums=0)
+    return gradients
 
 
-def _is_matrix(params: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+def _sharded(
+    task: Task, graphdef: nnx.GraphDef[Any], mesh: Mesh
+) -> Callable[[PyTree, PyTree, Any, PyTree, Key[Array, ""]], Gradients]:
+    """As `gradients_of`, each device with its own rows; the carry stays where its rows are."""
+    local = gradients_of(task, graphdef, lambda tree: lax.psum(tree, DATA))
+
+    def on_shard(params: PyTree, other: PyTree, batch: Any, carry: PyTree, key: Key[Array, ""]) -> Gradients:
+        # Parameters count as a device's own, so that its gradients are too, and are added over devices once, by us.
+        params, other, key = jax.tree.map(_own, (params, other, key))
+        found = local(params, other, batch, carry, jax.random.fold_in(key, lax.axis_index(DATA)))
+        return found._replace(other=jax.tree.map(_average, found.other))
+
+    whole, rows = PartitionSpec(), PartitionSpec(DATA)
+    return jax.shard_map(
+        on_shard,
+        mesh=mesh,
+        in_specs=(whole, whole, rows, rows, whole),
+        out_specs=Gradients(whole, whole, whole, rows),
+    )
+
+
+def _own(leaf: Array) -> Array:
+    return lax.pcast(leaf, DATA, to="varying") if hasattr(lax, "pcast") else lax.pvary(leaf, DATA)
+
+
+def _average(leaf: Array) -> Array:
+    """Over devices; whole numbers, such as a counter's, are the same on all."""
+    return lax.pmean(leaf, DATA) if jnp.issubdtype(leaf.dtype, jnp.inexact) else lax.pmax(leaf, DATA)

@@ -1,0 +1,314 @@
+"""The one way every study runs: a config and data become a run's folder, with progress, resume, figures and a summary.
+
+A study is its config, where its data comes from, and its figures; all else is here.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import json
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import jax
+from flax import nnx
+
+from experiments import cli
+from experiments.observers import MetricsFile, ProgressLine
+from experiments.signals import StopOnSignal
+from lstmjax import checks, training
+from lstmjax.data.source import Source
+from lstmjax.errors import InputError
+from lstmjax.files import replace_text
+from lstmjax.models import FAMILIES
+from lstmjax.saved import FORMAT, load_model
+from lstmjax.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """The settings that every study has."""
+
+    out: Path | None = None
+    """Folder for everything the run writes; without it, the first free one of runs/NAME-1, runs/NAME-2, ..."""
+    resume: bool = False
+    """Go on with the stopped run in --out exactly as if it had never stopped; its own settings are used."""
+    batch_size: int = 32
+    """B, rows of a batch."""
+    steps: int = 1200
+    """Optimisation steps."""
+    log_every: int = 10
+    """Steps between lines in the metrics file."""
+    eval_every: int = 200
+    """Steps between evaluations on all validation data; each is followed by a checkpoint."""
+    patience: int | None = None
+    """Stop early after so many evaluations in a row without a lower validation loss."""
+    keep: int = 2
+    """How many of the newest checkpoints to keep, besides the best."""
+    seed: int = 0
+    """Fixes the initial parameters and all noise."""
+    optimizer: training.OptimizerConfig = dataclasses.field(default_factory=training.OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "steps", "log_every", "eval_every", "keep"):
+            checks.positive_int(name, getattr(self, name))
+        if self.patience is not None:
+            checks.positive_int("patience", self.patience)
+        checks.index("seed", self.seed, 0, 2**32 - 1)
+        if self.out is not None and str(self.out) in ("", "."):
+            raise ValueError(f"out must name a folder of the run's own, got {str(self.out)!r}")
+
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+class Data(NamedTuple):
+    """What a study learns from.
+
+    Args:
+      train: batches, without end.
+      validation: batches that cover the validation data once.
+      model: the family's config with every size that the data decides.
+      save_companion: writes what goes with the model, such as its vocabulary, into the run's folder.
+      identity: tells these data from others, whatever file they are in.
+      symbols_per_step: for the speed that is shown.
+      description: a line or two for the reader.
+    """
+
+    train: Source[Any]
+    validation: Source[Any]
+    model: Any
+    save_companion: Callable[[training.RunFolder], None]
+    identity: dict[str, Any]
+    symbols_per_step: int
+    description: str
+
+
+class Run(NamedTuple):
+    """A run under way: its settings, its data, its folder, and the model with its task and optimiser."""
+
+    config: Any
+    data: Data
+    folder: training.RunFolder
+    model: nnx.Module
+    task: Task
+    optimizer: training.Optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Study(Generic[Config]):
+    """What tells one study from another.
+
+    Args:
+      module: where it is run from, as in `python -m module`.
+      description: what --help says first.
+      family: a key of `lstmjax.models.FAMILIES`.
+      config: its settings.
+      name: what its run's folder is called by default.
+      load: reads the data.
+      finish: draws its figures and gives its summary, every figure by its plain name, from the run, the best model
+        and its companion.
+    """
+
+    module: str
+    description: str
+    family: str
+    config: type[Config]
+    name: Callable[[Config], str]
+    load: Callable[[Config], Data]
+    finish: Callable[[Run, nnx.Module, Any], dict[str, float]]
+
+
+def run(study: Study[Config], arguments: Sequence[str]) -> int:
+    """Do what a command line asks of a study; returns its exit code."""
+    config, folder = read_settings(study, arguments)
+    data = study.load(config)
+    with cli.sizes_that_fit():
+        run = _build(study, config, data, folder)
+        state = training.initial_train_state(
+            run.model, run.task, run.optimizer, config.batch_size, jax.random.key(config.seed)
+        )
+    _prepare(study, run, state)
+    with folder.lock():
+        state, stopped, progress = _train(run, state)
+        if stopped:
+            print(f"stopped at step {int(state.step)} of {config.steps}; everything is saved. To go on:")
+            print(f"  {cli.command(study.module, '--resume', '--out', folder.path)}")
+            return 130
+        _finish(study, run, progress, int(state.step))
+    return 0
+
+
+def read_settings(study: Study[Config], arguments: Sequence[str]) -> tuple[Config, training.RunFolder]:
+    """The config a command line asks for, and its run's folder.
+
+    With --resume the config is the folder's own, and options that contradict it are refused.
+    """
+    config = cli.parse(study.config, study.description, arguments)
+    if not config.resume:
+        return config, _new_folder(study, config)
+    if config.out is None:
+        raise InputError("--resume needs --out, the folder of the run to go on with")
+    folder = training.RunFolder(config.out)
+    fields = folder.read_config()
+    if fields.get("format") != FORMAT:
+        raise InputError(f"{folder.path} was written by another version; its model loads, but its run can't go on")
+    saved = dataclasses.replace(config_from_json(study.config, fields, folder), out=config.out, resume=True)
+    config = cli.parse(study.config, study.description, arguments, saved)
+    was, now = _flat(config_to_json(saved)), _flat(config_to_json(config))
+    for name in was.keys() - {"data"}:  # data are known by their identity, so their file may have moved
+        if was[name] != now[name]:
+            raise InputError(
+                f"{folder.path} is a run with --{name} {was[name]}, which can't go on with --{name} {now[name]}"
+            )
+    return config, folder
+
+
+def config_to_json(config: RunConfig) -> dict[str, Any]:
+    """All that decides what a run computes: not where it is written, nor whether it was resumed."""
+    fields = dataclasses.asdict(config)
+    del fields["out"], fields["resume"]
+    return {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in fields.items()}
+
+
+def config_from_json(kind: type[Config], fields: dict[str, Any], folder: training.RunFolder) -> Config:
+    """What `config_to_json` gave, checked anew.
+
+    Raises:
+      InputError: a setting is missing, unknown, or outside its range.
+    """
+    own = {name: value for name, value in fields.items() if name not in ("format", "family", "identity")}
+    try:
+        return typing.cast(Config, _from_json(kind, own, absent=("out", "resume")))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{folder.config} does not hold the settings of a training run: {error}") from error
+
+
+def _from_json(kind: type[Any], fields: Any, absent: Sequence[str] = ()) -> Any:
+    """A dataclass of plain values, paths and further dataclasses; every field must be there."""
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in absent]
+    if not isinstance(fields, dict) or fields.keys() != set(names):
+        got = ", ".join(fields) if isinstance(fields, dict) else repr(fields)
+        raise ValueError(f"expected {', '.join(names)}; got {got or 'nothing'}")
+    return kind(**{name: _value(hints[name], fields[name]) for name in names})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _from_json(typing.cast(type[Any], hint), value)
+    alternatives = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return Path(value) if Path in alternatives and value is not None else value
+
+
+def _new_folder(study: Study[Config], config: Config) -> training.RunFolder:
+    if config.out is not None:
+        folder = training.RunFolder(config.out)
+        if folder.holds_a_run():
+            raise InputError(
+                f"{folder.path} already holds a run; add --resume to go on with it, or choose another --out"
+            )
+        return folder
+    for number in itertools.count(1):
+        path = Path("runs", f"{study.name(config)}-{number}")
+        with contextlib.suppress(FileExistsError):  # making it is claiming it: a run started beside this one can't
+            path.mkdir(parents=True)
+            break
+    return training.RunFolder(path)
+
+
+def _build(study: Study[Config], config: Config, data: Data, folder: training.RunFolder) -> Run:
+    family = FAMILIES[study.family]
+    optimizer = training.make_optimizer(config.optimizer, config.steps)
+    return Run(config, data, folder, family.build(data.model, nnx.Rngs(config.seed)), family.task(data.model), optimizer)
+
+
+def _prepare(study: Study[Any], run: Run, state: training.TrainState) -> None:
+    """Make sure that the run can be written down, and that a resumed one is the same run on the same data."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.other, state.opt_state, state.carry)))
+    run.folder.create(bytes_needed=size * (run.config.keep + 2), resume=run.config.resume)
+    if not run.config.resume:
+        run.data.save_companion(run.folder)
+        run.folder.write_config(
+            {"format": FORMAT, "family": study.family, **_settings(run), "identity": run.data.identity}
+        )
+    elif run.folder.read_config().get("identity") != run.data.identity:
+        raise InputError(f"the data are not those that the run in {run.folder.path} was trained on")
+
+
+def _train(run: Run, state: training.TrainState) -> tuple[training.TrainState, bool, ProgressLine]:
+    """Train to the end or to Ctrl-C; say which."""
+    config = run.config
+    graphdef = training.split_model(run.model)[0]
+    evaluate = training.make_evaluate(run.task, graphdef)
+    with training.Checkpoints(run.folder.checkpoints, config.keep, identity=_identity(run)) as checkpoints:
+        if config.resume:
+            restored = checkpoints.restore(state)
+            state = state if restored is None else restored
+        _announce(run, state)
+        first = int(state.step)
+        with (
+            MetricsFile(run.folder.metrics, first) as metrics,
+            StopOnSignal() as stop,
+            ProgressLine(config.steps, first, run.data.symbols_per_step) as progress,
+        ):
+            state = training.fit(
+                state,
+                run.data.train,
+                training.make_train_step(run.task, graphdef, run.optimizer),
+                lambda params, other: evaluate(params, other, run.data.validation),
+                checkpoints,
+                training.Cadence(config.steps, config.log_every, config.eval_every, config.patience),
+                [metrics, progress],
+                stop.is_set,
+                optimizer=run.optimizer,
+            )
+    return state, stop.is_set() and int(state.step) < config.steps, progress
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """The run's config, with the sizes that the data decided."""
+    return config_to_json(run.config) | {"model": dataclasses.asdict(run.data.model)}
+
+
+def _identity(run: Run) -> str:
+    """The same for two runs of equal settings on equal data, wherever they are written."""
+    settings = _settings(run) | {"data": run.data.identity}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _announce(run: Run, state: training.TrainState) -> None:
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    print(run.data.description)
+    print(f"model: {parameters:,} parameters; jax on {jax.default_backend()}")
+    print(f"folder: {run.folder.path}" + (f", going on from step {int(state.step)}" if run.config.resume else ""))
+
+
+def _finish(study: Study[Any], run: Run, progress: ProgressLine, step: int) -> None:
+    """The study's own figures, and a summary of every figure by its plain name."""
+    model, companion = load_model(run.folder.path)
+    figures = study.finish(run, model, companion)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(training.split_model(model)[1]))
+    summary = {
+        **figures,
+        "parameters": parameters,
+        "from_step": progress.start_step,
+        "steps": step,
+        "minutes": progress.seconds / 60,
+        "tokens_per_second": progress.speed(step),
+    }
+    if progress.start_step < step:  # a finished run that is resumed has nothing new to say
+        replace_text(run.folder.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"model": {"num_layers": 2}} as {"model.num-layers": 2}, the way options are spelled."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        option = prefix + name.replace("_", "-")
+        flat |= _flat(value, option + ".") if isinstance(value, dict) else {option: value}
+    return flat
