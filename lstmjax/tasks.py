@@ -1,4 +1,4 @@
-"""What training needs to know of any model: a loss as sums and weights, so that means are exact wherever they add up."""
+"""What training needs to know of any model: its loss as sums and weights, so that means add up exactly."""
 
 from typing import NamedTuple, TypeVar
 
@@ -63,4 +63,5 @@ def add_means(a: Means, b: Means) -> Means:
     >>> float(add_means({"loss": Mean.of(1.0)}, {"loss": Mean.of(2.0)})["loss"].value)
     1.5
     """
-    return jax.tree.map(lambda x, y: x + y, a, b)
+    total: Means = jax.tree.map(lambda x, y: x + y, a, b)
+    return total

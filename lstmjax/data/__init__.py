@@ -1,5 +1,14 @@
-"""Data: text as symbols, in contiguous streams."""
+"""Data: sources of batches by position, text in contiguous streams, preparation in the background."""
 
 from lstmjax.data import text
+from lstmjax.data.source import Bucketed, Examples, Ordered, SequenceBatch, Shuffled, Source
 
-__all__ = ["text"]
+__all__ = [
+    "Bucketed",
+    "Examples",
+    "Ordered",
+    "SequenceBatch",
+    "Shuffled",
+    "Source",
+    "text",
+]
