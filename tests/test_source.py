@@ -1,5 +1,7 @@
 """Sources: every example once a pass, batches that follow from their position alone, few shapes, batches ahead."""
 
+import threading
+import traceback
 from typing import NamedTuple
 
 import numpy as np
@@ -144,3 +146,139 @@ def test_targets_with_lengths_of_their_own():
 def test_without_a_seed_every_pass_is_the_same():
     source = data.Bucketed(sequences([3, 1, 2]), np.arange(3), 1, 3, seed=None)
     assert [counted(one_pass(source, epoch), "targets") for epoch in (0, 1)] == [[1, 2, 0], [1, 2, 0]]
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_batches_ahead_are_the_same_batches(count):
+    source = data.Shuffled(examples(7), 2, seed=0)
+    with data.prefetch(source, start=3, count=count) as batches:
+        for position in range(3, 12):
+            np.testing.assert_array_equal(next(batches).inputs, source.batch(position).inputs)
+        assert len(threads()) == 1
+    assert threads() == []
+
+
+class Noted:
+    """A source that notes who asked for what, and fails at position 4."""
+
+    def __init__(self):
+        self.asked, self.fourth = [], threading.Event()
+
+    def __len__(self):
+        return 10
+
+    def batch(self, position):
+        self.asked.append((position, threading.current_thread() is threading.main_thread()))
+        if position == 3:
+            self.fourth.set()
+        if position == 4:
+            raise RuntimeError("no batch four")
+        return data.Examples(np.array([position]), np.array([0]))
+
+
+def test_batches_are_prepared_while_one_is_used():
+    source = Noted()
+    with data.prefetch(source, count=3) as batches:
+        assert next(batches).inputs.tolist() == [0]
+        assert source.fourth.wait(timeout=60)
+    assert source.asked[:4] == [(position, False) for position in range(4)]
+    assert len(source.asked) == 4
+
+
+def test_what_goes_wrong_in_the_background_is_raised_where_the_batch_is_asked_for():
+    with data.prefetch(Noted()) as batches:
+        assert [next(batches).inputs.item() for _ in range(4)] == [0, 1, 2, 3]
+        with pytest.raises(RuntimeError, match="no batch four") as caught:
+            next(batches)
+    assert "in batch" in "".join(traceback.format_tb(caught.tb))
+    assert threads() == []
+
+
+def interrupted(source):
+    with data.prefetch(source) as batches:
+        next(batches)
+        raise KeyboardInterrupt
+
+
+def test_an_error_of_the_consumer_ends_the_thread():
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(Noted())
+    assert threads() == []
+
+
+class Outside:
+    """An iterator with grain's protocol, from 0 up to an end."""
+
+    def __init__(self, end=100, kind="json"):
+        self.at, self.end, self.kind = 0, end, kind
+
+    def __next__(self):
+        if self.at == self.end:
+            raise StopIteration
+        self.at += 1
+        return data.Examples(np.array([self.at - 1]), np.array([0]))
+
+    def get_state(self):
+        return str(self.at).encode() if self.kind == "bytes" else {"at": [np.int64(self.at)], "end": None}
+
+    def set_state(self, state):
+        self.at = int(state) if self.kind == "bytes" else state["at"][0]
+
+
+@pytest.mark.parametrize("kind", ["bytes", "json"])
+def test_an_iterator_goes_on_behind_the_batch_used_last_not_the_one_read_ahead(kind):
+    source = data.IteratorSource(Outside(kind=kind), batches=5)
+    assert len(source) == 5
+    with data.prefetch(source, count=3) as batches:
+        before = batches.state
+        assert [next(batches).inputs.item() for _ in range(4)] == [0, 1, 2, 3]
+        saved = batches.state
+    assert source.batch(4).inputs.item() == 4
+    again = data.IteratorSource(Outside(kind=kind), batches=5)
+    again.restore(saved)
+    with data.prefetch(again, start=4) as batches:
+        assert [next(batches).inputs.item() for _ in range(2)] == [4, 5]
+    again.restore(before)
+    assert again.batch(0).inputs.item() == 0
+
+
+def test_pure_sources_have_no_state():
+    with data.prefetch(data.Ordered(examples(3), 2)) as batches:
+        next(batches)
+        assert batches.state is None
+
+
+def test_what_an_iterator_cannot_give():
+    source = data.IteratorSource(Outside(end=1), batches=1)
+    with pytest.raises(ValueError, match="position must be 0, the only one an iterator can give, got 1"):
+        source.batch(1)
+    source.batch(0)
+    with pytest.raises(InputError, match="the iterator ended after 1 batches; expected one without end"):
+        source.batch(1)
+    for state in ("", "[]", '{"position": "1", "iterator": {}}'):
+        with pytest.raises(InputError, match="is not the state of an iterator"):
+            source.restore(state)
+    with pytest.raises(TypeError, match="iterator must have get_state, set_state, which list_iterator has not"):
+        data.IteratorSource(iter([]), 1)
+
+
+def test_grain_goes_on_where_it_was():
+    grain = pytest.importorskip("grain.python")
+
+    def source():
+        rows = grain.MapDataset.range(10).shuffle(seed=0).repeat().batch(3)
+        batches = rows.map(lambda inputs: data.Examples(inputs, inputs)).to_iter_dataset()
+        return data.IteratorSource(iter(batches), batches=3)
+
+    whole = source()
+    expected = [whole.batch(position).inputs.tolist() for position in range(6)]
+    with data.prefetch(source()) as batches:
+        assert [next(batches).inputs.tolist() for _ in range(3)] == expected[:3]
+        saved = batches.state
+    resumed = source()
+    resumed.restore(saved)
+    assert [resumed.batch(position).inputs.tolist() for position in range(3, 6)] == expected[3:]
