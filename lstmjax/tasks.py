@@ -64,7 +64,8 @@ def add_means(a: Means, b: Means) -> Means:
     >>> float(add_means({"loss": Mean.of(1.0)}, {"loss": Mean.of(2.0)})["loss"].value)
     1.5
     """
-    return jax.tree.map(lambda x, y: x + y, a, b)
+    total: Means = jax.tree.map(lambda x, y: x + y, a, b)
+    return total
 
 
 def no_carry(model: Any, batch_size: int) -> tuple[()]:

@@ -101,14 +101,15 @@ def test_streams_are_contiguous(batch_size, chunk_length, extra):
     np.testing.assert_array_equal(np.diff(rows, axis=1), 1)
     np.testing.assert_array_equal(np.concatenate([batch.targets for batch in batches], axis=1), rows + 1)
     assert len(np.unique(rows)) == rows.size > len(ids) - 1 - batch_size * (chunk_length + 1)
-    assert [bool(batch.is_start) for batch in batches] == [True] + [False] * (len(batches) - 1)
+    starts = [batch.is_start.tolist() for batch in batches]
+    assert starts == [[True] * batch_size] + [[False] * batch_size] * (len(batches) - 1)
 
 
 def test_passes_follow_one_another():
     streams = text.Streams(np.arange(25, dtype=np.int32), 2, 4)
     assert len(streams) == 3
     np.testing.assert_array_equal(streams.batch(4).inputs, streams.batch(1).inputs)
-    assert bool(streams.batch(3).is_start)
+    assert streams.batch(3).is_start.tolist() == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -127,3 +128,37 @@ def test_streams_are_not_walked_by_accident():
 def test_text_shorter_than_a_chunk():
     with pytest.raises(InputError, match=r"has 8 symbols, and batch_size 2 times chunk_length 4 needs at least 9"):
         text.Streams(np.arange(8, dtype=np.int32), 2, 4)
+
+
+def read(reading):
+    """What a pass reads: all batches of a kind side by side."""
+    batches = [reading.batch(position) for position in range(len(reading))]
+    return text.Batch(*(np.concatenate(parts, axis=-1) for parts in zip(*batches, strict=True)))
+
+
+@given(st.integers(2, 60), st.integers(1, 7), st.integers(0, 9), st.integers(1, 8))
+def test_every_prediction_counts_once_after_its_warmup(symbols, rows, warmup, chunk_length):
+    whole = read(text.Reading(np.arange(symbols), text.EvaluationPlan(rows, warmup, chunk_length)))
+    counted = whole.weights == 1
+    assert sorted(whole.inputs[counted].tolist()) == list(range(symbols - 1))
+    assert set(np.unique(whole.weights)) <= {0, 1}
+    np.testing.assert_array_equal((whole.targets - whole.inputs)[whole.mask], 1)
+    assert not (counted & ~whole.mask).any()
+    for inputs, mask, own in zip(whole.inputs, whole.mask, counted, strict=True):
+        np.testing.assert_array_equal(np.diff(inputs[mask]), 1)  # each row reads on without a gap
+        if own.any():
+            first = inputs[own][0]
+            assert inputs[mask][0] == max(0, first - warmup)
+
+
+def test_an_exact_reading_is_one_state_from_start_to_end():
+    reading = text.Reading(np.arange(2000), text.EXACT)
+    batches = [reading.batch(position) for position in range(len(reading))]
+    assert [batch.is_start.tolist() for batch in batches] == [[True], [False]]
+    assert sum(batch.weights.sum() for batch in batches) == 1999
+    np.testing.assert_array_equal(read(reading).inputs[read(reading).mask], np.arange(1999))
+
+
+def test_a_text_too_short_to_evaluate():
+    with pytest.raises(InputError, match="the text to evaluate has 1 symbols; expected at least 2"):
+        text.Reading(np.arange(1), text.EXACT)

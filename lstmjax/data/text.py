@@ -161,11 +161,18 @@ def split(text: str, validation_fraction: float) -> tuple[str, str]:
 
 
 class Batch(NamedTuple):
-    """A chunk of each stream: the symbols, the symbols that follow them, and whether the streams start here."""
+    """A chunk of each of B streams: the symbols, those that follow them, and whether the streams start here.
+
+    `inputs` and `targets` [B, T], integers; `is_start` [B], booleans: the state carried from the last batch does not
+    belong to this one; `mask` [B, T], booleans: there is a symbol to read, None where all are; `weights` [B, T]: how
+    much each prediction counts, None where all count the same.
+    """
 
     inputs: np.ndarray
     targets: np.ndarray
     is_start: np.ndarray
+    mask: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -195,10 +202,7 @@ class Streams:
     chunk_length: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.ids, np.ndarray):
-            raise TypeError(f"ids must be a NumPy array, got {type(self.ids).__name__}")
-        checks.kind("ids", self.ids, np.integer)
-        checks.shape("ids", self.ids, ("N",))
+        _check_ids(self.ids)
         checks.positive_int("batch_size", self.batch_size)
         checks.positive_int("chunk_length", self.chunk_length)
         needed = self.batch_size * self.chunk_length + 1
@@ -218,10 +222,97 @@ class Streams:
 
     def batch(self, position: int) -> Batch:
         """The batch at a position, any number from 0: passes over the text follow one another without end."""
-        chunk = position % len(self)
+        chunk = checks.index("position", position, 0) % len(self)
         starts = np.arange(self.batch_size) * self._stream_length + chunk * self.chunk_length
         places = starts[:, None] + np.arange(self.chunk_length)[None, :]
-        return Batch(self.ids[places], self.ids[places + 1], np.asarray(chunk == 0))
+        return Batch(self.ids[places], self.ids[places + 1], np.full(self.batch_size, chunk == 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationPlan:
+    """How a text of N symbols is read: in R rows side by side, each warmed up on the text before it.
+
+    With one row this is one state carried from the first symbol to the last. With more, each row but the first starts
+    from zeros `warmup` symbols before its own part, which are read but not counted.
+    """
+
+    rows: int = 32
+    """R, how many parts of the text are read at once."""
+    warmup: int = 256
+    """Symbols read before a row's own part to bring its state up."""
+    chunk_length: int = 256
+    """Steps in a batch."""
+
+    def __post_init__(self) -> None:
+        checks.positive_int("rows", self.rows)
+        checks.index("warmup", self.warmup, 0)
+        checks.positive_int("chunk_length", self.chunk_length)
+
+
+EXACT = EvaluationPlan(rows=1, warmup=0, chunk_length=1024)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reading:
+    """A whole text for evaluation: over one pass, each of its N - 1 predictions counts once.
+
+    Like `Streams`, batch k + 1 goes on where batch k ended, row by row, so the state is carried through a pass.
+
+    Args:
+      ids: the text's symbols, int32 [N].
+      plan: how the text is read; `EXACT` carries one state from start to end.
+
+    Raises:
+      TypeError: ids that are not an array of integers.
+      InputError: fewer than 2 symbols.
+
+    >>> reading = Reading(np.arange(8), EvaluationPlan(rows=2, warmup=1, chunk_length=3))
+    >>> batch = reading.batch(0)
+    >>> len(reading), batch.inputs.tolist(), batch.mask.tolist()
+    (2, [[0, 0, 1], [3, 4, 5]], [[False, True, True], [True, True, True]])
+    >>> batch.weights.tolist()
+    [[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]
+    """
+
+    ids: np.ndarray
+    plan: EvaluationPlan
+
+    def __post_init__(self) -> None:
+        _check_ids(self.ids)
+        if len(self.ids) < 2:
+            raise InputError(f"the text to evaluate has {len(self.ids)} symbols; expected at least 2")
+
+    def __len__(self) -> int:
+        """Batches in one pass over the text."""
+        return -(-(self.plan.warmup + self._own) // self.plan.chunk_length)
+
+    @property
+    def _own(self) -> int:
+        """Predictions that are a row's own, in all rows but perhaps the last."""
+        return -(-(len(self.ids) - 1) // self.plan.rows)
+
+    def batch(self, position: int) -> Batch:
+        """The batch at a position, any number from 0: passes over the text follow one another without end."""
+        chunk = checks.index("position", position, 0) % len(self)
+        offsets = np.arange(self.plan.chunk_length)[None, :] + chunk * self.plan.chunk_length - self.plan.warmup
+        places = np.arange(self.plan.rows)[:, None] * self._own + offsets
+        mask = (places >= 0) & (places < len(self.ids) - 1)
+        counted = (offsets >= 0) & (offsets < self._own) & mask
+        inside = np.clip(places, 0, len(self.ids) - 2)
+        return Batch(
+            inputs=self.ids[inside],
+            targets=self.ids[inside + 1],
+            is_start=np.full(self.plan.rows, chunk == 0),
+            mask=mask,
+            weights=counted.astype(np.float32),
+        )
+
+
+def _check_ids(ids: np.ndarray) -> None:
+    if not isinstance(ids, np.ndarray):
+        raise TypeError(f"ids must be a NumPy array, got {type(ids).__name__}")
+    checks.kind("ids", ids, np.integer)
+    checks.shape("ids", ids, ("N",))
 
 
 def _code_points(text: str) -> np.ndarray:
