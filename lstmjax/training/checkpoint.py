@@ -12,11 +12,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import jax
 import orbax.checkpoint as ocp
-from flax import nnx
 from orbax.checkpoint.checkpoint_managers import (
     AnyPreservationPolicy,
     LatestN,
@@ -25,12 +23,9 @@ from orbax.checkpoint.checkpoint_managers import (
 )
 
 from lstmjax import checks
-from lstmjax.data.text import Vocabulary, load_vocabulary
 from lstmjax.errors import InputError
-from lstmjax.models import LanguageModel, LanguageModelConfig
-from lstmjax.training.run_folder import RunFolder
 from lstmjax.training.state import TrainState
-from lstmjax.trees import Table, check_fit, digest, from_table, split_model, to_table
+from lstmjax.trees import Table, check_fit, digest, from_table, to_table
 from lstmjax.types import PyTree
 
 log = logging.getLogger(__name__)
@@ -181,58 +176,6 @@ class _KeepLowest:
     ) -> Sequence[bool]:
         lowest = min((self.losses[c.step] for c in checkpoints if c.step in self.losses), default=None)
         return [lowest is not None and self.losses.get(c.step) == lowest for c in checkpoints]
-
-
-def load_model(folder: str | Path, step: int | Literal["best", "latest"] = "best") -> tuple[LanguageModel, Vocabulary]:
-    """Read a trained model and its vocabulary from a run's folder; no training code or settings are needed.
-
-    Args:
-      folder: what `python -m experiments.train` wrote.
-      step: a step that has a checkpoint, "latest", or "best" for the lowest validation loss. Where the one chosen by
-        word is damaged, the newest that can be read is taken, and a warning says so.
-
-    Returns:
-      the model, with its parameters, and the vocabulary.
-
-    Raises:
-      TypeError, ValueError: `step` is neither a whole number nor one of the two words.
-      InputError: the folder is not a run's, has no checkpoint at that step, or none that can be read.
-    """
-    if step not in ("best", "latest"):
-        if isinstance(step, str):
-            raise ValueError(f"step must be a whole number, 'best' or 'latest', got {step!r}")
-        step = checks.index("step", step, 0)
-    run = RunFolder(Path(folder))
-    config = run.read_config()
-    vocabulary = load_vocabulary(run.vocabulary)
-    try:
-        model_config = LanguageModelConfig(**config["model"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{run.config} does not describe a model: {error}") from error
-    model = nnx.eval_shape(lambda: LanguageModel(len(vocabulary), model_config, rngs=nnx.Rngs(0)))
-    graphdef, template, _ = split_model(model)
-    if not run.checkpoints.is_dir():
-        raise InputError(f"{run.path} has no checkpoint yet")
-    checkpoints = Checkpoints(run.checkpoints, read_only=True)
-    return nnx.merge(graphdef, _first_readable(checkpoints, template, step)), vocabulary
-
-
-def _first_readable(checkpoints: Checkpoints, template: PyTree, step: int | Literal["best", "latest"]) -> PyTree:
-    steps = checkpoints.steps()
-    if not steps:
-        raise InputError(f"{checkpoints.folder.parent} has no checkpoint yet")
-    if isinstance(step, int):
-        if step not in steps:
-            raise InputError(f"{checkpoints.folder} has no checkpoint at step {step}; it has {steps}")
-        return checkpoints.restore_params(step, template)
-    best = checkpoints.best_step()
-    first = best if step == "best" and best is not None else steps[-1]
-    for candidate in [first] + [other for other in reversed(steps) if other != first]:
-        try:
-            return checkpoints.restore_params(candidate, template)
-        except DamagedError as error:
-            log.warning("checkpoint %d can't be used (%s); trying another", candidate, error)
-    raise InputError(f"no checkpoint in {checkpoints.folder} can be read; tried {steps}")
 
 
 def _without_params(state: TrainState) -> TrainState:

@@ -11,7 +11,8 @@ import numpy as np
 import optax
 
 from lstmjax import checks
-from lstmjax.data.source import Source, prefetch
+from lstmjax.data.prefetch import Resumable, prefetch
+from lstmjax.data.source import Source
 from lstmjax.training.checkpoint import Checkpoints
 from lstmjax.training.optimizers import Optimizer
 from lstmjax.training.state import Metrics, TrainState, TrainStep
@@ -124,6 +125,8 @@ def fit(
     rule = Optimizer(*optax.identity()) if optimizer is None else optimizer
     pending: list[tuple[int, Metrics]] = []
     step, best = int(state.step), checkpoints.best()
+    if step > 0 and isinstance(source, Resumable):
+        source.restore(checkpoints.source_state(step))
     with prefetch(source, step) as batches:
         while step < cadence.steps and not cadence.has_waited(step, best):
             state, metrics = train_step(state, next(batches))
@@ -140,9 +143,9 @@ def fit(
                 value = score(figures)
                 state = state._replace(opt_state=rule.after_evaluation(state.opt_state, value))
                 best = (step, value) if best is None or value < best[1] else best
-                checkpoints.save(state, value, weights=rule.weights(state.opt_state, state.params))
+                checkpoints.save(state, value, source_state=batches.state, average=rule.average(state.opt_state))
             elif stopping:
-                checkpoints.save(state, weights=rule.weights(state.opt_state, state.params))
+                checkpoints.save(state, source_state=batches.state, average=rule.average(state.opt_state))
             if stopping:
                 break
     checkpoints.wait()
@@ -160,7 +163,8 @@ def _figures(
     Raises:
       DivergedError: its loss is not finite.
     """
-    figures = evaluate(rule.weights(state.opt_state, state.params), state.other)
+    average = rule.average(state.opt_state)
+    figures = evaluate(state.params if average is None else average, state.other)
     if not math.isfinite(figures.get("loss", 0.0)):
         raise DivergedError(int(state.step), _newest(checkpoints))
     return figures

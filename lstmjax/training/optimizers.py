@@ -87,13 +87,13 @@ class Optimizer(NamedTuple):
       init: `params -> opt_state`.
       update: `(gradients, opt_state, params) -> (updates, opt_state)`.
       after_evaluation: `(opt_state, score) -> opt_state`, where a lower score is better.
-      weights: `(opt_state, params) -> params` to evaluate and to load: the last ones or an average.
+      average: `opt_state -> params` to evaluate and to load in place of the last ones; None means the last ones.
     """
 
     init: Callable[[PyTree], Any]
     update: Callable[..., tuple[PyTree, Any]]
     after_evaluation: Callable[[Any, float], Any] = lambda opt_state, score: opt_state
-    weights: Callable[[Any, PyTree], PyTree] = lambda opt_state, params: params
+    average: Callable[[Any], PyTree | None] = lambda opt_state: None
 
 
 def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -283,7 +283,7 @@ def _averaged(
         inner = optimizer.after_evaluation(state.inner, score)
         return state._replace(inner=inner, active=state.active | is_due(waiting), waiting=waiting)
 
-    return Optimizer(init, update, after_evaluation, lambda state, params: state.average)
+    return Optimizer(init, update, after_evaluation, lambda state: state.average)
 
 
 def _mix(share: Float[Array, ""], old: Array, new: Array) -> Array:
