@@ -8,6 +8,7 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 4)
 hypothesis.settings.register_profile("lstmjax", deadline=None, derandomize=True)  # a first call may compile
 hypothesis.settings.load_profile("lstmjax")
 
