@@ -67,11 +67,12 @@ def before(entry: PyTree, states: PyTree, reverse: bool) -> PyTree:
     return jax.tree.map(shift, entry, states)
 
 
-def even_size(steps: int, aim: int) -> int:
-    """About `aim` steps a chunk: a divisor of `steps` if one is near, so that nothing is left over.
+def even_size(steps: int, aim: int, most: int) -> int:
+    """About `aim` steps a chunk, at most `most`: a divisor of `steps` if one is near, so that nothing is left over.
 
-    >>> even_size(1000, 39), even_size(35, 32), even_size(997, 40)
-    (40, 35, 40)
+    >>> even_size(1000, 39, 64), even_size(35, 32, 64), even_size(997, 40, 64), even_size(997, 90, 64)
+    (40, 35, 40, 64)
     """
-    near = [size for size in range(max(1, 2 * aim // 3), 3 * aim // 2 + 1) if steps % size == 0]
-    return min(near, key=lambda size: abs(size - aim), default=min(aim, steps))
+    aim = min(aim, most, steps)
+    near = [size for size in range(max(1, 2 * aim // 3), min(most, 3 * aim // 2) + 1) if steps % size == 0]
+    return min(near, key=lambda size: abs(size - aim), default=aim)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import AxisType
 
 from lstmjax import checks
 from lstmjax.cells.shapes import expected_params, input_shape
@@ -145,6 +146,23 @@ def choose(flags: Bool[Array, "*lead"], yes: PyTree, no: PyTree) -> PyTree:
         return jnp.where(flags.reshape(flags.shape + (1,) * (a.ndim - flags.ndim)), a, b)
 
     return jax.tree.map(one, yes, no)
+
+
+def zeros(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def vary_alike(tree: PyTree) -> PyTree:
+    """`tree`; inside `jax.shard_map`, what differs between shards in one leaf is taken to differ in all.
+
+    A loop's carry has one type from beginning to end, and zeros made on the spot differ nowhere.
+    """
+    if AxisType.Manual not in jax.sharding.get_abstract_mesh().axis_types:
+        return tree
+    nowhere = jnp.array(False)
+    for leaf in jax.tree.leaves(tree):
+        nowhere = nowhere | jnp.any((leaf != leaf) & jnp.array(False))
+    return jax.tree.map(lambda leaf: jnp.where(nowhere, jnp.zeros_like(leaf), leaf), tree)
 
 
 def where_steps(valid: Bool[Array, "T B"] | None, values: Array, time_major: bool) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from lstmjax import kernels
 from lstmjax.cells.wrappers import with_noise
 from lstmjax.chunks import in_chunks
-from lstmjax.steps import Steps, check_running, prepare
+from lstmjax.steps import Steps, check_running, prepare, vary_alike
 from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
 
 Params = TypeVar("Params")
@@ -132,6 +132,8 @@ def _run(
     remat: int | None,
     backend: str,
 ) -> tuple[State, PyTree]:
+    params, steps, state, initial = vary_alike((params, steps, state, initial))
+
     def run(state: State, inputs: tuple[Steps, Any]) -> tuple[State, PyTree]:
         return kernels.run(backend, cell, params, inputs[0], state, initial, reverse)
 

@@ -232,24 +232,43 @@ def test_explain_checks_as_unroll_does(arguments, error, sentence):
             function(LSTM, LSTM.init(jax.random.key(0)), jnp.ones((2, STEPS, IN)), **arguments)
 
 
-def test_in_shards(quick_compilation):
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    params, state = LSTM.init(jax.random.key(0)), LSTM.initial_state((2,))
-    xs = jax.random.normal(jax.random.key(1), (2, STEPS, IN))
+IN_SHARDS = {
+    "scan": (LSTM, {"backend": "scan"}),
+    "fused": (LSTM, {"backend": "fused"}),
+    "fused-remat": (GRU, {"backend": "fused", "remat": 3}),
+    "elman": (lx.cells.ElmanRNN(IN, HIDDEN), {}),
+    "elman-remat": (lx.cells.ElmanRNN(IN, HIDDEN), {"remat": 3}),
+}
+
+
+@pytest.mark.parametrize("has_flags", [False, True])
+@pytest.mark.parametrize(("cell", "options"), IN_SHARDS.values(), ids=IN_SHARDS.keys())
+def test_in_shards(quick_compilation, cell, options, has_flags):
+    """On four devices, from a state that is made inside; no device needs another's sequences."""
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    params, keys = random_params(cell, jax.random.key(0)), jax.random.split(jax.random.key(1), 2)
+    xs = jax.random.normal(keys[0], (8, STEPS, IN))
+    resets = jax.random.bernoulli(keys[1], 0.4, (8, STEPS))
+    flags = {"lengths": jnp.arange(8), "resets": resets} if has_flags else {}
     along, whole = jax.sharding.PartitionSpec("data"), jax.sharding.PartitionSpec()
 
-    def gradient(params, xs, state, backend):
-        return jax.grad(lambda p: lx.unroll(LSTM, p, xs, state, backend=backend)[0].sum())(params)
+    def gradient(params, xs, flags):
+        def loss(params, xs):
+            ys, end = lx.unroll(cell, params, xs, **flags, **options)
+            return jnp.sum(jnp.sin(ys)) + jnp.sum(jnp.sin(end.h))
 
-    def in_shards(backend):
-        shard = functools.partial(gradient, backend=backend)
-        return jax.shard_map(shard, mesh=mesh, in_specs=(whole, along, along), out_specs=whole)(params, xs, state)
+        return jax.grad(loss, argnums=(0, 1))(params, xs)
 
-    assert_close(in_shards("fused"), gradient(params, xs, state, "scan"))
+    in_shards = jax.jit(jax.shard_map(gradient, mesh=mesh, in_specs=(whole, along, along), out_specs=(whole, along)))
+    compiled = in_shards.lower(params, xs, flags).compile()
+    assert "all-gather" not in compiled.as_text()
+    split = jax.device_put((xs, flags), jax.NamedSharding(mesh, along))
+    got = compiled(jax.device_put(params, jax.NamedSharding(mesh, whole)), *split)
+    assert_close(got, jax.jit(gradient)(params, xs, flags))
 
 
 def test_explicit_sharding_goes_to_scan():
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
     with jax.set_mesh(mesh):
         chosen = lx.kernels.explain(LSTM, LSTM.init(jax.random.key(0)), jnp.ones((2, STEPS, IN)))
     assert chosen.backend == "scan"

@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 import lstmjax as lx
-from tests.cases import CELLS, HIDDEN, IN, every_cell, random_params
+from tests.cases import CELLS, HIDDEN, IN, every_cell, random_like, random_params
 from tests.test_unroll import BATCH, STEPS, assert_close, setup, with_gradients
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -102,3 +102,63 @@ def test_one_trace_serves_all_lengths():
 
     for lengths in ([1, 2, 3], [6, 0, 4]):
         run(params, xs, jnp.array(lengths))
+
+
+@pytest.mark.parametrize("has_resets", [False, True])
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_second_derivatives_of_fused_in_every_mode(x64, name, has_resets):
+    """Along one direction in all arguments at once, the state that new sequences start from among them."""
+    cell, params, xs, initial = setup(CELLS[name].make, jnp.float64, steps=3)
+    resets = jnp.array([[0, 1, 0], [1, 0, 1], [0, 0, 0]], bool) if has_resets else None
+    point = (params, xs, initial)
+    direction = random_like(point, jax.random.key(3))
+
+    def loss(backend):
+        def of_point(point):
+            params, xs, initial = point
+            results = lx.unroll(cell, params, xs, resets=resets, initial_state=initial, backend=backend)
+            return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(results))
+
+        return of_point
+
+    def along(function):
+        return lambda point: jax.jvp(function, (point,), (direction,))[1]
+
+    def dot(tree):
+        return sum(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.sum(a * b), tree, direction)))
+
+    @jax.jit
+    def products(point):
+        fused = loss("fused")
+        vectors = {
+            "reverse over reverse": jax.grad(lambda point: dot(jax.grad(fused)(point))),
+            "forward over reverse": along(jax.grad(fused)),
+            "reverse over forward": jax.grad(along(fused)),
+        }
+        curvature = along(along(fused))(point)
+        return (
+            {mode: vector(point) for mode, vector in vectors.items()},
+            curvature,
+            along(jax.grad(loss("scan")))(point),
+        )
+
+    vectors, curvature, expected = products(point)
+    for vector in vectors.values():
+        assert_close(vector, expected, jnp.float64)
+    assert_close(curvature, dot(expected), jnp.float64)
+
+
+@pytest.mark.parametrize("backend", ["scan", "fused"])
+def test_a_state_that_no_valid_step_reads_reaches_no_gradient(backend):
+    """Of a sequence without steps, and of one that is reset before its first."""
+    cell, params, xs, state = setup(CELLS["lstm"].make)
+    flags = {"lengths": jnp.array([0, 4, 6]), "mask": jnp.ones((BATCH, STEPS), bool).at[1, :2].set(False)}
+    flags["resets"] = jnp.zeros((BATCH, STEPS), bool).at[1, 2].set(True)
+
+    def loss(params, xs, state):
+        ys, end = lx.unroll(cell, params, xs, state, backend=backend, **flags)
+        return jnp.sum(jnp.sin(ys)) + jnp.sum(jnp.sin(end.h[1:]))
+
+    grad = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
+    unread = jax.tree.map(lambda leaf: leaf.at[:2].set(jnp.nan), state)
+    chex.assert_trees_all_equal(grad(params, xs, unread), grad(params, xs, state))

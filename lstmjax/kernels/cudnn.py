@@ -15,7 +15,7 @@ from jax.experimental import rnn
 from lstmjax.cells.lstm import LSTM, LSTMParams, LSTMState
 from lstmjax.kernels import scan
 from lstmjax.kernels.derivative import with_backward
-from lstmjax.steps import Steps, choose, where_steps
+from lstmjax.steps import Steps, choose, where_steps, zeros
 from lstmjax.types import Array, Float, Int
 
 
@@ -60,15 +60,15 @@ def _one_layer(
     xs, valid, _ = steps
     time, batch = xs.shape[:2]
     if valid is None:
-        lengths = jnp.full(batch, time, jnp.int32)
+        lengths, start = jnp.full(batch, time, jnp.int32), state
     else:
         lengths = jnp.sum(valid, axis=0, dtype=jnp.int32)
-        xs = where_steps(valid, xs, time_major=True)
+        xs, start = where_steps(valid, xs, time_major=True), choose(lengths > 0, state, zeros(state))
     xs = _turn(xs, lengths) if reverse else xs
     ys, h, c = rnn.lstm(
         xs.swapaxes(0, 1),
-        state.h[None],
-        state.c[None],
+        start.h[None],
+        start.c[None],
         pack([params]),
         jnp.maximum(lengths, 1),  # a sequence without steps is put right below
         input_size=cell.in_features,

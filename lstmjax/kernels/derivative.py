@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
-from jax.sharding import AxisType
 
 from lstmjax.types import Array, PyTree
 
@@ -61,19 +60,7 @@ def with_backward(
 
     function = jax.custom_jvp(forward)
     function.defjvp(rule, symbolic_zeros=True)
-    if AxisType.Manual not in jax.sharding.get_abstract_mesh().axis_types:
-        return function
-    return lambda *arguments: function(*_alike(arguments))
-
-
-def _alike(arguments: PyTree) -> PyTree:
-    """Inside `jax.shard_map`: what differs between shards makes all differ, for one linear system has them all."""
-    floats = [leaf for leaf in jax.tree.leaves(arguments) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-
-    def vary(leaf: Array) -> Array:
-        return leaf + _nothing(floats, leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-    return jax.tree.map(vary, arguments)
+    return function
 
 
 def apply_linear(linear: Callable[[Any], Any], transposed: Callable[[Any], Any], v: PyTree, like: PyTree) -> PyTree:

@@ -35,6 +35,7 @@ ROWS = 640
 CHUNK_BYTES = 3 * 2**20
 """Of a chunk's gates: more would leave the cache between the passes over them."""
 MOST_STEPS = 128
+"""Of a chunk."""
 WIDE = 192
 """Hidden features from which on computing the gates again costs more than keeping them."""
 MOST_KEPT_BYTES = 2**29
@@ -53,8 +54,9 @@ def run(
         thinned = params if mask is None else params._replace(w_h=Thinned(params.w_h, mask))
         return scan.run(cell, thinned, steps, state, initial, reverse)
 
+    new = None if steps.resets is None else initial
     layer = with_backward(passes.forward, passes.saving, passes.backward, reference)
-    result: tuple[State, Array] = layer(Problem(*_bare(params), steps, state, initial))
+    result: tuple[State, Array] = layer(Problem(*_bare(params), steps, state, new))
     return result
 
 
@@ -62,8 +64,8 @@ def plan(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Plan:
     """Chunks that fill the products' rows and no more of the cache than they must; gates kept where that is cheaper."""
     time, batch = steps.xs.shape[:2]
     row_bytes = batch * cell.num_gates * cell.hidden_features * accumulation_dtype(cell.compute_dtype).itemsize
-    enough_rows, cached = -(-ROWS // batch), min(CHUNK_BYTES // row_bytes, MOST_STEPS)
-    size = chunks.even_size(time, min(time, max(1, enough_rows, cached)))
+    enough_rows, cached = -(-ROWS // batch), CHUNK_BYTES // row_bytes
+    size = chunks.even_size(time, max(1, enough_rows, cached), MOST_STEPS)
     keeps_gates = cell.hidden_features >= WIDE and time * row_bytes <= MOST_KEPT_BYTES
     packs = steps.valid is not None and size < time and jax.default_backend() == "cpu"
     return Plan(size, keeps_gates, reverse, row_counts(batch) if packs else (batch,))

@@ -17,7 +17,10 @@ from lstmjax.types import Array, Bool, Float, PyTree
 
 
 class Problem(NamedTuple):
-    """A run's arguments; `mask` [B, H] thins the state before W_h, as recurrent dropout does."""
+    """A run's arguments; `mask` [B, H] thins the state before W_h, as recurrent dropout does.
+
+    `initial` is None where nothing is reset: JAX differentiates no linear system with an argument that is not used.
+    """
 
     params: Any
     mask: Any
@@ -146,14 +149,16 @@ class Passes:
         if gates is None:
             h_shares = self._h_share(params, mask, before.h)
             _, gates = self.equations.step(params, before, self._matmul(xs, params.w_x), h_shares)
+        if valid is not None:  # a NaN that no valid step reads
+            before = choose(valid, before, _zeros(before))
         known = self.equations.coefficients(params, before, states, gates)
-        d_state, d_initial, d_x, d_h = self._steps_back(params, mask, d_state, known, d_ys, valid, resets)
+        d_state, d_initial, d_x, d_h = self._steps_back(params, mask, initial, d_state, known, d_ys, valid, resets)
         d_w_x, d_w_h = self._outer(xs, d_x), self._outer(_thin(before.h, mask), d_h)
         d_xs = self._matmul(d_x, params.w_x.T).astype(xs.dtype)
         return d_state, d_initial, self.equations.gradient(params, d_w_x, d_w_h, d_x, d_h), d_xs
 
     def _steps_back(
-        self, params: Any, mask: Any, d_state: Any, known: Any, d_ys: Array, valid: Any, resets: Any
+        self, params: Any, mask: Any, initial: Any, d_state: Any, known: Any, d_ys: Array, valid: Any, resets: Any
     ) -> tuple[Any, Any, Array, Array]:
         """The sequential part: gradients of the state before, of new sequences' states, and of both shares."""
         turned = params.w_h.T
@@ -174,7 +179,7 @@ class Passes:
                 d_before = choose(is_reset, _zeros(d_before), d_before)
             return (d_before, d_initial), d_shares
 
-        carry, inputs = (d_state, _zeros(d_state)), (known, d_ys, valid, resets)
+        carry, inputs = (d_state, _wide_zeros(initial)), (known, d_ys, valid, resets)
         (d_state, d_initial), d_shares = lax.scan(step, carry, inputs, reverse=not self.plan.reverse)
         return d_state, d_initial, self.equations.of_input(*d_shares), d_shares[0]
 
