@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstmjax.types import Array, DTypeLike, PyTree
+from lstmjax.types import Array, ArrayLike, DTypeLike, Int, PyTree
 
 
 def index(name: str, value: int, low: int, high: int | None = None) -> int:
@@ -161,3 +161,14 @@ def _outline(tree: PyTree) -> str:
 def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def whole_numbers(
+    name: str, values: ArrayLike | Sequence[Any], expected: Sequence[int | str], low: int, high: int
+) -> Int[Array, "..."]:
+    """Integers of this shape in [low, high], as int32; looked at before JAX would cut 64 bits to 32."""
+    array = values if isinstance(values, jax.Array) else np.asarray(values)
+    kind(name, array, jnp.integer)
+    shape(name, array, expected)
+    within(name, array, low, high)
+    return jnp.asarray(array, jnp.int32)

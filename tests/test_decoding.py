@@ -61,10 +61,10 @@ def test_filters_that_cannot_be(keep, value):
 
 
 def test_streaming_compiles_once_whatever_the_length(model):
-    before = decoding._decode._cache_size()
+    before = decoding.loop._run._cache_size()
     for length in (5, 9, 11):
         list(decoding.stream(model, [[1, 2, 3]], length=length, key=jax.random.key(0), piece=4))
-    assert decoding._decode._cache_size() == before + 1
+    assert decoding.loop._run._cache_size() == before + 1
 
 
 def test_filters_work_row_by_row():
@@ -201,7 +201,7 @@ def test_samplings_that_cannot_be(arguments, sentence):
     [
         ({"length": -3}, ValueError, "length must be at least 1, got -3"),
         ({"prompts": [1, 2]}, ValueError, r"prompts must have shape \[B, P\], got \[2\]"),
-        ({"prompts": [[0.5]]}, TypeError, "prompts must have dtype integer, got float32"),
+        ({"prompts": [[0.5]]}, TypeError, "prompts must have dtype integer, got float64"),
         ({"prompts": [[VOCAB]]}, ValueError, r"prompts must lie in \[0, 10\], got values from 11 to 11"),
         ({"lengths": [0]}, ValueError, r"lengths must lie in \[1, 2\], got values from 0 to 0"),
         ({"lengths": [3]}, ValueError, r"lengths must lie in \[1, 2\], got values from 3 to 3"),

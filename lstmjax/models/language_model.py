@@ -138,10 +138,7 @@ class LanguageModel(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[Float[Array, "B T H"], tuple[Any, ...]]:
         """What the scores are made from: the top layer's outputs, float32, and the new state; arguments as above."""
-        tokens = jnp.asarray(tokens)
-        checks.kind("tokens", tokens, jnp.integer)
-        checks.shape("tokens", tokens, ("B", "T"))
-        checks.within("tokens", tokens, 0, self.vocab_size - 1)
+        tokens = checks.whole_numbers("tokens", tokens, ("B", "T"), 0, self.vocab_size - 1)
         key_in, key_between, key_out = (None, None, None) if key is None else jax.random.split(key, 3)
         xs = self.input_dropout(self.embed(tokens), key=key_in)
         ys, state = self.recurrent(xs, state, lengths=lengths, mask=mask, key=key_between)

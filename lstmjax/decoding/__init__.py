@@ -1,0 +1,27 @@
+"""Generation: choosing symbols one after another from a model's scores, the whole loop compiled.
+
+`start` and `decode` go over any step function and any kind of symbol; the others write text with a language model.
+Random numbers depend on the key, the row and the position alone: a row comes out the same in any batch, whole or in
+pieces.
+"""
+
+from lstmjax.decoding.loop import Decoding, StepFn, decode, start
+from lstmjax.decoding.text import generate, generate_text, stream, stream_text
+from lstmjax.sampling import GREEDY, BernoulliSampling, Draw, GaussianMixture, MixtureSampling, Sampling
+
+__all__ = [
+    "GREEDY",
+    "BernoulliSampling",
+    "Decoding",
+    "Draw",
+    "GaussianMixture",
+    "MixtureSampling",
+    "Sampling",
+    "StepFn",
+    "decode",
+    "generate",
+    "generate_text",
+    "start",
+    "stream",
+    "stream_text",
+]
