@@ -5,7 +5,6 @@ A study is its config, where its data comes from, and its figures; all else is h
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import json
 import types
@@ -25,8 +24,9 @@ from lstmjax.data.source import Source
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 from lstmjax.models import FAMILIES
-from lstmjax.saved import FORMAT, load_model
+from lstmjax.saved import load_model
 from lstmjax.tasks import Task
+from lstmjax.training.run_folder import identity_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,18 +129,19 @@ def run(study: Study[Config], arguments: Sequence[str]) -> int:
     data = study.load(config)
     with cli.sizes_that_fit():
         run = _build(study, config, data, folder)
-        state = training.initial_train_state(
-            run.model, run.task, run.optimizer, config.batch_size, jax.random.key(config.seed)
-        )
-    _prepare(study, run, state)
+        key = jax.random.key(config.seed)
+        state = training.initial_train_state(run.model, run.task, run.optimizer, config.batch_size, key)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.other, state.opt_state, state.carry)))
+    folder.create(bytes_needed=size * (config.keep + 2), resume=config.resume)
     with folder.lock():
+        _write_settings(study, run)
         state, stopped, progress = _train(run, state)
-        if stopped:
-            print(f"stopped at step {int(state.step)} of {config.steps}; everything is saved. To go on:")
-            print(f"  {cli.command(study.module, '--resume', '--out', folder.path)}")
-            return 130
-        _finish(study, run, progress, int(state.step))
-    return 0
+        if not stopped:
+            _finish(study, run, progress, int(state.step))
+            return 0
+    print(f"stopped at step {int(state.step)} of {config.steps}; everything is saved. To go on:")
+    print(f"  {cli.command(study.module, '--resume', '--out', folder.path)}")
+    return 130
 
 
 def read_settings(study: Study[Config], arguments: Sequence[str]) -> tuple[Config, training.RunFolder]:
@@ -155,8 +156,7 @@ def read_settings(study: Study[Config], arguments: Sequence[str]) -> tuple[Confi
         raise InputError("--resume needs --out, the folder of the run to go on with")
     folder = training.RunFolder(config.out)
     fields = folder.read_config()
-    if fields.get("format") != FORMAT:
-        raise InputError(f"{folder.path} was written by another version; its model loads, but its run can't go on")
+    folder.run_to_resume()
     saved = dataclasses.replace(config_from_json(study.config, fields, folder), out=config.out, resume=True)
     config = cli.parse(study.config, study.description, arguments, saved)
     was, now = _flat(config_to_json(saved)), _flat(config_to_json(config))
@@ -181,7 +181,7 @@ def config_from_json(kind: type[Config], fields: dict[str, Any], folder: trainin
     Raises:
       InputError: a setting is missing, unknown, or outside its range.
     """
-    own = {name: value for name, value in fields.items() if name not in ("format", "family", "identity")}
+    own = {name: value for name, value in fields.items() if name not in ("format", "family", "identity", "run")}
     try:
         return typing.cast(Config, _from_json(kind, own, absent=("out", "resume")))
     except (TypeError, ValueError) as error:
@@ -227,16 +227,14 @@ def _build(study: Study[Config], config: Config, data: Data, folder: training.Ru
     return Run(config, data, folder, family.build(data.model, nnx.Rngs(config.seed)), family.task(data.model), optimizer)
 
 
-def _prepare(study: Study[Any], run: Run, state: training.TrainState) -> None:
-    """Make sure that the run can be written down, and that a resumed one is the same run on the same data."""
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.other, state.opt_state, state.carry)))
-    run.folder.create(bytes_needed=size * (run.config.keep + 2), resume=run.config.resume)
+def _write_settings(study: Study[Any], run: Run) -> None:
+    """Write down what the run is, or make sure that a resumed one is the same run on the same data."""
     if not run.config.resume:
+        own = config_to_json(run.config) | {"model": dataclasses.asdict(run.data.model)}
+        settings = {"family": study.family, **own, "identity": run.data.identity}
         run.data.save_companion(run.folder)
-        run.folder.write_config(
-            {"format": FORMAT, "family": study.family, **_settings(run), "identity": run.data.identity}
-        )
-    elif run.folder.read_config().get("identity") != run.data.identity:
+        run.folder.write_config(settings | {"run": identity_of({**settings, "data": None})})
+    elif run.folder.read_config()["identity"] != run.data.identity:
         raise InputError(f"the data are not those that the run in {run.folder.path} was trained on")
 
 
@@ -245,7 +243,7 @@ def _train(run: Run, state: training.TrainState) -> tuple[training.TrainState, b
     config = run.config
     graphdef = training.split_model(run.model)[0]
     evaluate = training.make_evaluate(run.task, graphdef)
-    with training.Checkpoints(run.folder.checkpoints, config.keep, identity=_identity(run)) as checkpoints:
+    with training.Checkpoints(run.folder.checkpoints, config.keep, run.folder.run_to_resume()) as checkpoints:
         if config.resume:
             restored = checkpoints.restore(state)
             state = state if restored is None else restored
@@ -268,17 +266,6 @@ def _train(run: Run, state: training.TrainState) -> tuple[training.TrainState, b
                 optimizer=run.optimizer,
             )
     return state, stop.is_set() and int(state.step) < config.steps, progress
-
-
-def _settings(run: Run) -> dict[str, Any]:
-    """The run's config, with the sizes that the data decided."""
-    return config_to_json(run.config) | {"model": dataclasses.asdict(run.data.model)}
-
-
-def _identity(run: Run) -> str:
-    """The same for two runs of equal settings on equal data, wherever they are written."""
-    settings = _settings(run) | {"data": run.data.identity}
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _announce(run: Run, state: training.TrainState) -> None:
