@@ -104,7 +104,9 @@ def config_from_json(fields: dict[str, Any], folder: training.RunFolder) -> Trai
             "model": LanguageModelConfig(**fields["model"]),
             "optimizer": training.OptimizerConfig(**fields["optimizer"]),
         }
-        plain = {name: value for name, value in fields.items() if name not in (*nested, "text")}
+        plain = {
+            name: value for name, value in fields.items() if name not in (*nested, "format", "family", "run", "text")
+        }
         return TrainConfig(**nested, **plain)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder.config} does not hold the settings of a training run: {error}") from error

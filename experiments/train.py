@@ -3,13 +3,10 @@
 Usage: python -m experiments.train [--data FILE] [--out DIR] [--resume] ...; see --help.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import signal
 import sys
-from types import FrameType
 from typing import Any
 
 import jax
@@ -21,7 +18,8 @@ from experiments import cli
 from experiments.corpora import load_corpus
 from experiments.observers import MetricsFile, ProgressLine, plot_curve
 from experiments.settings import TrainConfig, config_to_json, read_settings
-from lstmjax import training
+from experiments.signals import StopOnSignal
+from lstmjax import load_model, training
 from lstmjax.data import text
 from lstmjax.decoding import Sampling, generate_text
 from lstmjax.errors import InputError
@@ -29,6 +27,7 @@ from lstmjax.files import replace_text
 from lstmjax.metrics import bits_per_symbol, perplexity
 from lstmjax.models import LanguageModel
 from lstmjax.training.checkpoint import stray_callbacks_silenced
+from lstmjax.training.run_folder import identity_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,18 +53,22 @@ class Run:
 
 def main() -> int:
     config, folder = read_settings(sys.argv[1:])
+    cli.check_backend()
     corpus = load(config)
     model = LanguageModel(len(corpus.vocabulary), config.model, rngs=nnx.Rngs(config.seed))
     run = Run(config, folder, corpus, model, training.make_optimizer(config.optimizer, config.steps))
     state = training.initial_train_state(model, run.optimizer, config.batch_size, jax.random.key(config.seed))
-    prepare_folder(run, state)
-    state, stopped, progress = train(run, state)
-    if stopped:
-        print(f"stopped at step {int(state.step)} of {config.steps}; everything is saved. To go on:")
-        print(f"  {cli.command('experiments.train', '--resume', '--out', folder.path)}")
-        return 130
-    finish(run, progress)
-    return 0
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry)))
+    folder.create(bytes_needed=size * (config.keep + 2), resume=config.resume)
+    with folder.lock():
+        prepare_folder(run)
+        state, stopped, progress = train(run, state)
+        if not stopped:
+            finish(run, progress)
+            return 0
+    print(f"stopped at step {int(state.step)} of {config.steps}; everything is saved. To go on:")
+    print(f"  {cli.command('experiments.train', '--resume', '--out', folder.path)}")
+    return 130
 
 
 def load(config: TrainConfig) -> Corpus:
@@ -81,20 +84,20 @@ def load(config: TrainConfig) -> Corpus:
     return Corpus(vocabulary, batches, validation, identity)
 
 
-def prepare_folder(run: Run, state: training.TrainState) -> None:
-    """Make sure that the run can be written down, and that a resumed one is the same run on the same text."""
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry)))
-    run.folder.create(bytes_needed=size * (run.config.keep + 2))
+def prepare_folder(run: Run) -> None:
+    """Write down what the run is, or make sure that a resumed one is the same run on the same text."""
     if not run.config.resume:
+        settings = {"family": "language-model", **config_to_json(run.config), "text": run.corpus.identity}
         text.save_vocabulary(run.corpus.vocabulary, run.folder.vocabulary)
-        run.folder.write_config(config_to_json(run.config) | {"text": run.corpus.identity})
+        run.folder.write_config(settings | {"run": identity_of({**settings, "data": None})})
     elif run.folder.read_config().get("text") != run.corpus.identity:
         raise InputError(f"the text is not the one that the run in {run.folder.path} was trained on")
 
 
 def train(run: Run, state: training.TrainState) -> tuple[training.TrainState, bool, ProgressLine]:
     """Train to the end or to Ctrl-C; say which."""
-    config, checkpoints = run.config, training.Checkpoints(run.folder.checkpoints, run.config.keep)
+    config, folder = run.config, run.folder
+    checkpoints = training.Checkpoints(folder.checkpoints, config.keep, folder.run_to_resume())
     if config.resume:
         restored = checkpoints.restore(state)
         state = state if restored is None else restored
@@ -104,7 +107,7 @@ def train(run: Run, state: training.TrainState) -> tuple[training.TrainState, bo
     first, symbols_per_step = int(state.step), config.batch_size * config.chunk_length
     with (
         stray_callbacks_silenced(),
-        contextlib.closing(checkpoints),
+        checkpoints,
         MetricsFile(run.folder.metrics, first) as metrics,
         StopOnSignal() as stop,
         ProgressLine(config.steps, first, symbols_per_step) as progress,
@@ -136,7 +139,7 @@ def finish(run: Run, progress: ProgressLine) -> None:
     folder, config = run.folder, run.config
     print("trained; everything is saved. Reading the whole validation text once more, with one carried state ...")
     plot_curve(folder.metrics, folder.curve, config.symbol)
-    model, vocabulary = training.load_model(folder.path)
+    model, vocabulary = load_model(folder.path)
     graphdef, params, _ = training.split_model(model)
     loss = training.make_evaluate(graphdef, training.EXACT)(params, run.corpus.validation)
     written = sample_text(model, vocabulary, run.corpus, config)
@@ -171,31 +174,6 @@ def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, corpus: Corpu
         opening
         + generate_text(model, vocabulary, [opening], length=config.sample_length, key=key, sampling=sampling)[0]
     )
-
-
-class StopOnSignal:
-    """While active, the first Ctrl-C or SIGTERM asks for a stop after the current step; the next one forces it."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> "StopOnSignal":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def is_set(self) -> bool:
-        return self._asked
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ class LanguageModelConfig:
     """Use the embedding as the output projection too; needs embed_features = hidden_features."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the LSTM layers compute in; parameters, cell states, sums and scores are float32 either way."""
+    vocab_size: int | None = None
+    """V, how many symbols there are; None where it is not known yet."""
 
     def __post_init__(self) -> None:
         for name in ("embed_features", "hidden_features", "num_layers"):

@@ -1,6 +1,6 @@
 """Training: state, step, evaluation, checkpoints and the loop that ties them together."""
 
-from lstmjax.training.checkpoint import Checkpoints, load_model
+from lstmjax.training.checkpoint import Checkpoints
 from lstmjax.training.evaluate import EXACT, EvaluationPlan, make_evaluate
 from lstmjax.training.loop import Cadence, DivergedError, Observer, fit
 from lstmjax.training.run_folder import RunFolder
@@ -20,7 +20,6 @@ __all__ = [
     "TrainState",
     "fit",
     "initial_train_state",
-    "load_model",
     "make_evaluate",
     "make_optimizer",
     "make_train_step",

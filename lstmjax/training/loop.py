@@ -115,7 +115,6 @@ def fit(
             checkpoints.save(state)
         if stopping:
             break
-    checkpoints.wait()
     return state
 
 
@@ -132,5 +131,4 @@ def _report(
 
 
 def _newest(checkpoints: Checkpoints) -> int | None:
-    checkpoints.wait()
     return max(checkpoints.steps(), default=None)

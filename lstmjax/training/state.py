@@ -20,6 +20,7 @@ class TrainState(NamedTuple):
     """Parameters (plain nested dicts of arrays) and all that the next step depends on, data position included."""
 
     params: PyTree
+    other: PyTree
     opt_state: optax.OptState
     step: Int[Array, ""]
     key: Key[Array, ""]
@@ -34,9 +35,10 @@ def initial_train_state(
 
     Parameters and key are copied: a training step gives its state's buffers up, and the caller's should stay usable.
     """
-    params = jax.tree.map(jnp.copy, split_model(model)[1])
+    params, other = jax.tree.map(jnp.copy, split_model(model)[1:])
     return TrainState(
         params=params,
+        other=other,
         opt_state=optimizer.init(params),
         step=jnp.zeros((), jnp.int32),
         key=jnp.copy(key),

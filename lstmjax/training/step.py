@@ -84,7 +84,7 @@ def make_train_step(graphdef: nnx.GraphDef[Any], optimizer: optax.GradientTransf
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
-        return TrainState(params, opt_state, state.step + 1, key, carry, state.position + 1), metrics
+        return TrainState(params, state.other, opt_state, state.step + 1, key, carry, state.position + 1), metrics
 
     return jax.jit(train_step, donate_argnums=0)
 
