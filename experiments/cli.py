@@ -3,17 +3,21 @@
 Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped by Ctrl-C.
 """
 
+import itertools
 import logging
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import jax
 import tyro
 
+from experiments.signals import STOPPED
 from lstmjax.errors import InputError
+from lstmjax.training.run_folder import check_writable
 
 Config = TypeVar("Config")
 
@@ -26,6 +30,9 @@ def parse(
     Raises:
       InputError: the config refuses its values (what can't be parsed at all, tyro itself reports, with exit code 2).
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--out=" in arguments or ("--out", "") in itertools.pairwise(arguments):  # Path("") is the current folder
+        raise InputError("--out must name where to write, got ''")
     try:
         if default is None:
             return tyro.cli(config, description=description, args=arguments)
@@ -36,6 +43,7 @@ def parse(
 
 def run(main: Callable[[], int]) -> None:
     """Run a program and exit with its code."""
+    _check_streams()
     logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback for each failure it also raises
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -54,8 +62,34 @@ def run(main: Callable[[], int]) -> None:
             raise
         code = _complain("out of memory; a smaller batch or model may fit", 1)
     except KeyboardInterrupt:
-        code = _complain("stopped", 130)
+        code = _complain("stopped", STOPPED)
     sys.exit(code)
+
+
+def check_backend() -> None:
+    """Find out now whether JAX has the platform that it is told to run on.
+
+    Raises:
+      InputError: it has not.
+    """
+    try:
+        jax.default_backend()
+    except (RuntimeError, AssertionError) as error:  # the latter, bare, for a known platform without its plugin
+        said = f": {error}" if str(error) else ""
+        raise InputError(f"JAX can't run on JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}{said}") from error
+
+
+def check_out(file: Path) -> None:
+    """Find out now, and not after hours, whether a file can be written; makes its folder.
+
+    Raises:
+      InputError: it can't.
+    """
+    check_writable(file.parent)
+    if file.is_dir():
+        raise InputError(f"the output file {file} is a folder")
+    if file.exists() and not os.access(file, os.W_OK):
+        raise InputError(f"the output file {file} can't be written to")
 
 
 def command(module: str, *arguments: object) -> str:
@@ -63,6 +97,14 @@ def command(module: str, *arguments: object) -> str:
     here = os.path.relpath(sys.executable)
     python = sys.executable if here.startswith(os.pardir) else here
     return shlex.join([python, "-m", module, *map(str, arguments)])
+
+
+def _check_streams() -> None:
+    """Whoever started us may have closed them; Python then says None."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as we live
+    if sys.stdout is None:
+        sys.exit(_complain("standard output is closed; to see nothing, send it to /dev/null", 2))
 
 
 def _complain(error: object, code: int) -> int:

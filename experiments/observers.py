@@ -138,6 +138,6 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
             records.append({**record, "step": int(record["step"])})
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             log.warning("line %d of %s is not a metrics record; leaving it out", number, path)
     return records

@@ -9,12 +9,11 @@ from pathlib import Path
 import jax
 
 from experiments import cli
-from lstmjax import checks
+from lstmjax import checks, load_model
 from lstmjax.data.text import Vocabulary
 from lstmjax.decoding import Sampling, generate_text, stream_text
 from lstmjax.errors import InputError
 from lstmjax.models import LanguageModel
-from lstmjax.training import load_model
 
 DESCRIPTION = """Write text with a trained language model.
 
@@ -53,6 +52,8 @@ class SampleConfig:
         checks.index("seed", self.seed, 0, 2**32 - 1)
         if not self.prompt:
             raise ValueError("prompt must have at least one symbol, got none")
+        if self.step is not None:
+            checks.index("step", self.step, 0)
         self.sampling()
 
     def sampling(self) -> Sampling:
@@ -61,6 +62,7 @@ class SampleConfig:
 
 def main() -> int:
     config = cli.parse(SampleConfig, DESCRIPTION)
+    cli.check_backend()
     model, vocabulary = load_model(config.checkpoint, "best" if config.step is None else config.step)
     for name, text in (("prompt", config.prompt), ("stop", config.stop)):
         if vocabulary.unknown(text):

@@ -29,6 +29,7 @@ from lstmjax.layers import (
     TimeDistributed,
     stack,
 )
+from lstmjax.saved import load_model
 from lstmjax.steps import valid_steps
 from lstmjax.unroll import unroll, unroll_loop
 
@@ -60,6 +61,7 @@ __all__ = [
     "interop",
     "kernels",
     "layers",
+    "load_model",
     "metrics",
     "models",
     "regularizers",

@@ -3,13 +3,16 @@
 import json
 import logging
 import shutil
+from pathlib import Path
 
+import chex
 import jax
 import numpy as np
+import orbax.checkpoint
 import pytest
 from flax import nnx
 
-from lstmjax import training
+from lstmjax import load_model, training
 from lstmjax.data.text import CharVocabulary, save_vocabulary
 from lstmjax.errors import InputError
 from lstmjax.models import LanguageModel
@@ -28,7 +31,7 @@ def original(tmp_path_factory):
         setup = Setup()
         save_vocabulary(VOCABULARY, folder.vocabulary)
         fields = {"embed_features": 4, "hidden_features": 6, "hidden_dropout": 0.2, "output_dropout": 0.2}
-        folder.write_config({"model": fields})
+        folder.write_config({"family": "language-model", "model": fields})
         checkpoints = training.Checkpoints(folder.checkpoints, keep_last=3)
         state, states = setup.state(), {}
         for step, loss in ((1, 3.0), (2, 1.0), (3, 2.0)):
@@ -134,7 +137,87 @@ def test_facts_that_say_nothing_are_damage(run, content):
     checkpoints = training.Checkpoints(folder.checkpoints)
     same_bits(checkpoints.restore(setup.state()), states[3])
     assert checkpoints.best_step() == 3
-    training.load_model(folder.path)
+    load_model(folder.path)
+
+
+def test_what_is_saved_is_on_disk_at_once(tmp_path):
+    """A script may end after its last save without closing anything."""
+    checkpoints = training.Checkpoints(tmp_path)
+    checkpoints.save(Setup().state())
+    assert [path.name for path in tmp_path.iterdir()] == ["0"]
+    checkpoints.close()
+
+
+def test_a_checkpoint_under_another_steps_name_is_damaged(run, caplog):
+    folder, setup, states = run
+    shutil.rmtree(folder.checkpoints / "3")
+    shutil.copytree(folder.checkpoints / "1", folder.checkpoints / "3")
+    with training.Checkpoints(folder.checkpoints) as checkpoints:
+        same_bits(checkpoints.restore(setup.state()), states[2])
+    assert "it was saved as the checkpoint of step 1" in caplog.text
+
+
+def test_checkpoints_of_another_run_are_refused(tmp_path):
+    state = Setup().state()
+    with training.Checkpoints(tmp_path, identity="a run") as checkpoints:
+        checkpoints.save(state)
+    for identity in ("a run", None):
+        with training.Checkpoints(tmp_path, identity=identity) as checkpoints:
+            assert checkpoints.steps() == [0]
+    with pytest.raises(InputError, match="holds the checkpoints of another run"):
+        training.Checkpoints(tmp_path, identity="another")
+
+
+def test_a_newer_format_is_refused(run):
+    folder, _, _ = run
+    facts = folder.checkpoints / "3" / "facts" / "metadata"
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"format": 2}))
+    with pytest.raises(InputError, match=r"checkpoint 3 in .* has format 2, and this version of lstmjax reads 1"):
+        training.Checkpoints(folder.checkpoints)
+
+
+def test_variables_that_are_not_trained_come_back_too(tmp_path):
+    """Running statistics, keys inside a model, and where an outside iterator stands."""
+    key = jax.random.key(2)
+    other = {"norm": {"mean": np.arange(3.0, dtype=np.float32)}, "dropout": {"key": key}}
+    state = Setup().state()._replace(other=other)
+    with training.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state, source_state={"shard": 3})
+        restored = checkpoints.restore(state)
+        params, found = checkpoints.restore_params(*jax.eval_shape(lambda: (state.params, other)))
+        assert checkpoints.source_state(0) == {"shard": 3}
+        with pytest.raises(InputError, match=r"norm.mean is float32 \[3\] in it, and absent"):
+            checkpoints.restore_params(state.params, {"dropout": other["dropout"]})
+    chex.assert_trees_all_equal(params, state.params)
+    for tree in (restored.other, found):
+        np.testing.assert_array_equal(tree["norm"]["mean"], other["norm"]["mean"])
+        assert tree["dropout"]["key"] == key
+
+
+def test_a_folder_opened_to_be_read_is_not_written_to(run):
+    folder, _, states = run
+    opened = training.Checkpoints(folder.checkpoints, read_only=True)
+    with opened, pytest.raises(ValueError, match="read_only"):
+        opened.save(states[3])
+
+
+def test_a_folder_is_had_by_one_at_a_time(run):
+    folder, _, _ = run
+    with folder.lock(), pytest.raises(InputError, match="is in use by another process"), folder.lock():
+        pass
+    with folder.lock():
+        pass
+
+
+def test_a_new_run_does_not_take_over_checkpoints(run):
+    folder, _, _ = run
+    folder.create(bytes_needed=1, resume=True)
+    with pytest.raises(InputError, match="checkpoints holds the checkpoints of another run"):
+        folder.create(bytes_needed=1)
+    shutil.rmtree(folder.checkpoints)
+    folder.checkpoints.touch()
+    with pytest.raises(InputError, match="checkpoints must be a folder, and is a file"):
+        folder.create(bytes_needed=1)
 
 
 def test_any_kind_of_key_comes_back(tmp_path):
@@ -168,17 +251,52 @@ def test_a_model_is_loaded_without_training_code(run):
     folder, _, states = run
     tokens = IDS[None, :10]
     for step, expected in ((2, 2), ("best", 2), ("latest", 3)):
-        model, vocabulary = training.load_model(folder.path, step)
+        model, vocabulary = load_model(folder.path, step)
         assert vocabulary == VOCABULARY
         same = nnx.merge(training.split_model(model)[0], states[expected].params)
         np.testing.assert_array_equal(model(tokens)[0], same(tokens)[0])
     assert isinstance(model, LanguageModel)
 
 
+GOLDEN = Path(__file__).parent / "golden" / "language-model-format-0"
+
+
+def test_a_folder_of_format_0_still_loads():
+    """Written before folders had a format; the logits are those of the code that wrote it."""
+    expected = json.loads((GOLDEN / "expected.json").read_text())
+    model, vocabulary = load_model(GOLDEN)
+    logits, _ = model(vocabulary.encode(expected["text"])[None])
+    np.testing.assert_allclose(logits[0, -1], expected["logits"], rtol=0, atol=1e-5)
+
+
+def test_a_folder_of_format_0_cannot_be_gone_on_with():
+    with pytest.raises(InputError, match="was written by an older version: its model can be loaded"):
+        training.RunFolder(GOLDEN).run_to_resume()
+
+
+def test_loading_is_silent_and_lets_go(run, caplog, monkeypatch):
+    opened, closed = [], []
+    manager = orbax.checkpoint.CheckpointManager
+
+    class Watched(manager):
+        def __init__(self, *arguments, **options):
+            opened.append(self)
+            super().__init__(*arguments, **options)
+
+        def close(self):
+            closed.append(self)
+            super().close()
+
+    monkeypatch.setattr(orbax.checkpoint, "CheckpointManager", Watched)
+    load_model(run[0].path)
+    assert opened == closed != []
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 def test_loading_changes_nothing_on_disk(run):
     folder, _, _ = run
     before = {path: path.stat().st_mtime_ns for path in folder.path.rglob("*")}
-    training.load_model(str(folder.path))
+    load_model(str(folder.path))
     assert {path: path.stat().st_mtime_ns for path in folder.path.rglob("*")} == before
 
 
@@ -186,8 +304,8 @@ def test_loading_passes_over_damage(run, caplog):
     folder, _, states = run
     overwrite(folder, 2, "params")
     with caplog.at_level(logging.WARNING, logger="lstmjax"):
-        model, _ = training.load_model(folder.path)
-    assert "checkpoint 2 can't be used" in caplog.text
+        model, _ = load_model(folder.path)
+    assert "checkpoint 2 is damaged" in caplog.text
     np.testing.assert_array_equal(model.head.kernel[...], states[3].params["head"]["kernel"])
     assert (folder.checkpoints / "2").is_dir()
 
@@ -198,6 +316,10 @@ def test_loading_passes_over_damage(run, caplog):
         (lambda run: shutil.rmtree(run.path), "is not a folder; expected the folder of a training run"),
         (lambda run: run.config.unlink(), "is not the folder of a training run: it has no config.json"),
         (lambda run: run.config.write_text("{"), "config.json can't be read"),
+        (lambda run: run.config.write_text("[" * 100_000), "config.json can't be read"),
+        (lambda run: run.vocabulary.write_text("[" * 100_000), "vocabulary.json is not a readable vocabulary"),
+        (lambda run: run.write_config({"family": "oracle"}), "names the family 'oracle'; .* has .'language-model'"),
+        (lambda run: run.write_config({"format": 2}), "has format 2; this version of lstmjax reads up to 1"),
         (lambda run: run.config.write_text("[]"), "config.json must hold a JSON object, got list"),
         (lambda run: run.config.write_text("{}"), "config.json does not describe a model: 'model'"),
         (lambda run: run.config.write_text('{"model": {"layers": 2}}'), "does not describe a model: .*'layers'"),
@@ -207,21 +329,25 @@ def test_loading_passes_over_damage(run, caplog):
             lambda run: run.config.write_text(json.dumps({"model": {"hidden_features": 9}})),
             "is from another config: embed.embedding is float32",
         ),
+        (
+            lambda run: run.config.write_text(json.dumps({"model": {"hidden_features": 10**20}})),
+            "config.json does not describe a model",
+        ),
     ],
 )
 def test_folders_that_cannot_be_loaded(run, spoil, sentence):
     folder, _, _ = run
     spoil(folder)
     with pytest.raises(InputError, match=sentence):
-        training.load_model(folder.path)
+        load_model(folder.path)
 
 
 @pytest.mark.parametrize(("step", "error"), [("oldest", ValueError), (None, TypeError), (1.0, TypeError)])
 def test_a_step_that_is_none(run, step, error):
     with pytest.raises(error, match="step must be a whole number"):
-        training.load_model(run[0].path, step)
+        load_model(run[0].path, step)
 
 
 def test_a_step_that_was_not_kept(run):
     with pytest.raises(InputError, match=r"has no checkpoint at step 7; it has \[1, 2, 3\]"):
-        training.load_model(run[0].path, 7)
+        load_model(run[0].path, 7)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from experiments import cli, observers, sample, settings, train
-from lstmjax import training
+from lstmjax import load_model, training
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
@@ -89,7 +89,7 @@ def test_a_run_writes_everything_and_learns(finished):
     summary = json.loads(folder.summary.read_text())
     assert np.isclose(summary["perplexity"], np.exp(summary["validation_loss"]))
     assert f"-m experiments.sample --checkpoint {folder.path}" in out
-    training.load_model(folder.path)
+    load_model(folder.path)
 
 
 @pytest.mark.parametrize("records", [3, 5], ids=["at-a-checkpoint", "between-checkpoints"])

@@ -63,9 +63,10 @@ def main(arguments: Sequence[str]) -> int:
     for name in config.libraries:
         if not LIBRARIES[name].is_installed:
             raise InputError(f'{name} is not installed; pip install -e ".[interop]" brings every library')
+    cli.check_out(config.out)
+    cli.check_backend()
     cases = [case for case in CASES if case.library in config.libraries]
     measured = {case: case.measure() for case in track(cases, description="comparing")}
-    config.out.parent.mkdir(parents=True, exist_ok=True)
     replace_text(config.out, page(config.libraries, measured))
     beyond = [case for case, difference in measured.items() if not max(difference) <= BARS[case.dtype]]
     for case in beyond:

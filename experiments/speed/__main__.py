@@ -7,6 +7,7 @@ made from the results by python -m experiments.speed.report.
 import dataclasses
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,6 +111,7 @@ def _contenders(config: SpeedConfig, row: Row, dtype: str) -> tuple[Contender, .
 def main(arguments: Sequence[str]) -> int:
     config = cli.parse(SpeedConfig, DESCRIPTION, arguments)
     tasks = tasks_of(config)
+    cli.check_out(config.out)
     found = Results(settings=_settings(config))
     try:
         found.machine = machine.describe() | _rates(config.device)
@@ -161,4 +163,5 @@ def _rates(device: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # unwinding ends the contenders' processes
     cli.run(lambda: main(sys.argv[1:]))

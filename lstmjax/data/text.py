@@ -123,7 +123,7 @@ def load_vocabulary(path: str | Path) -> Vocabulary:
                 return CharVocabulary(symbols)
             case {"kind": "bytes"}:
                 return ByteVocabulary()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a readable vocabulary: {error}") from error
     raise InputError(f"{path} is not a vocabulary: expected kind 'characters' or 'bytes'")
 

@@ -1,19 +1,26 @@
-"""Checkpoints: saved in the background, complete or absent, verified when read.
+"""Checkpoints: complete or absent, verified when read.
 
 Parameters are kept apart from the rest of the training state, as a flat table of arrays under our own names
-("recurrent.layers.0.weights.w_x"), so a model can be read without the optimiser that made it.
+("recurrent.layers.0.weights.w_x"), so a model can be read without the optimiser that made it. A step's folder holds
+
+params, other   the model: trained parameters, and all other variables (absent where there are none)
+training        the rest of the state
+facts           JSON: format, step, run, digests of the tables, score, source
 """
 
 import contextlib
 import dataclasses
 import logging
+import math
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import (
     AnyPreservationPolicy,
@@ -24,58 +31,113 @@ from orbax.checkpoint.checkpoint_managers import (
 
 from lstmjax import checks
 from lstmjax.errors import InputError
+from lstmjax.training.run_folder import FORMAT
 from lstmjax.training.state import TrainState
 from lstmjax.trees import Table, check_fit, digest, from_table, to_table
 from lstmjax.types import PyTree
 
 log = logging.getLogger(__name__)
 
+ITEMS = ("params", "other", "training")
+EMPTY = digest({})
+
+
+class DamagedError(InputError):
+    """A checkpoint that is there but can't be used."""
+
+
+class Facts(NamedTuple):
+    """What a checkpoint says of itself; step and run are None in format 0."""
+
+    step: int | None
+    run: str | None
+    digests: dict[str, str]
+    score: float | None
+    source: Any
+
 
 class Checkpoints:
-    """The checkpoints of one run: the last few and the best, by validation loss.
+    """The checkpoints of one run: the last few and the best, by score.
 
     Args:
       folder: where they are kept.
       keep_last: how many of the newest to keep; the best one is kept besides.
+      identity: what tells this run from others, kept in every checkpoint; None where nobody asks.
       read_only: change nothing on disk.
+
+    Raises:
+      InputError: the folder holds checkpoints of another run, or of a newer version of this library.
     """
 
-    def __init__(self, folder: str | Path, keep_last: int = 2, *, read_only: bool = False) -> None:
-        self._losses: dict[int, float] = {}
+    def __init__(
+        self, folder: str | Path, keep_last: int = 2, identity: str | None = None, *, read_only: bool = False
+    ) -> None:
+        self.folder, self.identity, self._read_only = Path(folder).absolute(), identity, read_only
+        self._scores: dict[int, float] = {}
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=AnyPreservationPolicy([LatestN(keep_last), _KeepLowest(self._losses)]),
+            preservation_policy=AnyPreservationPolicy([LatestN(keep_last), _KeepLowest(self._scores)]),
             cleanup_tmp_directories=not read_only,
             create=not read_only,
-            read_only=read_only,
-            save_interval_steps=0 if read_only else 1,
+            save_root_metadata=False,
+            # A script may end right after its last save; what orbax does in the background would be lost with it.
+            enable_async_checkpointing=False,
         )
-        self.folder = Path(folder).absolute()
         self._manager = ocp.CheckpointManager(self.folder, options=options)
-        self._losses |= {step: loss for step in self.steps() if (loss := self._read_loss(step)) is not None}
+        try:
+            self._read_scores()
+        except InputError:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._manager.close()
 
     def steps(self) -> list[int]:
         """The steps that have a complete checkpoint, in order."""
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:
-        """The step with the lowest validation loss; the newest if none has one; None if there are no checkpoints."""
+        """The step with the lowest score; the newest if none has one; None if there are no checkpoints."""
         steps = self.steps()
-        measured = [step for step in steps if step in self._losses]
-        return min(measured, key=self._losses.__getitem__) if measured else max(steps, default=None)
+        measured = [step for step in steps if step in self._scores]
+        return min(measured, key=self._scores.__getitem__) if measured else max(steps, default=None)
 
-    def save(self, state: TrainState, validation_loss: float | None = None) -> None:
-        """Save in the background; what was handed over is copied first, so training may go on at once."""
-        params, rest = to_table(state.params), to_table(_without_params(state))
-        digests = {"params": digest(params), "training": digest(rest)}
-        items = ocp.args.Composite(
-            params=ocp.args.StandardSave(params),
-            training=ocp.args.StandardSave(rest),
-            facts=ocp.args.JsonSave({**digests, "validation_loss": validation_loss}),
-        )
-        if validation_loss is not None:
-            self._losses[int(state.step)] = validation_loss
-        with self._failures_told():
-            self._manager.save(int(state.step), args=items, force=True)
+    def save(self, state: TrainState, score: float | None = None, source_state: Any = None) -> None:
+        """Save a state; once this returns, it is on disk.
+
+        Args:
+          state: what to save.
+          score: what the best is chosen by, lower is better, such as the validation loss; None where not measured.
+          source_state: where an outside iterator stands, as JSON.
+
+        Raises:
+          OSError: it can't be written.
+        """
+        if self._read_only:
+            raise ValueError(f"{self.folder} was opened with read_only=True; nothing can be saved to it")
+        step, tables = int(state.step), {name: to_table(tree) for name, tree in _items(state).items()}
+        facts = {
+            "format": FORMAT,
+            "step": step,
+            "run": self.identity,
+            "digests": {name: digest(table) for name, table in tables.items()},
+            "score": None if score is None else float(score),
+            "source": source_state,
+        }
+        items = {name: ocp.args.StandardSave(table) for name, table in tables.items() if table}
+        if score is not None and math.isfinite(score):
+            self._scores[step] = float(score)
+        try:
+            self._manager.save(step, args=ocp.args.Composite(**items, facts=ocp.args.JsonSave(facts)), force=True)
+        except Exception as error:  # orbax and tensorstore have no error of their own for a full disk, say
+            raise OSError(f"a checkpoint can't be written to {self.folder}: {_first_sentence(error)}") from error
 
     def restore(self, template: TrainState) -> TrainState | None:
         """The newest readable state, or None where there is no checkpoint.
@@ -85,108 +147,188 @@ class Checkpoints:
         Raises:
           InputError: checkpoints are there, and none can be read, or the newest that can is from another config.
         """
-        damaged: list[int] = []
-        for step in reversed(self.steps()):
-            try:
-                found = self._read(step, params=template.params, training=_without_params(template))
-            except DamagedError as error:
-                log.warning("checkpoint %d is damaged (%s); falling back to the one before it", step, error)
-                damaged.append(step)
-                continue
-            self._set_aside(damaged)
-            return _from_tables(template, found["params"], found["training"])
-        if damaged:
-            raise InputError(f"no checkpoint in {self.folder} can be read; damaged: {', '.join(map(str, damaged))}")
+        steps = self.steps()[::-1]
+        for step, trees in self.readable(steps, **_items(template)):
+            self._set_aside([newer for newer in steps if newer > step])
+            state = trees["training"]._replace(params=trees["params"], other=trees["other"])
+            return cast(TrainState, _with_keys(template, state))
+        if steps:
+            raise InputError(f"no checkpoint in {self.folder} can be read; damaged: {', '.join(map(str, steps))}")
         return None
 
-    def restore_params(self, step: int, template: PyTree) -> PyTree:
-        """The parameters of one step, in the tree of `template`.
+    def restore_params(
+        self, params: PyTree, other: PyTree, step: int | Literal["best", "latest"] = "best"
+    ) -> tuple[PyTree, PyTree]:
+        """A model's parameters and its other variables, without the rest of the state.
+
+        Args:
+          params, other: trees of arrays or of `jax.ShapeDtypeStruct`, as `split_model` gives them.
+          step: a step that has a checkpoint, "latest", or "best" for the lowest score. Where the one chosen by word
+            is damaged, the newest that can be read is taken, and a warning says so.
 
         Raises:
-          DamagedError: this step's checkpoint can't be read.
-          InputError: it does not fit `template`.
+          TypeError, ValueError: `step` is neither a whole number nor one of the two words.
+          DamagedError: the checkpoint of step number `step` can't be read.
+          InputError: there is none, none can be read, or it does not fit the templates.
         """
-        return from_table(template, self._read(step, params=template)["params"])
+        template = {"params": params, "other": other}
+        raw = jax.eval_shape(_without_keys, template)
+        steps = self._candidates(step)
+        if step not in ("best", "latest"):
+            return _model(template, self._read(steps[0], **raw))
+        for _, trees in self.readable(steps, **raw):
+            return _model(template, trees)
+        raise InputError(f"no checkpoint in {self.folder} can be read; tried {steps}")
 
-    def close(self) -> None:
-        """Wait for what is being saved, and let go of the folder."""
-        with self._failures_told():
-            self._manager.close()
+    def readable(self, steps: Sequence[int], **templates: PyTree) -> Iterator[tuple[int, dict[str, PyTree]]]:
+        """Those of the steps that can be read, in the order given, with their trees; a warning tells of the others.
 
-    def wait(self) -> None:
-        """Wait for what is being saved."""
-        with self._failures_told():
-            self._manager.wait_until_finished()
+        Raises:
+          InputError: a checkpoint is sound and does not fit the templates.
+        """
+        for step in steps:
+            try:
+                trees = self._read(step, **templates)
+            except DamagedError as error:
+                log.warning("checkpoint %d is damaged (%s); falling back to another", step, error)
+            else:
+                yield step, trees
 
-    @contextlib.contextmanager
-    def _failures_told(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # orbax and tensorstore have no error of their own for a full disk, say
-            raise OSError(f"a checkpoint can't be written to {self.folder}: {_first_sentence(error)}") from error
+    def source_state(self, step: int) -> Any:
+        """What `save` was given as `source_state` at a step.
 
-    def _read(self, step: int, **templates: PyTree) -> dict[str, Table]:
-        """The tables of a step, known to be what was saved and to have the names and shapes of their templates."""
-        items = {name: ocp.args.StandardRestore() for name in templates}
+        Raises:
+          DamagedError: it can't be read.
+        """
+        return self._read_facts(step).source
+
+    def _candidates(self, step: int | Literal["best", "latest"]) -> list[int]:
+        """The steps to try, in order."""
+        if step not in ("best", "latest"):
+            if isinstance(step, str):
+                raise ValueError(f"step must be a whole number, 'best' or 'latest', got {step!r}")
+            step = checks.index("step", step, 0)
+        steps = self.steps()
+        if not steps:
+            raise InputError(f"{self.folder.parent} has no checkpoint yet")
+        if isinstance(step, int):
+            if step not in steps:
+                raise InputError(f"{self.folder} has no checkpoint at step {step}; it has {steps}")
+            return [step]
+        first = self.best_step() if step == "best" else steps[-1]
+        return sorted(steps, key=lambda other: (other != first, -other))
+
+    def _read(self, step: int, **templates: PyTree) -> dict[str, PyTree]:
+        """The trees of a step, known to be what was saved and to have the names and shapes of their templates."""
+        facts = self._read_facts(step)
+        there = {name: ocp.args.StandardRestore() for name in templates if facts.digests[name] != EMPTY}
         try:
             with stray_callbacks_silenced():
-                found = self._manager.restore(step, args=ocp.args.Composite(**items, facts=ocp.args.JsonRestore()))
-                digests = {name: found["facts"][name] for name in templates}
-        except Exception as error:  # orbax, tensorstore and json each fail in their own way on damaged files
+                found = self._manager.restore(step, args=ocp.args.Composite(**there))
+        except Exception as error:  # orbax and tensorstore each fail in their own way on damaged files
             raise DamagedError(_first_sentence(error)) from error
-        for name, template in templates.items():
-            if digests[name] != digest(found[name]):
+        tables: dict[str, Table] = {name: found[name] if name in there else {} for name in templates}
+        for name, table in tables.items():
+            if facts.digests[name] != digest(table):
                 raise DamagedError(f"the bytes of {name} are not those that were saved")
-            check_fit(f"checkpoint {step} in {self.folder}", found[name], template)
-        return {name: found[name] for name in templates}
+        if facts.step not in (None, step):
+            raise DamagedError(f"it was saved as the checkpoint of step {facts.step}")
+        for name, template in templates.items():
+            check_fit(f"checkpoint {step} in {self.folder}", tables[name], template)
+        return {name: from_table(template, tables[name]) for name, template in templates.items()}
 
-    def _read_loss(self, step: int) -> float | None:
-        """What validation gave at a step; None where it was not measured or can't be read."""
+    def _read_facts(self, step: int) -> Facts:
         try:
-            found = self._manager.restore(step, args=ocp.args.Composite(facts=ocp.args.JsonRestore()))
-            loss = found["facts"]["validation_loss"]
-            return None if loss is None else float(loss)
-        except Exception:  # damage; whoever wants the checkpoint itself is told
-            return None
+            with stray_callbacks_silenced():
+                found = self._manager.restore(step, args=ocp.args.Composite(facts=ocp.args.JsonRestore()))["facts"]
+            form = int(found.get("format", 0))
+            facts = _facts_of_format_0(found) if form == 0 else _facts(found)
+        except Exception as error:  # orbax and json each fail in their own way on damaged files
+            raise DamagedError(_first_sentence(error)) from error
+        if form > FORMAT:
+            raise InputError(
+                f"checkpoint {step} in {self.folder} has format {form}, and this version of lstmjax reads {FORMAT}"
+            )
+        return facts
+
+    def _read_scores(self) -> None:
+        """Learn what every checkpoint scored; whoever wants a damaged one is told then."""
+        for step in self.steps():
+            with contextlib.suppress(DamagedError):
+                facts = self._read_facts(step)
+                if self.identity not in (None, facts.run):
+                    raise InputError(f"{self.folder} holds the checkpoints of another run; choose another folder")
+                if facts.score is not None and math.isfinite(facts.score):
+                    self._scores[step] = facts.score
 
     def _set_aside(self, damaged: Sequence[int]) -> None:
         """Move damaged checkpoints out of the way, so that their steps can be saved again and nothing is deleted."""
+        if self._read_only:
+            return
         for step in damaged:
             aside = tempfile.mkdtemp(prefix=f"damaged-{step}-", dir=self.folder.parent)
             (self.folder / str(step)).rename(Path(aside, str(step)))
-            self._losses.pop(step, None)
+            self._scores.pop(step, None)
         self._manager.reload()
-
-
-class DamagedError(InputError):
-    """A checkpoint that is there but can't be used."""
 
 
 @dataclasses.dataclass
 class _KeepLowest:
-    """Keep the step with the lowest of `losses`, a table that its owner goes on filling.
+    """Keep the step with the lowest of `scores`, a table that its owner goes on filling.
 
     (Orbax's own BestN reads metrics files as it opens a folder, and one damaged file would close the whole folder.)
     """
 
-    losses: dict[int, float]
+    scores: dict[int, float]
 
     def should_preserve(
         self, checkpoints: Sequence[PolicyCheckpointInfo], *, context: PreservationContext
     ) -> Sequence[bool]:
-        lowest = min((self.losses[c.step] for c in checkpoints if c.step in self.losses), default=None)
-        return [lowest is not None and self.losses.get(c.step) == lowest for c in checkpoints]
+        lowest = min((self.scores[c.step] for c in checkpoints if c.step in self.scores), default=None)
+        return [lowest is not None and self.scores.get(c.step) == lowest for c in checkpoints]
 
 
-def _without_params(state: TrainState) -> TrainState:
-    """Everything else, with the RNG key as its raw data."""
-    return state._replace(params=None, key=jax.random.key_data(state.key))
+def _facts(found: dict[str, Any]) -> Facts:
+    digests = {name: str(found["digests"][name]) for name in ITEMS}
+    score = found["score"]
+    return Facts(int(found["step"]), found["run"], digests, None if score is None else float(score), found["source"])
 
 
-def _from_tables(template: TrainState, params: Table, rest: Table) -> TrainState:
-    state: TrainState = from_table(_without_params(template), rest)
-    key = jax.random.wrap_key_data(state.key, impl=jax.random.key_impl(template.key))
-    return state._replace(params=from_table(template.params, params), key=key)
+def _facts_of_format_0(found: dict[str, Any]) -> Facts:
+    digests = {"params": str(found["params"]), "other": EMPTY, "training": str(found["training"])}
+    score = found["validation_loss"]
+    return Facts(None, None, digests, None if score is None else float(score), None)
+
+
+def _items(state: TrainState) -> dict[str, PyTree]:
+    """What is kept apart in a checkpoint."""
+    raw = _without_keys(state)
+    return {"params": raw.params, "other": raw.other, "training": raw._replace(params=None, other=None)}
+
+
+def _model(template: dict[str, PyTree], trees: dict[str, PyTree]) -> tuple[PyTree, PyTree]:
+    model = _with_keys(template, trees)
+    return model["params"], model["other"]
+
+
+def _without_keys(tree: PyTree) -> PyTree:
+    """A tree with RNG keys as their raw data."""
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
+
+
+def _with_keys(template: PyTree, tree: PyTree) -> PyTree:
+    """The way back: keys where `template` has them."""
+
+    def wrap(like: Any, leaf: Any) -> Any:
+        if not _is_key(like):
+            return leaf
+        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(jnp.zeros((), like.dtype)))
+
+    return jax.tree.map(wrap, template, tree)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 @contextlib.contextmanager

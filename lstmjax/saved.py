@@ -1,0 +1,78 @@
+"""Trained models: read back from their run's folder, ready to use."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from flax import nnx
+
+from lstmjax.data.text import load_vocabulary
+from lstmjax.errors import InputError
+from lstmjax.models import LanguageModel, LanguageModelConfig
+from lstmjax.training.checkpoint import Checkpoints
+from lstmjax.training.run_folder import RunFolder
+from lstmjax.trees import split_model
+
+
+class Trained(NamedTuple):
+    """A trained model, and what its inputs and outputs mean: a language model's vocabulary."""
+
+    model: Any
+    companion: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """A kind of model: its config, how it is built from one, and what is read beside it from a run's folder."""
+
+    config: type
+    build: Callable[[Any, nnx.Rngs], nnx.Module]
+    companion: Callable[[Path], Any]
+
+
+def _language_model(config: Any, rngs: nnx.Rngs) -> nnx.Module:
+    return LanguageModel(config.vocab_size, config, rngs=rngs)
+
+
+FAMILIES: dict[str, Family] = {
+    "language-model": Family(
+        LanguageModelConfig, _language_model, lambda folder: load_vocabulary(folder / "vocabulary.json")
+    )
+}
+
+
+def load_model(folder: str | Path, step: int | Literal["best", "latest"] = "best") -> Trained:
+    """Read a trained model from a run's folder; no training code or settings are needed.
+
+    Args:
+      folder: what a training run wrote, such as `python -m experiments.train`.
+      step: a step that has a checkpoint, "latest", or "best" for the lowest validation loss. Where the one chosen by
+        word is damaged, the newest that can be read is taken, and a warning says so.
+
+    Returns:
+      the model, with its parameters, and what belongs to it: a language model's vocabulary.
+
+    Raises:
+      TypeError, ValueError: `step` is neither a whole number nor one of the two words.
+      InputError: the folder is not a run's, is of a family or a format that this version does not know, has no
+        checkpoint at that step, or none that can be read.
+    """
+    run = RunFolder(Path(folder))
+    settings = run.read_config()
+    name = settings.get("family") if settings["format"] else "language-model"  # format 0 knew this one alone
+    if name not in FAMILIES:
+        raise InputError(f"{run.config} names the family {name!r}; this version of lstmjax has {sorted(FAMILIES)}")
+    family = FAMILIES[name]
+    companion = family.companion(run.path)
+    try:
+        config = family.config(**settings["model"])
+        if name == "language-model" and config.vocab_size is None:
+            config = dataclasses.replace(config, vocab_size=len(companion))
+        graphdef, params, other = split_model(nnx.eval_shape(lambda: family.build(config, nnx.Rngs(0))))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{run.config} does not describe a model: {error}") from error
+    if not run.checkpoints.is_dir():
+        raise InputError(f"{run.path} has no checkpoint yet")
+    with Checkpoints(run.checkpoints, identity=settings.get("run"), read_only=True) as checkpoints:
+        return Trained(nnx.merge(graphdef, *checkpoints.restore_params(params, other, step)), companion)
