@@ -34,8 +34,8 @@ class MetricsFile:
     def on_step(self, step: int, metrics: dict[str, float]) -> None:
         self._write({"step": step, **metrics})
 
-    def on_evaluation(self, step: int, validation_loss: float) -> None:
-        self._write({"step": step, "validation_loss": validation_loss})
+    def on_evaluation(self, step: int, metrics: dict[str, float]) -> None:
+        self._write({"step": step} | {f"validation_{name}": value for name, value in metrics.items()})
 
     def __enter__(self) -> "MetricsFile":
         return self
@@ -86,8 +86,8 @@ class ProgressLine:
         self._first_log = self._first_log or (step, time.perf_counter())
         self._progress.update(self._task, completed=step, note=self._note(step))
 
-    def on_evaluation(self, step: int, validation_loss: float) -> None:
-        self._validation_loss = validation_loss
+    def on_evaluation(self, step: int, metrics: dict[str, float]) -> None:
+        self._validation_loss = metrics["loss"]
         self._progress.update(self._task, note=self._note(step))
         self._progress.print(f"step {step}/{self._steps}  {self._note(step)}  {self.seconds / 60:.1f} min")
 

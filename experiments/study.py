@@ -224,7 +224,9 @@ def _new_folder(study: Study[Config], config: Config) -> training.RunFolder:
 def _build(study: Study[Config], config: Config, data: Data, folder: training.RunFolder) -> Run:
     family = FAMILIES[study.family]
     optimizer = training.make_optimizer(config.optimizer, config.steps)
-    return Run(config, data, folder, family.build(data.model, nnx.Rngs(config.seed)), family.task(data.model), optimizer)
+    return Run(
+        config, data, folder, family.build(data.model, nnx.Rngs(config.seed)), family.task(data.model), optimizer
+    )
 
 
 def _write_settings(study: Study[Any], run: Run) -> None:

@@ -1,15 +1,13 @@
 """Trained models: read back from their run's folder, ready to use."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from flax import nnx
 
-from lstmjax.data.text import load_vocabulary
 from lstmjax.errors import InputError
-from lstmjax.models import LanguageModel, LanguageModelConfig
+from lstmjax.models import FAMILIES
 from lstmjax.training.checkpoint import Checkpoints
 from lstmjax.training.run_folder import RunFolder
 from lstmjax.trees import split_model
@@ -20,26 +18,6 @@ class Trained(NamedTuple):
 
     model: Any
     companion: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """A kind of model: its config, how it is built from one, and what is read beside it from a run's folder."""
-
-    config: type
-    build: Callable[[Any, nnx.Rngs], nnx.Module]
-    companion: Callable[[Path], Any]
-
-
-def _language_model(config: Any, rngs: nnx.Rngs) -> nnx.Module:
-    return LanguageModel(config.vocab_size, config, rngs=rngs)
-
-
-FAMILIES: dict[str, Family] = {
-    "language-model": Family(
-        LanguageModelConfig, _language_model, lambda folder: load_vocabulary(folder / "vocabulary.json")
-    )
-}
 
 
 def load_model(folder: str | Path, step: int | Literal["best", "latest"] = "best") -> Trained:

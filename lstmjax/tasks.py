@@ -1,4 +1,4 @@
-"""What a model is trained to do, as a tuple of pure functions: a loss as sums and weights, what it carries, its summary."""
+"""What a model is trained to do, as a tuple of pure functions: its loss as sums and weights, its carry, its summary."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-BLOCKS = re.findall(
-    r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs" / "training.md").read_text(), re.DOTALL
-)
+BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs" / "training.md").read_text(), re.DOTALL)
 pytestmark = pytest.mark.usefixtures("lenient_promotion", "quick_compilation")
 
 

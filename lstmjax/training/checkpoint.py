@@ -4,6 +4,7 @@ Parameters are kept apart from the rest of the training state, as a flat table o
 ("recurrent.layers.0.weights.w_x"), so a model can be read without the optimiser that made it. A step's folder holds
 
 params, other   the model: trained parameters, and all other variables (absent where there are none)
+average         averaged parameters, to load in place of the last ones (absent where none are kept)
 training        the rest of the state
 facts           JSON: format, step, run, digests of the tables, score, source
 """
@@ -38,7 +39,7 @@ from lstmjax.types import PyTree
 
 log = logging.getLogger(__name__)
 
-ITEMS = ("params", "other", "training")
+ITEMS = ("params", "other", "average", "training")
 EMPTY = digest({})
 
 
@@ -54,6 +55,11 @@ class Facts(NamedTuple):
     digests: dict[str, str]
     score: float | None
     source: Any
+
+    @property
+    def weights(self) -> str:
+        """The item that a model is loaded with."""
+        return "params" if self.digests["average"] == EMPTY else "average"
 
 
 class Checkpoints:
@@ -105,24 +111,37 @@ class Checkpoints:
 
     def best_step(self) -> int | None:
         """The step with the lowest score; the newest if none has one; None if there are no checkpoints."""
-        steps = self.steps()
-        measured = [step for step in steps if step in self._scores]
-        return min(measured, key=self._scores.__getitem__) if measured else max(steps, default=None)
+        best = self.best()
+        return max(self.steps(), default=None) if best is None else best[0]
 
-    def save(self, state: TrainState, score: float | None = None, source_state: Any = None) -> None:
+    def best(self) -> tuple[int, float] | None:
+        """The step with the lowest score, and that score; None if none has one."""
+        measured = [step for step in self.steps() if step in self._scores]
+        return min(((step, self._scores[step]) for step in measured), key=lambda pair: pair[1], default=None)
+
+    def save(
+        self,
+        state: TrainState,
+        score: float | None = None,
+        *,
+        source_state: str | None = None,
+        average: PyTree | None = None,
+    ) -> None:
         """Save a state; once this returns, it is on disk.
 
         Args:
           state: what to save.
           score: what the best is chosen by, lower is better, such as the validation loss; None where not measured.
           source_state: where an outside iterator stands, as JSON.
+          average: averaged parameters, which are what a model is then loaded with; None means the state's own.
 
         Raises:
           OSError: it can't be written.
         """
         if self._read_only:
             raise ValueError(f"{self.folder} was opened with read_only=True; nothing can be saved to it")
-        step, tables = int(state.step), {name: to_table(tree) for name, tree in _items(state).items()}
+        trees = _items(state) | {"average": {} if average is None else average}
+        step, tables = int(state.step), {name: to_table(tree) for name, tree in trees.items()}
         facts = {
             "format": FORMAT,
             "step": step,
@@ -171,7 +190,7 @@ class Checkpoints:
           DamagedError: the checkpoint of step number `step` can't be read.
           InputError: there is none, none can be read, or it does not fit the templates.
         """
-        template = {"params": params, "other": other}
+        template = {"weights": params, "other": other}
         raw = jax.eval_shape(_without_keys, template)
         steps = self._candidates(step)
         if step not in ("best", "latest"):
@@ -221,16 +240,17 @@ class Checkpoints:
     def _read(self, step: int, **templates: PyTree) -> dict[str, PyTree]:
         """The trees of a step, known to be what was saved and to have the names and shapes of their templates."""
         facts = self._read_facts(step)
-        there = {name: ocp.args.StandardRestore() for name in templates if facts.digests[name] != EMPTY}
+        item = {name: facts.weights if name == "weights" else name for name in templates}
+        there = {name: ocp.args.StandardRestore() for name in item.values() if facts.digests[name] != EMPTY}
         try:
             with stray_callbacks_silenced():
                 found = self._manager.restore(step, args=ocp.args.Composite(**there))
         except Exception as error:  # orbax and tensorstore each fail in their own way on damaged files
             raise DamagedError(_first_sentence(error)) from error
-        tables: dict[str, Table] = {name: found[name] if name in there else {} for name in templates}
+        tables: dict[str, Table] = {name: found[item[name]] if item[name] in there else {} for name in templates}
         for name, table in tables.items():
-            if facts.digests[name] != digest(table):
-                raise DamagedError(f"the bytes of {name} are not those that were saved")
+            if facts.digests[item[name]] != digest(table):
+                raise DamagedError(f"the bytes of {item[name]} are not those that were saved")
         if facts.step not in (None, step):
             raise DamagedError(f"it was saved as the checkpoint of step {facts.step}")
         for name, template in templates.items():
@@ -295,7 +315,7 @@ def _facts(found: dict[str, Any]) -> Facts:
 
 
 def _facts_of_format_0(found: dict[str, Any]) -> Facts:
-    digests = {"params": str(found["params"]), "other": EMPTY, "training": str(found["training"])}
+    digests = {"params": str(found["params"]), "other": EMPTY, "average": EMPTY, "training": str(found["training"])}
     score = found["validation_loss"]
     return Facts(None, None, digests, None if score is None else float(score), None)
 
@@ -308,7 +328,7 @@ def _items(state: TrainState) -> dict[str, PyTree]:
 
 def _model(template: dict[str, PyTree], trees: dict[str, PyTree]) -> tuple[PyTree, PyTree]:
     model = _with_keys(template, trees)
-    return model["params"], model["other"]
+    return model["weights"], model["other"]
 
 
 def _without_keys(tree: PyTree) -> PyTree:

@@ -148,7 +148,6 @@ def fit(
                 checkpoints.save(state, source_state=batches.state, average=rule.average(state.opt_state))
             if stopping:
                 break
-    checkpoints.wait()
     return state
 
 
@@ -183,5 +182,4 @@ def _report(
 
 
 def _newest(checkpoints: Checkpoints) -> int | None:
-    checkpoints.wait()
     return max(checkpoints.steps(), default=None)

@@ -18,7 +18,7 @@ from lstmjax.types import Array, Float, Key, PyTree
 
 
 class Gradients(NamedTuple):
-    """What a batch says: the loss's gradients, all means, and the new values of what is not trained and of the carry."""
+    """What a batch gives: gradients of the loss, all means, and new values of untrained variables and of the carry."""
 
     params: PyTree
     means: dict[str, Mean]
