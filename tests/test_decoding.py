@@ -252,6 +252,11 @@ def test_generating_in_float64(x64, model):
     assert (tokens.dtype, lengths.tolist()) == (np.int32, [5])
 
 
+def test_tokens_are_looked_at_in_64_bits(model):
+    with pytest.raises(ValueError, match=r"tokens must lie in \[0, 10\], got values from 4294967297"):
+        model(np.array([[2**32 + 1]]))
+
+
 def test_an_empty_batch(model):
     tokens, lengths = decoding.generate(model, np.zeros((0, 3), int), length=4, key=jax.random.key(0))
     assert (tokens.shape, lengths.shape) == ((0, 4), (0,))
