@@ -167,7 +167,12 @@ def whole_numbers(
     name: str, values: ArrayLike | Sequence[Any], expected: Sequence[int | str], low: int, high: int
 ) -> Int[Array, "..."]:
     """Integers of this shape in [low, high], as int32; looked at before JAX would cut 64 bits to 32."""
-    array = values if isinstance(values, jax.Array) else np.asarray(values)
+    try:
+        array = values if isinstance(values, jax.Array) else np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must have rows of one length") from error
+    if array.size == 0 and isinstance(values, Sequence):
+        array = np.zeros(array.shape, np.int32)  # an empty list says nothing of its numbers
     kind(name, array, jnp.integer)
     shape(name, array, expected)
     within(name, array, low, high)

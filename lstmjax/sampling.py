@@ -109,7 +109,7 @@ def filtered(logits: Float[Array, "*batch V"], sampling: Sampling) -> Float[Arra
 
     The k likeliest are the same at every temperature, and are found before it can round their scores together.
     """
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    logits = _at_least_float32(logits)
     highest = jnp.max(logits, axis=-1, keepdims=True)
     logits = jnp.where(logits == highest, 0.0, logits - highest)  # infinity less itself would be no number
     if sampling.top_k is not None:
@@ -146,7 +146,7 @@ class BernoulliSampling:
         """A boolean for each feature."""
         if self.temperature == 0.0:
             return logits > 0.0
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        logits = _at_least_float32(logits)
         return jax.random.bernoulli(key, jax.nn.sigmoid(logits / _within_dtype(self.temperature, logits)))
 
 
@@ -198,6 +198,10 @@ class MixtureSampling:
         mean, scale = mixture.means[which], mixture.scale_tril[which]
         noise = jax.random.normal(key_where, mean.shape, mean.dtype)
         return mean + math.exp(-self.bias) * jnp.matmul(scale, noise, precision="highest")
+
+
+def _at_least_float32(logits: Float[Array, "*batch V"]) -> Float[Array, "*batch V"]:
+    return logits.astype(jnp.float32) if logits.dtype.itemsize < 4 else logits
 
 
 def _within_dtype(temperature: float, logits: Array) -> float:

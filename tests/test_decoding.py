@@ -1,5 +1,8 @@
 """Decoding: filters against definitions, frequencies against probabilities, the compiled loop against a plain one."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,10 +10,12 @@ import pytest
 from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
+from jax.tree_util import Partial
 
 import lstmjax as lx
 from lstmjax import decoding, sampling
 from lstmjax.data.text import ByteVocabulary, CharVocabulary
+from lstmjax.decoding import BernoulliSampling, GaussianMixture, MixtureSampling
 from lstmjax.sampling import GREEDY, Sampling
 from tests import reference
 
@@ -202,6 +207,17 @@ def test_samplings_that_cannot_be(arguments, sentence):
         ({"length": -3}, ValueError, "length must be at least 1, got -3"),
         ({"prompts": [1, 2]}, ValueError, r"prompts must have shape \[B, P\], got \[2\]"),
         ({"prompts": [[0.5]]}, TypeError, "prompts must have dtype integer, got float64"),
+        ({"prompts": [[1, 2], [3]]}, ValueError, "prompts must have rows of one length"),
+        ({"prompts": []}, ValueError, r"prompts must have shape \[B, P\], got \[0\]"),
+        (
+            {"prompts": np.array([[2**32 + 1]])},
+            ValueError,
+            "prompts must lie in .*, got values from 4294967297",
+        ),
+        ({"lengths": np.array([2**32 + 1])}, ValueError, r"lengths must lie in \[1, 2\], got values from 4294967297"),
+        ({"length": 2**31}, ValueError, "length must be at most 2147483647"),
+        ({"key": 0}, TypeError, "key must be a key of jax.random, got int"),
+        ({"sampling": 0.5}, TypeError, "sampling must be a Sampling, got 0.5"),
         ({"prompts": [[VOCAB]]}, ValueError, r"prompts must lie in \[0, 10\], got values from 11 to 11"),
         ({"lengths": [0]}, ValueError, r"lengths must lie in \[1, 2\], got values from 0 to 0"),
         ({"lengths": [3]}, ValueError, r"lengths must lie in \[1, 2\], got values from 3 to 3"),
@@ -226,3 +242,165 @@ def test_texts_that_cannot_be_met(model):
         decoding.generate_text(model, ByteVocabulary(), ["a"], length=3, key=jax.random.key(0))
     with pytest.raises(ValueError, match="stop has symbols the vocabulary lacks, so it could never come: '€'"):
         decoding.generate_text(model, vocabulary, ["a"], length=3, key=jax.random.key(0), stop="€")
+
+
+def test_generating_in_float64(x64, model):
+    how = {"length": 5, "key": jax.random.key(0), "sampling": Sampling(0.7, top_k=5, top_p=0.9)}
+    tokens, lengths = decoding.generate(model, [[1, 2]], **how)
+    pieces = [new[0] for new in decoding.stream(model, [[1, 2]], piece=2, **how)]
+    assert np.concatenate(pieces).tolist() == tokens[0].tolist()
+    assert (tokens.dtype, lengths.tolist()) == (np.int32, [5])
+
+
+def test_tokens_are_looked_at_in_64_bits(model):
+    with pytest.raises(ValueError, match=r"tokens must lie in \[0, 10\], got values from 4294967297"):
+        model(np.array([[2**32 + 1]]))
+
+
+def test_an_empty_batch(model):
+    tokens, lengths = decoding.generate(model, np.zeros((0, 3), int), length=4, key=jax.random.key(0))
+    assert (tokens.shape, lengths.shape) == ((0, 4), (0,))
+
+
+def piano(symbols, state):
+    """Scores of four notes from how often each has sounded."""
+    state = state + symbols
+    return state - 1.0, state
+
+
+def piano_start(rows, seed=0):
+    return decoding.start(jnp.zeros((rows, 4)), jnp.zeros((rows, 4)), jax.random.key(seed))
+
+
+def draw_floats(key, logits):
+    return BernoulliSampling()(key, logits).astype(jnp.float32)
+
+
+def test_other_symbols_whole_in_pieces_and_in_any_batch():
+    whole, end = decoding.decode(piano, piano_start(3), 6, draw_floats)
+    first, now = decoding.decode(piano, piano_start(3), 4, draw_floats)
+    rest, after = decoding.decode(piano, now, 4, draw_floats, limit=2)
+    np.testing.assert_array_equal(whole, np.concatenate([first, rest[:, :2]], axis=1))
+    np.testing.assert_array_equal(rest[:, 2:], 0.0)
+    np.testing.assert_array_equal(end.state, after.state)
+    np.testing.assert_array_equal(whole[:2], decoding.decode(piano, piano_start(2), 6, draw_floats)[0])
+    assert whole.shape == (3, 6, 4)
+    assert np.unique(whole).tolist() == [0.0, 1.0]
+    assert end.lengths.tolist() == [6, 6, 6]
+
+
+def test_symbols_of_several_parts():
+    """Handwriting: where the pen moves and whether it is lifted."""
+
+    def draw(key, scores):
+        move, lift = jax.random.split(key)
+        return {"move": MixtureSampling()(move, scores["move"]), "lift": BernoulliSampling()(lift, scores["lift"])}
+
+    def step(symbols, state):
+        spread = jnp.broadcast_to(0.5 * jnp.eye(2), (2, 1, 2, 2))
+        return {"move": GaussianMixture(state[:, :1], symbols["move"][:, None], spread), "lift": state}, state
+
+    rows = jnp.zeros((2, 1))
+    begin, _ = step({"move": jnp.zeros((2, 2))}, rows)
+    symbols, _ = decoding.decode(step, decoding.start(rows, begin, jax.random.key(0)), 3, draw)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype.name), symbols) == {
+        "move": ((2, 3, 2), "float32"),
+        "lift": ((2, 3, 1), "bool"),
+    }
+    assert np.unique(symbols["move"]).size == 12
+
+
+def count_up(offset, symbols, state):
+    return jax.nn.one_hot((symbols + offset) % 5, 5), state
+
+
+def counting(stop=()):
+    return decoding.start((), jax.nn.one_hot(jnp.array([0, 3]), 5), jax.random.key(0), stop)
+
+
+def test_stop_over_any_step_function():
+    step = Partial(count_up, jnp.int32(1))
+    symbols, end = decoding.decode(step, counting([2, 3]), 8, GREEDY, [2, 3])
+    assert end.lengths.tolist() == [2, 4]
+    assert [row[:n].tolist() for row, n in zip(symbols, end.lengths, strict=True)] == [[0, 1], [3, 4, 0, 1]]
+    assert int(end.step) == 6
+    assert end.recent.tolist()[1] == [2, 3]
+
+
+def test_compiled_once_for_a_step_function_whatever_its_parameters():
+    before = decoding.loop._run._cache_size()
+    ends = [decoding.decode(Partial(count_up, jnp.int32(n)), counting(), 2, GREEDY)[0].tolist() for n in (1, 2, 1)]
+    assert ends == [[[0, 1], [3, 4]], [[0, 2], [3, 0]], [[0, 1], [3, 4]]]
+    assert decoding.loop._run._cache_size() == before + 1
+
+
+def step_of_other_scores(symbols, state):
+    return jnp.zeros((2, 4)), state
+
+
+def step_of_other_state(symbols, state):
+    return jnp.zeros((2, 5)), symbols
+
+
+def step_of_scores_alone(symbols, state):
+    return jnp.zeros((2, 5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        ({"step": 3}, TypeError, "step must be a function, got 3"),
+        ({"decoding": 3}, TypeError, "decoding must be what start or decode gave, got int"),
+        ({"steps": 0}, ValueError, "steps must be at least 1, got 0"),
+        ({"steps": 2**31}, ValueError, "steps must be at most 2147483647"),
+        ({"draw": "greedy"}, TypeError, "draw must be a function, got 'greedy'"),
+        ({"stop": [1]}, ValueError, "stop must have the 0 symbols that start had, got 1"),
+        ({"stop": 1}, ValueError, r"stop must have shape \[S\], got \[\]"),
+        ({"decoding": counting([1])}, ValueError, "stop must have the 1 symbols that start had, got 0"),
+        ({"limit": 4}, ValueError, r"limit must lie in \[0, 3\], got values from 4"),
+        ({"limit": 1.5}, TypeError, "limit must have dtype integer"),
+        (
+            {"step": step_of_other_scores},
+            ValueError,
+            r"that step returns must have shape \[2, 5\], got \[2, 4\]",
+        ),
+        ({"step": step_of_other_state}, TypeError, "the state that step returns must have the structure"),
+        ({"step": step_of_scores_alone}, TypeError, "step must return scores and state, got"),
+        (
+            {"decoding": counting([1]), "stop": [1], "draw": BernoulliSampling()},
+            TypeError,
+            r"stop needs symbols that are one integer a row, got bool \[2, 5\]",
+        ),
+    ],
+)
+def test_decodings_that_cannot_be(arguments, error, sentence):
+    good = {"step": Partial(count_up, jnp.int32(1)), "decoding": counting(), "steps": 3, "draw": GREEDY}
+    with pytest.raises(error, match=sentence):
+        decoding.decode(**good | arguments)
+
+
+@pytest.mark.parametrize(
+    ("scores", "key", "stop", "error", "sentence"),
+    [
+        ([0.5], jax.random.key(0), (), TypeError, "scores must be a tree of arrays, got float"),
+        ((), jax.random.key(0), (), ValueError, "scores must be arrays"),
+        ((np.zeros(2), np.zeros(3)), jax.random.key(0), (), ValueError, r"of one B, got shapes \[\[2\], \[3\]\]"),
+        (np.zeros((2, 5)), 0, (), TypeError, "key must be a key of jax.random, got int"),
+        (np.zeros((2, 5)), jax.random.key(0), [0.5], TypeError, "stop must have dtype integer, got float64"),
+        (np.zeros((2, 5)), jax.random.key(0), [-1], ValueError, "stop must lie in"),
+    ],
+)
+def test_starts_that_cannot_be(scores, key, stop, error, sentence):
+    with pytest.raises(error, match=sentence):
+        decoding.start((), scores, key, stop)
+
+
+def test_decoding_needs_no_training():
+    """With the package's own `__init__` left out, which may import more."""
+    program = (
+        "import sys, types; package = types.ModuleType('lstmjax'); package.__path__ = sys.argv[1:]; "
+        "sys.modules['lstmjax'] = package; import lstmjax.decoding; "
+        "print([name for name in sys.modules if name.startswith(('orbax', 'lstmjax.training'))])"
+    )
+    found = subprocess.run([sys.executable, "-c", program, *lx.__path__], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

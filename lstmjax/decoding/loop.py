@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.tree_util import Partial
 
@@ -134,9 +133,7 @@ def _run(
     def choose(loop: Loop) -> Loop:
         chosen, now, n = loop
         symbols = _next(now, draw)
-        scores, state = step(symbols, now.state)
-        checks.like("the scores that step returns", scores, now.scores)
-        checks.like("the state that step returns", state, now.state)
+        scores, state = _stepped(step, symbols, now)
         chosen = jax.tree.map(lambda all_, new: lax.dynamic_update_index_in_dim(all_, new, n, 1), chosen, symbols)
         return chosen, _after(now, symbols, scores, state, stop), n + 1
 
@@ -151,6 +148,17 @@ def _run(
 def _next(now: Decoding, draw: Draw) -> PyTree:
     """A symbol for each row."""
     return sample(jax.vmap(jax.random.fold_in, (0, None))(now.keys, now.step), now.scores, draw)
+
+
+def _stepped(step: Partial, symbols: PyTree, now: Decoding) -> tuple[PyTree, PyTree]:
+    """The scores and the state that a step gives, of the same kind as those before it."""
+    match step(symbols, now.state):
+        case (scores, state):
+            checks.like("the scores that step returns", scores, now.scores)
+            checks.like("the state that step returns", state, now.state)
+            return scores, state
+        case other:
+            raise TypeError(f"step must return scores and state, got {type(other).__name__}")
 
 
 def _after(now: Decoding, symbols: PyTree, scores: PyTree, state: PyTree, stop: Int[Array, "S"]) -> Decoding:
@@ -172,8 +180,7 @@ def _stops(recent: Int[Array, "B S"], stop: Int[Array, "S"]) -> Bool[Array, "B"]
 
 
 def _ending(stop: Sequence[int] | Int[Array, "S"]) -> Int[Array, "S"]:
-    values = stop if isinstance(stop, jax.Array) or len(stop) else np.zeros(0, np.int32)
-    return checks.whole_numbers("stop", values, ("S",), 0, MOST_SYMBOLS)
+    return checks.whole_numbers("stop", stop, ("S",), 0, MOST_SYMBOLS)
 
 
 def _rows(scores: PyTree) -> int:

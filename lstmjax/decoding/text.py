@@ -151,7 +151,7 @@ def _begin(
     checks.positive_int("the number of symbols in prompts", width)
     lengths = np.full(rows, width, np.int32) if lengths is None else lengths
     lengths = checks.whole_numbers("lengths", lengths, (rows,), 1, width)
-    ending = checks.whole_numbers("stop", stop if len(stop) else np.zeros(0, np.int32), ("S",), 0, last)
+    ending = checks.whole_numbers("stop", stop, ("S",), 0, last)
     checks.random_key("key", key)
     if not isinstance(sampling, Sampling):
         raise TypeError(f"sampling must be a Sampling, got {sampling!r}")
