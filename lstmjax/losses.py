@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from lstmjax import checks
-from lstmjax.positions import classes, counted, keep_counted
+from lstmjax.positions import classes, counted, keep_counted, spread
 from lstmjax.steps import valid_steps
 from lstmjax.tasks import Mean
 from lstmjax.types import Array, ArrayLike, Bool, Float, Int
@@ -183,9 +183,8 @@ def sparse_categorical_cross_entropy(
     logits = jnp.asarray(logits)
     _check_has_classes(logits)
     positions, num_classes = logits.shape[:-1], logits.shape[-1]
-    _check_shape("targets", np.shape(targets), positions)
     each = counted(positions, lengths, mask, weights)
-    targets = classes("targets", targets, num_classes, each)
+    targets = classes("targets", targets, positions, num_classes, each)
     logits = keep_counted(_floating("logits", logits), each)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     if label_smoothing:
@@ -221,7 +220,7 @@ def ctc(
     Raises:
       TypeError, ValueError: shapes or dtypes that do not fit, targets outside 0..C-1 or the blank (seen outside `jit`).
 
-    >>> loss = ctc(jnp.zeros((1, 2, 3)), jnp.array([[1]]))  # of 9 ways: 1 1, 1 -, - 1
+    >>> loss = jax.jit(ctc)(jnp.zeros((1, 2, 3)), jnp.array([[1]]))  # of 9 ways: 1 1, 1 -, - 1
     >>> round(float(jnp.exp(-loss.value)), 4)
     0.3333
 
@@ -236,7 +235,7 @@ def ctc(
     each = counted((batch,), None, None, weights)
     valid = _by_row(valid_steps(lengths, mask, steps, batch), (batch, steps), each)
     inside = _by_row(valid_steps(target_lengths, None, np.shape(targets)[1], batch), np.shape(targets), each)
-    targets = classes("targets", targets, num_classes, inside)
+    targets = classes("targets", targets, inside.shape, num_classes, inside)
     _check_no_blank(targets, inside, blank)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # optax mixes both
         losses = optax.ctc_loss(
@@ -259,7 +258,7 @@ def _pair(
 ) -> tuple[Array, Array, Array | None]:
     """Both in one dtype of at least 32 bits, zero where nothing counts, and how much each position counts."""
     predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
-    _check_shape("targets", targets.shape, predictions.shape)
+    checks.shape("targets", targets, predictions.shape)
     each = counted(predictions.shape, lengths, mask, weights)
     predictions = _floating(name, predictions)
     dtype = jnp.float64 if targets.dtype == jnp.float64 else predictions.dtype
@@ -282,8 +281,7 @@ def _of_class(class_weights: ArrayLike, num_classes: int, targets: Array, each: 
     chosen = of_class[targets]
     if each is None:
         return chosen
-    own = each.reshape(each.shape + (1,) * (chosen.ndim - each.ndim)).astype(chosen.dtype)
-    return keep_counted(own * chosen, own)
+    return keep_counted(spread(each, chosen.shape).astype(chosen.dtype) * chosen, each)
 
 
 def _by_row(steps_first: Array | None, shape: tuple[int, ...], each: Array | None) -> Bool[Array, "B T"]:
@@ -295,11 +293,6 @@ def _by_row(steps_first: Array | None, shape: tuple[int, ...], each: Array | Non
 def _check_has_classes(logits: ArrayLike) -> None:
     if np.ndim(logits) < 2:
         raise ValueError(f"logits must have shape [B, ..., C], got {list(np.shape(logits))}")
-
-
-def _check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if shape != expected:
-        raise ValueError(f"{name} must have shape {list(expected)}, got {list(shape)}")
 
 
 def _check_probabilities(targets: Array) -> None:

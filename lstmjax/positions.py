@@ -40,20 +40,25 @@ def keep_counted(x: Array, each: Array | None) -> Array:
     return x if each is None else jnp.where(_to_rank(each, x.ndim).astype(bool), x, 0)
 
 
-def classes(name: str, ids: ArrayLike, num_classes: int, each: Array | None) -> Array:
-    """Integers in [0, num_classes) as JAX's, with 0 at every position that doesn't count, whatever stands there.
+def classes(name: str, ids: ArrayLike, shape: tuple[int, ...], num_classes: int, each: Array | None) -> Array:
+    """Integers in [0, num_classes), of a shape, as JAX's; 0 where nothing counts, whatever stood there.
 
     The range is checked outside `jit`, before JAX cuts 64 bits to 32.
     """
     whole: Any = ids if isinstance(ids, jax.Array) else np.asarray(ids)
     checks.kind(name, whole, jnp.integer)
+    checks.shape(name, whole, shape)
     if not isinstance(each, jax.core.Tracer) and not isinstance(whole, jax.core.Tracer):
         chosen = np.asarray(whole)
         if each is not None:
-            counts = np.asarray(each).astype(bool)
-            chosen = chosen[np.broadcast_to(_to_rank(counts, chosen.ndim), chosen.shape)]
+            chosen = chosen[np.asarray(spread(each, shape)).astype(bool)]
         checks.within(name, chosen, 0, num_classes - 1)
     return keep_counted(jnp.asarray(whole), each)
+
+
+def spread(each: Array, shape: tuple[int, ...]) -> Array:
+    """What belongs to the leading axes of a shape, at every position of it."""
+    return jnp.broadcast_to(_to_rank(each, len(shape)), shape)
 
 
 def _to_rank(x: Any, rank: int) -> Any:
