@@ -190,7 +190,7 @@ def test_torch_modules_to_ours_and_back(kind, options, dtype):
     layer = interop.from_torch(module)
     assert layer.dropout.drop.rate == options.get("dropout", 0.0)
     once = interop.to_torch(layer)
-    assert module.load_state_dict(once)
+    module.load_state_dict(once)  # raises if a name or shape is not its own
     again = interop.to_torch(interop.from_torch(module))
     assert once.keys() == again.keys()
     assert all(torch.equal(once[name], again[name]) and once[name].dtype == again[name].dtype for name in once)

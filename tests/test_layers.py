@@ -89,7 +89,7 @@ def test_modules_split_merge_jit_and_differentiate(layer, xs):
 
 @pytest.mark.parametrize("graph", [True, False], ids=["graph", "tree"])
 @every_cell
-def test_every_cell_is_a_layer_in_both_modes_of_nnx(quick_compilation, make_cell, graph):
+def test_every_cell_is_a_layer_in_both_modes_of_nnx(make_cell, graph):
     """split, merge, jit and grad with nnx graph mode on and off; the layer is `unroll` of its cell and parameters."""
     cell = make_cell(jnp.float32)
     layer = lx.Recurrent(cell, initial_state="learned", rngs=nnx.Rngs(0))

@@ -1,7 +1,7 @@
 """Our layers compute what other libraries' do with the same weights: outputs, final states and every gradient.
 
 `python -m experiments.parity` measures all of `CASES`; here are those that cover the rest: each library's hardest form,
-two directions with padding and holes where it has them, and stacks.
+two directions with padding and holes where it has them, and stacks. The command compiles in full, tests do not.
 """
 
 import pytest
@@ -9,8 +9,6 @@ import pytest
 from experiments.parity.__main__ import page
 from experiments.parity.cases import BARS, CASES, LIBRARIES, STACKED, Case
 from experiments.parity.measuring import Difference
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")  # the command compiles as usual
 
 
 def is_telling(case: Case) -> bool:

@@ -1,10 +1,14 @@
-"""The README keeps its word: its example runs, its commands come first, and it has a place for every file."""
+"""The README keeps its word: its example runs, its commands come first, and every file has its place."""
 
+import ast
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+ROOMS = sorted(page.parent for top in ("lstmjax", "experiments") for page in (ROOT / top).glob("*/**/__init__.py"))
 
 
 def test_the_library_example_runs():
@@ -21,10 +25,24 @@ def test_the_first_two_shell_blocks_are_one_command_each():
     assert "-m pytest" in test
 
 
-def test_every_file_is_listed():
-    files = [path for room in ("lstmjax", "experiments") for path in (ROOT / room).rglob("*.py")]
-    assert files
-    assert [path.name for path in files if path.name != "__init__.py" and f"{path.name}`" not in README] == []
+def names_in(room):
+    """A room's files and the rooms inside it, but for the page that speaks of them."""
+    inside = [path.parent.name + "/" for path in room.glob("*/__init__.py")]
+    return inside + [path.name for path in room.glob("*.py") if path.name != "__init__.py"]
+
+
+@pytest.mark.parametrize("name", ["lstmjax", "experiments"])
+def test_every_room_has_its_line(name):
+    named = re.findall(r"`([^`\n]+)`", README)
+    missing = {f"{name}/{inside}" for inside in names_in(ROOT / name)} - {*named, *(path + "/" for path in named)}
+    assert not missing
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=[str(room.relative_to(ROOT)) for room in ROOMS])
+def test_every_room_says_what_is_in_it(room):
+    page = ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
+    named = re.findall(r"^- `([^`]+)`: .", page, re.MULTILINE)
+    assert sorted(named) == sorted(names_in(room))
 
 
 def test_it_is_short():

@@ -28,13 +28,13 @@ every_one_of_ours = pytest.mark.parametrize("make_cell", OURS.values(), ids=OURS
 
 
 @every_one_of_ours
-def test_every_noise_at_once_on_every_cell(quick_compilation, make_cell):
+def test_every_noise_at_once_on_every_cell(make_cell):
     check_noise(make_cell, NOISE["all"])
 
 
 @every_noise
 @pytest.mark.parametrize("name", ["lstm", "gru-original", "elman", "conv-lstm"])
-def test_noise_needs_a_key_and_is_the_same_from_the_same_key(quick_compilation, regularize, name):
+def test_noise_needs_a_key_and_is_the_same_from_the_same_key(regularize, name):
     check_noise(OURS[name], regularize)
 
 

@@ -250,7 +250,6 @@ def test_a_process_answers_a_failure_with_a_sentence_and_goes_on():
         assert peak >= 0 if sys.platform == "linux" else peak is None
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", [name for name in DEFAULT if name != "lstmjax"])
 def test_peers_compute_what_ours_do(name, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")

@@ -11,11 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import lstmjax as lx
-from tests.cases import HIDDEN, IN, every_cell, random_inputs, random_params, random_state, tolerance
+from tests.cases import CELLS, HIDDEN, IN, each_kind, every_cell, random_inputs, random_params, random_state, tolerance
 from tests.reference import lstm
 
 BATCH, STEPS = 3, 6
 FLAGS = st.lists(st.booleans(), min_size=BATCH * STEPS, max_size=BATCH * STEPS)
+HOLES = [True, True, False, True, False, True] * BATCH
+AT_HOLES = [False, False, True, False, False, True] * BATCH  # a reset at an invalid step, and one at a valid step
 
 
 def setup(make_cell, dtype=jnp.float32, steps=STEPS):
@@ -30,7 +32,7 @@ def assert_close(got, expected, dtype=jnp.float32):
 
 
 def flags(values):
-    return jnp.array(values).reshape(BATCH, STEPS)
+    return np.array(values).reshape(BATCH, STEPS)
 
 
 @functools.partial(jax.jit, static_argnames=("cell", "reverse"))
@@ -54,13 +56,15 @@ def test_the_numpy_reference(x64, dtype):
 
 
 @every_cell
-@settings(max_examples=15)
+@settings(max_examples=4)
 @given(
     lengths=st.lists(st.integers(0, STEPS), min_size=BATCH, max_size=BATCH),
     mask=FLAGS,
     resets=FLAGS,
     reverse=st.booleans(),
 )
+@example(lengths=[0, 2, STEPS], mask=HOLES, resets=AT_HOLES, reverse=False)
+@example(lengths=[0, 2, STEPS], mask=HOLES, resets=AT_HOLES, reverse=True)
 def test_scan_is_the_loop(make_cell, lengths, mask, resets, reverse):
     cell, params, xs, state = setup(make_cell)
     lengths = np.array(lengths, np.int32)
@@ -80,14 +84,15 @@ def broadcast(mask, xs):
 def test_where_the_padding_stands_changes_nothing(make_cell, mask, reverse):
     """Values, states and gradients are those of the valid steps pushed together, even if the rest are NaN."""
     cell, params, xs, state = setup(make_cell)
-    mask = np.array(flags(mask))
+    mask = flags(mask)
     valid_first = np.argsort(~mask, axis=1, kind="stable")
     packed_mask = np.take_along_axis(mask, valid_first, axis=1)
-    packed = xs[np.arange(BATCH)[:, None], valid_first]
-    poisoned = jnp.where(broadcast(mask, xs), xs, jnp.nan)
-    (d_params, d_xs, d_state), (ys, end) = with_gradients(cell, params, poisoned, state, mask, reverse)
-    expected = with_gradients(cell, params, packed, state, packed_mask, reverse)
-    assert_close(((d_params, d_xs[mask], d_state), (ys[mask], end)), pick(expected, packed_mask))
+    packed = np.asarray(xs)[np.arange(BATCH)[:, None], valid_first]
+    poisoned = np.where(broadcast(mask, xs), xs, np.float32(np.nan))
+    got = jax.device_get(with_gradients(cell, params, poisoned, state, mask, reverse))
+    expected = jax.device_get(with_gradients(cell, params, packed, state, packed_mask, reverse))
+    assert_close(pick(got, mask), pick(expected, packed_mask))
+    (_, d_xs, _), (ys, _) = got
     np.testing.assert_array_equal(d_xs[~mask], 0.0)
     np.testing.assert_array_equal(ys[~mask], 0.0)
 
@@ -97,7 +102,7 @@ def pick(results, mask):
     return (d_params, d_xs[mask], d_state), (ys[mask], end)
 
 
-@every_cell
+@each_kind
 def test_padding_is_as_good_as_absent(make_cell):
     """Values, states and gradients are those of each row alone, cut to its length."""
     cell, params, xs, state = setup(make_cell)
@@ -118,7 +123,7 @@ def test_padding_is_as_good_as_absent(make_cell):
     chex.assert_trees_all_equal(*(jax.tree.map(lambda leaf: leaf[0], tree) for tree in (end, state)))
 
 
-@every_cell
+@each_kind
 @pytest.mark.parametrize("reverse", [False, True])
 def test_lengths_are_a_mask(make_cell, reverse):
     cell, params, xs, state = setup(make_cell)
@@ -130,7 +135,7 @@ def test_lengths_are_a_mask(make_cell, reverse):
     jax.tree.map(lambda end, begin: np.testing.assert_array_equal(end[0], begin[0]), by_lengths[1], state)
 
 
-@every_cell
+@each_kind
 @pytest.mark.parametrize("cut", [1, 4])
 def test_split_and_carry_is_the_whole(make_cell, cut):
     cell, params, xs, state = setup(make_cell)
@@ -185,7 +190,7 @@ def test_reverse_is_forward_on_the_reversed_sequence(make_cell):
     assert_close((ys, end), (flipped[:, ::-1], flipped_end))
 
 
-@every_cell
+@each_kind
 def test_time_major_is_a_transposition(make_cell):
     cell, params, xs, state = setup(make_cell)
     mask = jax.random.bernoulli(jax.random.key(3), 0.7, (BATCH, STEPS))
@@ -194,13 +199,29 @@ def test_time_major_is_a_transposition(make_cell):
     chex.assert_trees_all_equal((ys, end), (turned.swapaxes(0, 1), turned_end))
 
 
-@every_cell
-def test_jit_changes_nothing(make_cell):
-    cell, params, xs, state = setup(make_cell)
+def test_jit_with_another_around_it_changes_nothing():
+    cell, params, xs, state = setup(CELLS["lstm"].make)
     lengths = jnp.array([4, 6, 2])
     run = functools.partial(lx.unroll, cell)
     plain = run(params, xs, state, lengths=lengths)
     assert_close(jax.jit(run)(params, xs, state, lengths=lengths), plain)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_programs_as_users_compile_them(full_compilation, name):
+    """Elsewhere tests compile less well: here every backend's outputs and gradients, optimised in full."""
+    cell, params, xs, state = setup(CELLS[name].make, steps=STEPS + 3)
+    mask = jax.random.bernoulli(jax.random.key(3), 0.7, (BATCH, STEPS + 3))
+    expected = lx.unroll_loop(cell, params, xs, state, mask=np.array(mask))
+
+    def loss(params, xs, state, backend):
+        ys, end = lx.unroll(cell, params, xs, state, mask=mask, backend=backend)
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves((ys, end))), (ys, end)
+
+    grad = jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True), static_argnums=3)
+    fused, scan = (grad(params, xs, state, backend) for backend in ("fused", "scan"))
+    assert_close(fused, scan)
+    assert_close(fused[1], expected)
 
 
 @every_cell
@@ -223,7 +244,7 @@ def test_a_look_inside_changes_nothing(make_cell):
     jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf[0, 4:], 0.0), record)
 
 
-@every_cell
+@each_kind
 def test_a_sequence_starts_and_starts_again_from_the_initial_state(make_cell):
     cell, params, xs, initial = setup(make_cell)
     resets = jnp.zeros((BATCH, STEPS), bool).at[:, 2].set(True)

@@ -1,4 +1,17 @@
-"""Recurrent cells: pure functions of parameters, state and one step's input."""
+"""Recurrent cells: pure functions of parameters, state and one step's input.
+
+- `base.py`: sizes, dtypes, first weights and the input's share of the gates, which all cells have
+- `lstm.py`: the LSTM, and what its relatives share with it
+- `lstm_variants.py`: peephole, coupled and projected LSTM
+- `gru.py`: the GRU in both its forms
+- `elman.py`: the Elman network and IndRNN
+- `layer_norm.py`: LSTM and GRU with layer normalisation
+- `conv.py`: the LSTM over grids
+- `wrappers.py`: cells stepped as one, and a look inside a cell
+- `noise.py`: recurrent dropout, weight drop and zoneout
+- `precision.py`: products in one dtype with sums in another, and dropout on what enters them
+- `shapes.py`: what a cell takes, gives and holds
+"""
 
 from lstmjax.cells.base import HiddenState
 from lstmjax.cells.conv import ConvLSTM

@@ -1,4 +1,15 @@
-"""Weights in and out of other libraries, and by name. None of them is imported before it is needed."""
+"""Weights in and out of other libraries, and by name. None of them is imported before it is needed.
+
+- `layouts.py`: how each library lays its weights out: one table
+- `reading.py`: other libraries' arrays into our layers
+- `writing.py`: our layers into other libraries' arrays
+- `torch_modules.py`: PyTorch
+- `keras_layers.py`: Keras
+- `flax_cells.py`: Flax, nnx and linen
+- `equinox_cells.py`: Equinox
+- `haiku_cores.py`: Haiku
+- `files.py`: weights by name, and in a safetensors file
+"""
 
 from lstmjax.interop.equinox_cells import from_equinox, to_equinox
 from lstmjax.interop.files import (

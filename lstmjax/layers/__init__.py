@@ -1,4 +1,12 @@
-"""Flax nnx layers: thin modules that hold parameters and call the core. They hold no RNG and no state."""
+"""Flax nnx layers: thin modules that hold parameters and call the core. They hold no RNG and no state.
+
+- `recurrent.py`: one cell over time
+- `bidirectional.py`: two layers, one in each direction
+- `stacked.py`: layers one on another, with and without residual connections
+- `families.py`: whole stacks by name
+- `time_distributed.py`: a layer for single steps, at every step
+- `flax_cell.py`: any cell in Flax's own `nnx.RNN`
+"""
 
 from lstmjax.layers.bidirectional import Bidirectional, BidirectionalState
 from lstmjax.layers.families import GRU, LSTM, ConvLSTM, ElmanRNN, stack

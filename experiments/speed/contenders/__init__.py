@@ -1,4 +1,13 @@
-"""Who takes part: their names, what they need, and what each can do."""
+"""Who takes part: their names, what they need, and what each can do.
+
+- `case.py`: what a contender is asked for, and what it answers with
+- `jax_case.py`: what all contenders on JAX share
+- `lstmjax_own.py`: ours
+- `torch_peer.py`: PyTorch
+- `keras_peer.py`: Keras on JAX
+- `flax_peer.py`: Flax
+- `haiku_peer.py`: Haiku
+"""
 
 import dataclasses
 import importlib
