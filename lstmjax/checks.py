@@ -87,7 +87,7 @@ def function(name: str, value: object) -> None:
 
 def random_key(name: str, key: Any) -> None:
     """One key of `jax.random`, typed or as two raw uint32."""
-    dtype = getattr(key, "dtype", None)
+    dtype = key.dtype if isinstance(key, jax.Array | np.ndarray) else None
     is_typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     if not (is_typed or str(dtype) == "uint32"):
         raise TypeError(

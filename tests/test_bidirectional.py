@@ -162,4 +162,4 @@ def test_a_state_that_is_no_pair(xs):
     with pytest.raises(TypeError, match=r"state must be a pair of states \(forward, backward\), got Array"):
         build()(xs, state=jnp.zeros((BATCH, HIDDEN)))
     with pytest.raises(TypeError, match=r"state must have the structure .*LSTMState"):
-        build()(xs, build().initial_state(BATCH)[::-1])
+        build()(xs, state=build().initial_state(BATCH)[::-1])

@@ -41,7 +41,7 @@ class WeightedCell(nnx.Module):
     """A cell with its parameters in `nnx.Param`s."""
 
     def __init__(self, cell: Cell[Any, State], *, rngs: nnx.Rngs) -> None:
-        if not hasattr(cell, "step") or isinstance(cell, nnx.Module):
+        if not hasattr(type(cell), "step") or isinstance(cell, nnx.Module):
             raise TypeError(f"cell must be a cell, such as lstmjax.cells.LSTM(3, 5), got {type(cell).__name__}")
         check_rngs("rngs", rngs)
         self.cell = cell
