@@ -1,5 +1,6 @@
 """Argument checks: each failure is one sentence that names the argument, what was expected and what came."""
 
+import math
 import numbers
 import operator
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ def index(name: str, value: int, low: int, high: int | None = None) -> int:
     except TypeError:
         whole = None
     if whole is None or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
+        raise TypeError(f"{name} must be a whole number, got {_brief(value)}")
     if whole < low:
         raise ValueError(f"{name} must be at least {low}, got {whole}")
     if high is not None and whole > high:
@@ -27,13 +28,26 @@ def index(name: str, value: int, low: int, high: int | None = None) -> int:
     return whole
 
 
-def positive_int(name: str, value: int) -> None:
-    index(name, value, 1)
+def positive_int(name: str, value: int) -> int:
+    """A whole number of at least 1, as a Python int."""
+    return index(name, value, 1)
+
+
+def batch_size(name: str, value: int) -> None:
+    """A whole number of at least 0, or one that an exported function leaves open."""
+    if not jax.export.is_symbolic_dim(value):
+        index(name, value, 0)
 
 
 def number(name: str, value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {_brief(value)}")
+
+
+def finite(name: str, value: float) -> None:
+    number(name, value)
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
 
 
 def positive(name: str, value: float) -> None:
@@ -63,20 +77,23 @@ def floating_dtype(name: str, dtype: DTypeLike) -> None:
 
 def boolean(name: str, value: bool) -> None:
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {_brief(value)}")
 
 
 def function(name: str, value: object) -> None:
     if not callable(value):
-        raise TypeError(f"{name} must be a function, got {value!r}")
+        raise TypeError(f"{name} must be a function, got {_brief(value)}")
 
 
 def random_key(name: str, key: Any) -> None:
     """One key of `jax.random`, typed or as two raw uint32."""
-    dtype = getattr(key, "dtype", None)
+    dtype = key.dtype if isinstance(key, jax.Array | np.ndarray) else None
     is_typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     if not (is_typed or str(dtype) == "uint32"):
-        raise TypeError(f"{name} must be a key of jax.random, got {type(key).__name__}")
+        raise TypeError(
+            f"{name} must be a key of jax.random, such as jax.random.key(0) or, of an nnx.Rngs, rngs.dropout(), "
+            f"got {type(key).__name__}"
+        )
     if np.shape(key) != (() if is_typed else (2,)):
         raise ValueError(f"{name} must be one key, got keys of shape {list(np.shape(key))}")
 
@@ -150,12 +167,21 @@ def like(name: str, tree: PyTree, expected: PyTree) -> None:
 def _outline(tree: PyTree) -> str:
     """A tree's structure as one would write it: LSTMState(h, c), (array, array), {'sum'}."""
     if hasattr(tree, "_fields"):
-        return f"{type(tree).__name__}({', '.join(tree._fields)})"
+        parts = (f"{name}=None" if value is None else name for name, value in tree._asdict().items())
+        return f"{type(tree).__name__}({', '.join(parts)})"
     if isinstance(tree, dict):
-        return f"{{{', '.join(map(repr, tree))}}}"
+        return f"{{{', '.join(f'{name!r}: None' if value is None else repr(name) for name, value in tree.items())}}}"
     if isinstance(tree, tuple | list):
         return f"({', '.join(map(_outline, tree))})"
+    if tree is None:
+        return "None"
     return "array" if hasattr(tree, "shape") else type(tree).__name__
+
+
+def _brief(value: object) -> str:
+    """A value as it is written, or, where that would be long, its type."""
+    written = repr(value)
+    return written if len(written) <= 60 and "\n" not in written else type(value).__name__
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> None:

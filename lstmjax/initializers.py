@@ -98,7 +98,7 @@ def identity(scale: float = 1.0) -> Initializer:
     >>> cell.init(jax.random.key(0)).w_h.tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    checks.number("scale", scale)
+    checks.finite("scale", scale)
 
     def init(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         checks.square("shape", shape)

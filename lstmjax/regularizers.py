@@ -145,10 +145,12 @@ def temporal_activation_penalty(
 def weight_decay_mask(params: PyTree) -> PyTree:
     """Which parameters weight decay should pull to zero: what multiplies an input or a state, and nothing else.
 
-    Biases, gains of a normalisation, learned initial states and embeddings are left alone, by their names.
+    This is the one rule of lstmjax, by names: `w_x`, `w_h`, `w_c`, `w_p` of our cells and `kernel` of Flax's layers
+    decay. All else is left alone: biases, gains of a normalisation, learned initial states, embeddings (tied ones too),
+    scores of transitions, and whatever has a name of its own.
 
     Args:
-      params: a tree whose leaves' names are those of lstmjax and Flax: `w_x`, `w_h`, `kernel`, `b`, `bias`, `scale`...
+      params: a tree whose leaves' names are those of lstmjax and Flax, such as `lstmjax.trees.split_model` gives.
 
     Returns:
       Booleans in the tree of `params`, as `optax.add_decayed_weights` and `optax.adamw` take for `mask`.

@@ -35,9 +35,9 @@ def xs():
 def test_each_direction_is_the_layer_alone(xs, merge):
     layer = build(merge)
     state = random_like(layer.initial_state(BATCH), jax.random.key(2))
-    ys, end = layer(xs, state, lengths=LENGTHS)
-    ahead, ahead_end = layer.forward(xs, state.forward, lengths=LENGTHS)
-    back, back_end = layer.backward(xs, state.backward, lengths=LENGTHS, reverse=True)
+    ys, end = layer(xs, state=state, lengths=LENGTHS)
+    ahead, ahead_end = layer.forward(xs, state=state.forward, lengths=LENGTHS)
+    back, back_end = layer.backward(xs, state=state.backward, lengths=LENGTHS, reverse=True)
     np.testing.assert_allclose(ys, MERGED[merge](np.asarray(ahead), np.asarray(back)), rtol=1e-6)
     chex.assert_trees_all_equal(end, lx.BidirectionalState(ahead_end, back_end))
     assert ys.shape[2:] == layer.out_shape
@@ -98,7 +98,7 @@ def test_stacks_in_both_directions(xs):
     expected, second = layer.layers[1](below, lengths=LENGTHS)
     chex.assert_trees_all_equal((ys, states), (expected, (first, second)))
     assert ys.shape == (BATCH, STEPS, 10)
-    again, _ = layer(xs, layer.initial_state(BATCH), lengths=LENGTHS)
+    again, _ = layer(xs, state=layer.initial_state(BATCH), lengths=LENGTHS)
     np.testing.assert_array_equal(ys, again)
     assert not np.allclose(ys, layer(xs, lengths=LENGTHS, key=jax.random.key(0))[0])
 
@@ -160,6 +160,6 @@ def test_directions_of_different_precision(xs):
 
 def test_a_state_that_is_no_pair(xs):
     with pytest.raises(TypeError, match=r"state must be a pair of states \(forward, backward\), got Array"):
-        build()(xs, jnp.zeros((BATCH, HIDDEN)))
+        build()(xs, state=jnp.zeros((BATCH, HIDDEN)))
     with pytest.raises(TypeError, match=r"state must have the structure .*LSTMState"):
-        build()(xs, build().initial_state(BATCH)[::-1])
+        build()(xs, state=build().initial_state(BATCH)[::-1])

@@ -121,7 +121,7 @@ def test_a_cell_that_cannot_be(arguments, error, sentence):
     ("x", "error", "sentence"),
     [
         (jnp.ones((2, IN + 1)), ValueError, r"x must have shape \[\.\.\., in_features=3\], got \[2, 4\]"),
-        (jnp.ones((2, IN), jnp.float16), TypeError, "x must have dtype float32, got float16"),
+        (jnp.ones((2, IN), jnp.float16), TypeError, "xs must have dtype float32, got float16"),
     ],
 )
 def test_an_input_that_does_not_fit(x, error, sentence):

@@ -122,7 +122,7 @@ def _differentiate_ours(graphdef: Any, params: PyTree, xs: Any, states: States, 
     def apply(params: PyTree, xs: Any, states: States) -> tuple[Any, States]:
         layer = nnx.merge(graphdef, params)
         state = [_own_form(like, leaves) for like, leaves in zip(layer.initial_state(BATCH), states, strict=True)]
-        ys, state = layer(xs, state, lengths=lengths, mask=mask)
+        ys, state = layer(xs, state=state, lengths=lengths, mask=mask)
         return ys, normal_form(state)
 
     return jax.value_and_grad(loss_of(apply, np.ones((BATCH, STEPS), bool)), (0, 1, 2), has_aux=True)(

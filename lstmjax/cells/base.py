@@ -52,8 +52,8 @@ class FusedCell(abc.ABC):
     gate_order: ClassVar[str]
 
     def __post_init__(self) -> None:
-        checks.positive_int("in_features", self.in_features)
-        checks.positive_int("hidden_features", self.hidden_features)
+        for name in ("in_features", "hidden_features"):
+            object.__setattr__(self, name, checks.positive_int(name, getattr(self, name)))
         checks.floating_dtype("dtype", self.compute_dtype)
         checks.floating_dtype("param_dtype", self.param_dtype)
         checks.boolean("use_bias", self.use_bias)
@@ -113,7 +113,12 @@ class FusedCell(abc.ABC):
         return w_x, w_h, self.bias_init(key_b, (width,), self.param_dtype) if self.use_bias else None
 
     def _check_input(self, x: Array, trailing: tuple[int, ...]) -> None:
-        checks.dtype_among("x", x, [self.param_dtype, self.compute_dtype])
+        allowed = dict.fromkeys(jnp.dtype(dtype).name for dtype in (self.param_dtype, self.compute_dtype))
+        if x.dtype.name not in allowed:
+            raise TypeError(
+                f"xs must have dtype {' or '.join(allowed)}, got {x.dtype.name}; dtype= and param_dtype= of the cell "
+                "say what it computes in and holds"
+            )
         if x.shape[-len(trailing) :] != trailing:
             expected = f"in_features={self.in_features}" if len(trailing) == 1 else ", ".join(map(str, trailing))
             raise ValueError(f"x must have shape [..., {expected}], got {list(x.shape)}")

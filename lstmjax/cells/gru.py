@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lstmjax import checks
 from lstmjax.cells.base import FusedCell, HiddenState, add_bias
 from lstmjax.cells.precision import matmul, through_mask
 from lstmjax.types import Array, Float, Key
@@ -87,6 +88,10 @@ class GRU(InterpolatingCell):
     """
 
     reset_after: bool = dataclasses.field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.boolean("reset_after", self.reset_after)
 
     def init(self, key: Key[Array, ""]) -> GRUParams:
         fused = self._fused(key, (self.in_features,), (self.hidden_features,))

@@ -59,7 +59,7 @@ class MemoryCell(FusedCell):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.number("forget_bias", self.forget_bias)
+        checks.finite("forget_bias", self.forget_bias)
 
     def initial_state(self, batch_shape: tuple[int, ...]) -> LSTMState:
         """Zeros: `h` in the compute dtype, `c` in its accumulation dtype."""

@@ -59,8 +59,8 @@ def to_flax(layer: Any, style: Style) -> dict[str, Any]:
     """The parameters of the Flax cell that computes what `layer` does, as nested dicts of NumPy arrays.
 
     Those for nnx go in by `nnx.update(cell, parameters)`, those for linen are `{"params": parameters}`. The Flax cell
-    must be made with our sizes and functions; these are no parameters. Its LSTMs and GRUs always have biases: a layer
-    without any gives zeros.
+    must be made with our sizes, functions and `dtype`; these are no parameters. Its LSTMs and GRUs always have biases:
+    a layer without any gives zeros.
 
     Args:
       layer: a layer of one LSTM, GRU (reset_after) or ElmanRNN cell; of a stack, each of its `.layers`.

@@ -9,7 +9,7 @@ import numpy as np
 
 from lstmjax import checks
 from lstmjax.interop.layouts import LAYOUTS, Layout
-from lstmjax.interop.reading import class_of, guess, recurrent, settle, stacked
+from lstmjax.interop.reading import class_of, guess, kinds, recurrent, settle, stacked
 from lstmjax.interop.writing import directions_of, entries_of, layers_of
 from lstmjax.layers import Recurrent, Stacked
 from lstmjax.layers.bidirectional import Merge
@@ -90,8 +90,9 @@ def from_keras(
 def to_keras(layer: Any) -> list[np.ndarray]:
     """What `set_weights` of the Keras layer takes, or of a `Sequential` where `layer` is a stack of several.
 
-    The Keras layers must be made with our sizes, biases and functions, `merge_mode`, and `reset_after`; these are no
-    weights. Dropout between layers is none either.
+    The Keras layers must be made with our sizes, biases and functions, `merge_mode`, `reset_after`, and a `dtype` that
+    computes in ours ("mixed_bfloat16" for bfloat16 over float32 parameters); these are no weights. Dropout between layers
+    is none either.
 
     Args:
       layer: a stack or one layer of LSTM, GRU (both forms) or ElmanRNN cells, in one direction or both.
@@ -120,7 +121,7 @@ def to_keras(layer: Any) -> list[np.ndarray]:
 
 def _is_layers(source: Any) -> bool:
     one = source[0] if isinstance(source, Sequence) and source else source
-    if not isinstance(one, Mapping | Sequence) and class_of(one, "keras", ("Layer",)):
+    if not isinstance(one, Mapping | Sequence) and "Layer" in kinds(one, "keras"):
         return True
     if isinstance(source, Mapping) or (isinstance(source, Sequence) and source and not isinstance(source, str)):
         return False
@@ -140,6 +141,8 @@ def _from_cell(layer: Any, given: Mapping[str, Any], backward: bool) -> Recurren
         raise TypeError(f"source must be a keras LSTM, GRU, SimpleRNN or Bidirectional, got {type(layer).__name__}")
     _check_plain(layer, backward)
     cell = layer.cell
+    if class_of(cell, "keras", (f"{kind}Cell",)) is None:
+        raise TypeError(f"source must have a keras {kind}Cell, got {type(cell).__name__}")
     own = {name: settle(name, given[name], _own(cell, name), None) for name in given}
     layout = _in_form(LAYOUTS["keras"][kind], own["reset_after"])
     entries = {name: getattr(cell, name) for name in _NAMES if getattr(cell, name) is not None}

@@ -1,6 +1,7 @@
 """Other libraries' arrays into our layers: every entry is accounted for, none is broadcast or cast."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from lstmjax.layers import Bidirectional, Recurrent, Stacked
 from lstmjax.layers.bidirectional import Merge
 from lstmjax.regularizers import Dropout
 from lstmjax.types import Array
+
+# What a class of another library, derived from its layer or cell, would compute something of its own by.
+_METHODS = ("forward", "__call__", "call", "step", "inner_loop", "initialize_carry", "get_initial_state")
 
 Naming = Callable[[str], str]
 
@@ -83,8 +87,27 @@ def kinds(source: object, package: str) -> list[str]:
 
 
 def class_of(source: object, package: str, known: Iterable[str]) -> str | None:
-    """Which of the classes `known` in a package `source` is of; None if of none."""
-    return next((name for name in kinds(source, package) if name in known), None)
+    """Which of the classes `known` in a package `source` is of; None if of none.
+
+    Raises:
+      TypeError: it is of a class derived from one of these that computes something of its own.
+    """
+    found = next((name for name in kinds(source, package) if name in known), None)
+    if found is not None:
+        _check_computes_as(source, package, found)
+    return found
+
+
+def _check_computes_as(source: object, package: str, name: str) -> None:
+    """Neither the source itself nor a class between it and the package's puts a method of its own in the way."""
+    own = [vars(source)] if hasattr(source, "__dict__") else []
+    derived = list(itertools.takewhile(lambda kind: kind.__module__.split(".")[0] != package, type(source).__mro__))
+    for method in _METHODS:
+        if any(method in namespace for namespace in (*own, *map(vars, derived))):
+            raise TypeError(
+                f"source must compute what {package}'s {name} does, got {type(source).__name__} with a {method} of its "
+                "own; its arrays in a dict are taken as those of a plain one"
+            )
 
 
 def settle(name: str, given: Any, own: Any, default: Any) -> Any:

@@ -55,7 +55,7 @@ def from_torch(
     if kind is None and not isinstance(source, Mapping):
         raise TypeError(f"source must be a torch LSTM, GRU or RNN or a dict of arrays, got {type(source).__name__}")
     entries = source if kind is None else source.state_dict()
-    groups = _grouped({name: value for name, value in entries.items() if name.startswith(prefix)}, prefix)
+    groups = _grouped(entries, prefix)
     layout = _layout(source, kind, groups[0][0], prefix)
     options = _options(layout, nonlinearity, getattr(source, "nonlinearity", None))
     directions = [
@@ -124,19 +124,30 @@ def to_torch(layer: Any) -> dict[str, Any]:
     return {name: tensor(array) for name, array in to_torch_arrays(layer).items()}
 
 
-def _grouped(entries: Mapping[str, Any], prefix: str) -> list[list[dict[str, Any]]]:
-    """Entries without the ends of their names, by layer and direction."""
+def _grouped(every: Mapping[str, Any], prefix: str) -> list[list[dict[str, Any]]]:
+    """Entries that start with `prefix`, without it and the ends of their names, by layer and direction."""
+    entries = {name: value for name, value in every.items() if name.startswith(prefix)}
     groups: dict[tuple[int, int], dict[str, Any]] = {}
     for name, value in entries.items():
         parsed = _NAME.fullmatch(name.removeprefix(prefix))
         if parsed is None:
-            raise ValueError(f"source must hold nothing but {prefix}weight_ih_l0 and its like, got {name}")
+            raise ValueError(
+                f"source must hold nothing but {prefix}weight_ih_l0 and its like, got {name}{_hint(entries, prefix)}"
+            )
         part, depth, back = parsed.groups()
         groups.setdefault((int(depth), int(back is not None)), {})[part] = value
     if not groups:
-        raise ValueError(f"source must hold {prefix}weight_ih_l0 and its like, got none")
+        raise ValueError(f"source must hold {prefix}weight_ih_l0 and its like, got none{_hint(every, prefix)}")
     depths, ways = (max(numbers) + 1 for numbers in zip(*groups, strict=True))
     return [[groups.get((depth, back), {}) for back in range(ways)] for depth in range(depths)]
+
+
+def _hint(entries: Mapping[str, Any], prefix: str) -> str:
+    """What to write where the weights stand in a whole model's state dict."""
+    end = "weight_ih_l0"
+    found = [name.removesuffix(end) for name in entries if name.endswith(end)]
+    others = [one for one in found if one != prefix]
+    return f"; prefix={' or prefix='.join(map(repr, others))} takes those of one module" if others else ""
 
 
 def _check_same_parts(groups: list[list[dict[str, Any]]], prefix: str) -> None:

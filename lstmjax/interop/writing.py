@@ -7,6 +7,8 @@ import numpy as np
 from lstmjax.interop.layouts import LAYOUTS, Arrays, Layout, write
 from lstmjax.layers import Bidirectional, Recurrent, Stacked
 
+_WITH_COMPUTE_DTYPE = ("keras", "linen", "nnx")
+
 
 def layers_of(layer: Any) -> list[Any]:
     """The layers of a stack, bottom first; a layer that is no stack is its own."""
@@ -51,9 +53,10 @@ def entries_of(library: str, layer: Recurrent, style: str | None = None) -> Arra
 
     Raises:
       TypeError: the library has no cell like ours.
-      ValueError: its cell can't compute what ours does.
+      ValueError: its cell can't compute what ours does, or not in another dtype than that of its parameters.
     """
     layout = layout_for(library, layer.cell, style)
+    _check_dtype(library, layer.cell)
     return write(layout, parts_of(layout, layer))
 
 
@@ -71,6 +74,15 @@ def layout_for(library: str, cell: Any, style: str | None = None) -> Layout:
             names = " or ".join(one.__name__ for one in allowed)
             raise ValueError(f"layer's {field} must be {names} to go to {library}, got {_function_name(function)}")
     return layout
+
+
+def _check_dtype(library: str, cell: Any) -> None:
+    """Compute and parameter dtypes are one, unless the library's cells can be told both."""
+    if library not in _WITH_COMPUTE_DTYPE and cell.compute_dtype != cell.param_dtype:
+        raise ValueError(
+            f"layer must compute in the dtype of its parameters to go to {library}, "
+            f"got dtype {cell.compute_dtype.name} over {cell.param_dtype.name}"
+        )
 
 
 def parts_of(layout: Layout, layer: Recurrent) -> Arrays:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import checks
+from lstmjax.layers.keywords import called_with_state_by_name
 from lstmjax.layers.recurrent import Layer, check_layer
 from lstmjax.steps import Running, other_way
 from lstmjax.types import Array, Float, Key
@@ -87,11 +88,12 @@ class Bidirectional(nnx.Module):
     def initial_state(self, batch_size: int) -> BidirectionalState:
         return BidirectionalState(self.forward.initial_state(batch_size), self.backward.initial_state(batch_size))
 
+    @called_with_state_by_name
     def __call__(
         self,
         xs: Float[Array, "B T *in"],
-        state: BidirectionalState | None = None,
         *,
+        state: BidirectionalState | None = None,
         key: Key[Array, ""] | None = None,
         **running: Unpack[Running],
     ) -> tuple[Any, BidirectionalState]:
@@ -104,7 +106,7 @@ class Bidirectional(nnx.Module):
             raise TypeError(f"state must be a pair of states (forward, backward), got {type(state).__name__}")
         ahead, back = (None, None) if state is None else state
         key_ahead, key_back = (None, None) if key is None else jax.random.split(key)
-        ys_ahead, ahead = self.forward(xs, ahead, key=key_ahead, **running)
-        ys_back, back = self.backward(xs, back, key=key_back, **other_way(running, jnp.shape(xs)))
+        ys_ahead, ahead = self.forward(xs, state=ahead, key=key_ahead, **running)
+        ys_back, back = self.backward(xs, state=back, key=key_back, **other_way(running, jnp.shape(xs)))
         checks.dtype_among("the backward layer's output", ys_back, [ys_ahead.dtype])
         return _MERGES[self.merge](ys_ahead, ys_back), BidirectionalState(ahead, back)

@@ -1,20 +1,22 @@
 """Whole stacks from one kind of cell, and the stacks people ask for by name."""
 
 import functools
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack
 
-import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import cells, checks
 from lstmjax.layers.bidirectional import Bidirectional, Merge
-from lstmjax.layers.recurrent import Layer, Recurrent
+from lstmjax.layers.keywords import IN_CONSTRUCTION, refuse_unknown
+from lstmjax.layers.recurrent import Layer, Recurrent, check_rngs
 from lstmjax.layers.stacked import Residual, Stacked
 from lstmjax.regularizers import Dropout
-from lstmjax.types import Array, Cell, DTypeLike
+from lstmjax.types import Array, Cell, DTypeLike, Initializer
 
 MakeCell = Callable[[int, int], Cell[Any, Any]]
+Function = Callable[[Array], Array]
 
 
 class Stacking(TypedDict, total=False):
@@ -35,6 +37,43 @@ class Stacking(TypedDict, total=False):
     dropout: float
     residual: bool
     initial_state: Literal["zeros", "learned"]
+
+
+class CellOptions(TypedDict, total=False):
+    """Fields that the cells of every family have."""
+
+    use_bias: bool
+    kernel_init: Initializer
+    recurrent_init: Initializer
+    bias_init: Initializer
+    dtype: DTypeLike | None
+    param_dtype: DTypeLike
+
+
+class MemoryOptions(CellOptions, total=False):
+    """Fields of cells with a gated memory."""
+
+    forget_bias: float
+    gate_fn: Function
+    activation_fn: Function
+
+
+class LSTMOptions(MemoryOptions, Stacking, total=False):
+    """Keywords of `LSTM`."""
+
+
+class GRUOptions(CellOptions, Stacking, total=False):
+    """Keywords of `GRU`."""
+
+    reset_after: bool
+    gate_fn: Function
+    activation_fn: Function
+
+
+class ElmanOptions(CellOptions, Stacking, total=False):
+    """Keywords of `ElmanRNN`."""
+
+    activation_fn: Function
 
 
 def stack(
@@ -66,23 +105,44 @@ def stack(
     >>> layer(jnp.ones((2, 7, 3)))[0].shape
     (2, 7, 12)
     """
+    checks.function("make_cell", make_cell)
+    refuse_unknown("stack", stacking, Stacking.__annotations__, IN_CONSTRUCTION)
     return Stacked(*_assemble(make_cell, in_features, hidden_features, rngs, **stacking))
 
 
 class LSTM(Stacked):
     """Long short-term memory over whole sequences: one layer or several, in one direction or both.
 
+        i, f, g, o = split(x W_x + b + h W_h)
+        c' = gate_fn(f) * c + gate_fn(i) * activation_fn(g)
+        h' = gate_fn(o) * activation_fn(c')
+
     Args:
       in_features: I.
       hidden_features: H, of every layer, or a width for each, bottom first.
-      use_bias: whether the cells have a bias.
-      dtype: what to compute in; None means `param_dtype`.
-      param_dtype: what parameters are stored in.
       rngs: draws the initial parameters (stream "params").
-      stacking: num_layers, bidirectional, merge, dropout, residual, initial_state; see `Stacking`.
+      use_bias: whether the cells have a bias.
+      kernel_init: draws each gate's block [I, H] of `w_x`; Glorot unless told otherwise.
+      recurrent_init: draws each gate's block [H, H] of `w_h`; orthogonal unless told otherwise.
+      bias_init: draws the biases; zeros unless told otherwise.
+      forget_bias: added to the forget gate's part of the initial `b`, finite; 1.0 unless told otherwise.
+      gate_fn: of i, f, o; `jax.nn.sigmoid` unless told otherwise.
+      activation_fn: of g and of the memory on its way out; `jnp.tanh` unless told otherwise.
+      dtype: what to compute in; None means `param_dtype`. In half precision memories and sums stay float32.
+      param_dtype: what parameters are stored in, float32 unless told otherwise.
+      num_layers: L; None means one, or as many as there are widths.
+      bidirectional: two cells a layer, one in each direction.
+      merge: of the two directions' outputs: "concat" (unless told otherwise), "sum", "mul", "ave" or "none".
+      dropout: rate in [0, 1), on what each layer but the last hands up; active when a call is given a key.
+      residual: every layer but the lowest adds its input to its output.
+      initial_state: "zeros" or "learned", see `Recurrent`.
 
     Raises:
-      ValueError: see `stack`, which also makes stacks of every other cell.
+      ValueError: a size below 1, a count of widths other than `num_layers`, a rate outside [0, 1), `merge` without
+        `bidirectional`, dropout or residual with a single layer, where they would do nothing.
+      TypeError: a keyword that is not known, or a value of another kind.
+
+    Source: Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000. `stack` makes stacks of every other cell.
 
     >>> layer = lx.LSTM(3, 5, num_layers=2, rngs=nnx.Rngs(0))
     >>> ys, state = layer(jnp.ones((2, 7, 3)), lengths=jnp.array([7, 4]))
@@ -95,21 +155,47 @@ class LSTM(Stacked):
         in_features: int,
         hidden_features: int | Sequence[int],
         *,
-        use_bias: bool = True,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
-        **stacking: Unpack[Stacking],
+        **options: Unpack[LSTMOptions],
     ) -> None:
-        make_cell = functools.partial(cells.LSTM, use_bias=use_bias, dtype=dtype, param_dtype=param_dtype)
-        super().__init__(*_assemble(make_cell, in_features, hidden_features, rngs, **stacking))
+        super().__init__(*_family(cells.LSTM, in_features, hidden_features, rngs, options))
 
 
 class GRU(Stacked):
     """Gated recurrent unit over whole sequences: one layer or several, in one direction or both.
 
+        r = gate_fn(x W_xr + b_r + h W_hr)
+        z = gate_fn(x W_xz + b_z + h W_hz)
+        n = activation_fn(x W_xn + b_n + r * (h W_hn + b_h))        reset_after=True: PyTorch, cuDNN, Keras' default
+        n = activation_fn(x W_xn + b_n + (r * h) W_hn)              reset_after=False: the original
+        h' = z * h + (1 - z) * n
+
     Args:
-      reset_after: where the reset gate acts, see `lstmjax.cells.GRU`; all else is as for `LSTM`.
+      in_features: I.
+      hidden_features: H, of every layer, or a width for each, bottom first.
+      rngs: draws the initial parameters (stream "params").
+      reset_after: where the reset gate acts; True unless told otherwise.
+      use_bias: whether the cells have a bias.
+      kernel_init: draws each gate's block [I, H] of `w_x`; Glorot unless told otherwise.
+      recurrent_init: draws each gate's block [H, H] of `w_h`; orthogonal unless told otherwise.
+      bias_init: draws the biases; zeros unless told otherwise.
+      gate_fn: of r and z; `jax.nn.sigmoid` unless told otherwise.
+      activation_fn: of the candidate n; `jnp.tanh` unless told otherwise.
+      dtype: what to compute in; None means `param_dtype`. In half precision memories and sums stay float32.
+      param_dtype: what parameters are stored in, float32 unless told otherwise.
+      num_layers: L; None means one, or as many as there are widths.
+      bidirectional: two cells a layer, one in each direction.
+      merge: of the two directions' outputs: "concat" (unless told otherwise), "sum", "mul", "ave" or "none".
+      dropout: rate in [0, 1), on what each layer but the last hands up; active when a call is given a key.
+      residual: every layer but the lowest adds its input to its output.
+      initial_state: "zeros" or "learned", see `Recurrent`.
+
+    Raises:
+      ValueError: a size below 1, a count of widths other than `num_layers`, a rate outside [0, 1), `merge` without
+        `bidirectional`, dropout or residual with a single layer, where they would do nothing.
+      TypeError: a keyword that is not known, or a value of another kind.
+
+    Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder".
 
     >>> ys, state = lx.GRU(3, 5, bidirectional=True, rngs=nnx.Rngs(0))(jnp.ones((2, 7, 3)))
     >>> ys.shape, state[0].forward.h.shape
@@ -121,24 +207,41 @@ class GRU(Stacked):
         in_features: int,
         hidden_features: int | Sequence[int],
         *,
-        reset_after: bool = True,
-        use_bias: bool = True,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
-        **stacking: Unpack[Stacking],
+        **options: Unpack[GRUOptions],
     ) -> None:
-        make_cell = functools.partial(
-            cells.GRU, reset_after=reset_after, use_bias=use_bias, dtype=dtype, param_dtype=param_dtype
-        )
-        super().__init__(*_assemble(make_cell, in_features, hidden_features, rngs, **stacking))
+        super().__init__(*_family(cells.GRU, in_features, hidden_features, rngs, options))
 
 
 class ElmanRNN(Stacked):
     """The plain recurrent network over whole sequences: one layer or several, in one direction or both.
 
+        h' = activation_fn(x W_x + b + h W_h)
+
     Args:
-      activation_fn: `jnp.tanh`, `jax.nn.relu` or any other; all else is as for `LSTM`.
+      in_features: I.
+      hidden_features: H, of every layer, or a width for each, bottom first.
+      rngs: draws the initial parameters (stream "params").
+      activation_fn: `jnp.tanh` unless told otherwise, `jax.nn.relu` or any other.
+      use_bias: whether the cells have a bias.
+      kernel_init: draws each gate's block [I, H] of `w_x`; Glorot unless told otherwise.
+      recurrent_init: draws each gate's block [H, H] of `w_h`; orthogonal unless told otherwise.
+      bias_init: draws the biases; zeros unless told otherwise.
+      dtype: what to compute in; None means `param_dtype`. In half precision memories and sums stay float32.
+      param_dtype: what parameters are stored in, float32 unless told otherwise.
+      num_layers: L; None means one, or as many as there are widths.
+      bidirectional: two cells a layer, one in each direction.
+      merge: of the two directions' outputs: "concat" (unless told otherwise), "sum", "mul", "ave" or "none".
+      dropout: rate in [0, 1), on what each layer but the last hands up; active when a call is given a key.
+      residual: every layer but the lowest adds its input to its output.
+      initial_state: "zeros" or "learned", see `Recurrent`.
+
+    Raises:
+      ValueError: a size below 1, a count of widths other than `num_layers`, a rate outside [0, 1), `merge` without
+        `bidirectional`, dropout or residual with a single layer, where they would do nothing.
+      TypeError: a keyword that is not known, or a value of another kind.
+
+    Source: Elman 1990, "Finding Structure in Time".
 
     >>> lx.ElmanRNN(3, 5, activation_fn=jax.nn.relu, rngs=nnx.Rngs(0))(jnp.ones((2, 7, 3)))[0].shape
     (2, 7, 5)
@@ -149,17 +252,10 @@ class ElmanRNN(Stacked):
         in_features: int,
         hidden_features: int | Sequence[int],
         *,
-        activation_fn: Callable[[Array], Array] = jnp.tanh,
-        use_bias: bool = True,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
-        **stacking: Unpack[Stacking],
+        **options: Unpack[ElmanOptions],
     ) -> None:
-        make_cell = functools.partial(
-            cells.ElmanRNN, activation_fn=activation_fn, use_bias=use_bias, dtype=dtype, param_dtype=param_dtype
-        )
-        super().__init__(*_assemble(make_cell, in_features, hidden_features, rngs, **stacking))
+        super().__init__(*_family(cells.ElmanRNN, in_features, hidden_features, rngs, options))
 
 
 class ConvLSTM(Recurrent):
@@ -171,14 +267,14 @@ class ConvLSTM(Recurrent):
       spatial_shape: sizes of the input's grid.
       kernel_size: of the input's and the state's convolution, one number a dimension.
       strides, dilation, padding: of the input's convolution; see `lstmjax.cells.ConvLSTM`.
-      use_bias: whether the cell has a bias.
-      dtype: what to compute in; None means `param_dtype`.
-      param_dtype: what parameters are stored in.
       initial_state: "zeros" or "learned", see `Recurrent`.
       rngs: draws the initial parameters (stream "params").
+      cell: use_bias, kernel_init, recurrent_init, bias_init, dtype, param_dtype, forget_bias, gate_fn, activation_fn;
+        see `LSTM`.
 
     Raises:
       ValueError: see `lstmjax.cells.ConvLSTM`.
+      TypeError: a keyword that is not known, or a value of another kind.
 
     >>> layer = lx.ConvLSTM(3, 8, spatial_shape=(16, 12), kernel_size=(3, 3), rngs=nnx.Rngs(0))
     >>> ys, state = layer(jnp.ones((2, 4, 16, 12, 3)))
@@ -196,13 +292,12 @@ class ConvLSTM(Recurrent):
         strides: tuple[int, ...] | None = None,
         dilation: tuple[int, ...] | None = None,
         padding: Literal["SAME", "VALID"] = "SAME",
-        use_bias: bool = True,
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
         initial_state: Literal["zeros", "learned"] = "zeros",
         rngs: nnx.Rngs,
+        **cell: Unpack[MemoryOptions],
     ) -> None:
-        cell = cells.ConvLSTM(
+        refuse_unknown("ConvLSTM", cell, MemoryOptions.__annotations__, IN_CONSTRUCTION)
+        config = cells.ConvLSTM(
             in_features,
             hidden_features,
             spatial_shape=spatial_shape,
@@ -210,11 +305,24 @@ class ConvLSTM(Recurrent):
             strides=strides,
             dilation=dilation,
             padding=padding,
-            use_bias=use_bias,
-            dtype=dtype,
-            param_dtype=param_dtype,
+            **cell,
         )
-        super().__init__(cell, initial_state=initial_state, rngs=rngs)
+        super().__init__(config, initial_state=initial_state, rngs=rngs)
+
+
+def _family(
+    kind: Callable[..., Cell[Any, Any]],
+    in_features: int,
+    hidden_features: int | Sequence[int],
+    rngs: nnx.Rngs,
+    options: Mapping[str, Any],
+) -> tuple[list[Layer], Dropout]:
+    """The arguments of `Stacked`, from keywords of which some are the cells' and some the stack's."""
+    fields = inspect.signature(kind).parameters.keys() - {"in_features", "hidden_features"}
+    refuse_unknown(kind.__name__, options, fields | Stacking.__annotations__.keys(), IN_CONSTRUCTION)
+    own = {name: value for name, value in options.items() if name in fields}
+    stacking = {name: value for name, value in options.items() if name not in fields}
+    return _assemble(functools.partial(kind, **own), in_features, hidden_features, rngs, **stacking)
 
 
 def _assemble(
@@ -231,7 +339,10 @@ def _assemble(
     initial_state: Literal["zeros", "learned"] = "zeros",
 ) -> tuple[list[Layer], Dropout]:
     """The arguments of `Stacked`."""
+    check_rngs("rngs", rngs)
     widths = _widths(hidden_features, num_layers)
+    checks.boolean("bidirectional", bidirectional)
+    checks.boolean("residual", residual)
     checks.rate("dropout", dropout)
     if merge != "concat" and not bidirectional:
         raise ValueError(f"merge needs bidirectional=True, got merge {merge!r}")
@@ -256,8 +367,8 @@ def _assemble(
 def _widths(hidden_features: int | Sequence[int], num_layers: int | None) -> list[int]:
     if num_layers is not None:
         checks.positive_int("num_layers", num_layers)
-    if not isinstance(hidden_features, Sequence):
-        return [hidden_features] * (num_layers or 1)
+    if not isinstance(hidden_features, Sequence) or isinstance(hidden_features, str):
+        return [checks.positive_int("hidden_features", hidden_features)] * (num_layers or 1)
     if not hidden_features:
         raise ValueError("hidden_features must be a width or at least one width a layer, got none")
     if num_layers not in (None, len(hidden_features)):

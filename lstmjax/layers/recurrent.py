@@ -8,6 +8,7 @@ from flax import nnx
 
 from lstmjax import checks
 from lstmjax.cells import input_shape, output_shape
+from lstmjax.layers.keywords import called_with_state_by_name
 from lstmjax.steps import Running
 from lstmjax.types import Array, Cell, Float, Key
 from lstmjax.unroll import unroll
@@ -29,8 +30,8 @@ class Layer(Protocol):
     def __call__(
         self,
         xs: Float[Array, "B T *in"],
-        state: State | None = None,
         *,
+        state: State | None = None,
         key: Key[Array, ""] | None = None,
         **running: Unpack[Running],
     ) -> tuple[Float[Array, "B T *out"], State]: ...
@@ -40,10 +41,9 @@ class WeightedCell(nnx.Module):
     """A cell with its parameters in `nnx.Param`s."""
 
     def __init__(self, cell: Cell[Any, State], *, rngs: nnx.Rngs) -> None:
-        if not hasattr(cell, "step") or not isinstance(rngs, nnx.Rngs):
-            raise TypeError(
-                f"cell must be a cell and rngs an nnx.Rngs, got {type(cell).__name__}, {type(rngs).__name__}"
-            )
+        if not hasattr(type(cell), "step") or isinstance(cell, nnx.Module):
+            raise TypeError(f"cell must be a cell, such as lstmjax.cells.LSTM(3, 5), got {type(cell).__name__}")
+        check_rngs("rngs", rngs)
         self.cell = cell
         self.weights = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params())))
 
@@ -105,15 +105,17 @@ class Recurrent(WeightedCell):
 
     def initial_state(self, batch_size: int) -> State:
         """What each of `batch_size` new sequences starts from."""
+        checks.batch_size("batch_size", batch_size)
         if self.initial is None:
             return self.cell.initial_state((batch_size,))
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch_size, *leaf.shape)), plain(self.initial))
 
+    @called_with_state_by_name
     def __call__(
         self,
         xs: Float[Array, "B T *in"],
-        state: State | None = None,
         *,
+        state: State | None = None,
         key: Key[Array, ""] | None = None,
         **running: Unpack[Running],
     ) -> tuple[Float[Array, "B T *out"], State]:
@@ -122,6 +124,16 @@ class Recurrent(WeightedCell):
         if self.initial is not None and jnp.ndim(xs) >= 2:  # if it is less, unroll says so
             initial = self.initial_state(jnp.shape(xs)[1 if running.get("time_major") else 0])
         return unroll(self.cell, self.params, xs, state, initial_state=initial, key=key, **running)
+
+
+def check_rngs(name: str, rngs: object) -> None:
+    """It draws initial parameters.
+
+    Raises:
+      TypeError: it is something else, such as a seed or a key.
+    """
+    if not isinstance(rngs, nnx.Rngs):
+        raise TypeError(f"{name} must be an nnx.Rngs, such as nnx.Rngs(0), got {type(rngs).__name__}")
 
 
 def check_layer(name: str, layer: object) -> None:

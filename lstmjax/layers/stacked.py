@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import checks
+from lstmjax.layers.keywords import called_with_state_by_name
 from lstmjax.layers.recurrent import Layer, State, check_layer
 from lstmjax.regularizers import Dropout
 from lstmjax.steps import Running, valid_steps, where_steps
@@ -52,16 +53,17 @@ class Residual(nnx.Module):
     def initial_state(self, batch_size: int) -> State:
         return self.layer.initial_state(batch_size)
 
+    @called_with_state_by_name
     def __call__(
         self,
         xs: Float[Array, "B T *in"],
-        state: State | None = None,
         *,
+        state: State | None = None,
         key: Key[Array, ""] | None = None,
         **running: Unpack[Running],
     ) -> tuple[Float[Array, "B T *in"], State]:
         """See `lstmjax.unroll`."""
-        ys, state = self.layer(xs, state, key=key, **running)
+        ys, state = self.layer(xs, state=state, key=key, **running)
         time_major = running.get("time_major", False)
         batch, steps = ys.shape[1::-1] if time_major else ys.shape[:2]
         valid = valid_steps(running.get("lengths"), running.get("mask"), steps, batch, time_major)
@@ -113,11 +115,12 @@ class Stacked(nnx.Module):
         """The state of each layer, bottom first, before the first step."""
         return tuple(layer.initial_state(batch_size) for layer in self.layers)
 
+    @called_with_state_by_name
     def __call__(
         self,
         xs: Float[Array, "B T *in"],
-        state: Sequence[State] | None = None,
         *,
+        state: Sequence[State] | None = None,
         key: Key[Array, ""] | None = None,
         **running: Unpack[Running],
     ) -> tuple[Float[Array, "B T *out"], tuple[State, ...]]:
@@ -141,7 +144,7 @@ class Stacked(nnx.Module):
         for depth, layer in enumerate(self.layers):
             if depth > 0:
                 xs = _batch_major(self.dropout, xs, keys_drop[depth], time_major)
-            xs, final = layer(xs, states[depth], key=keys_cell[depth], **running)
+            xs, final = layer(xs, state=states[depth], key=keys_cell[depth], **running)
             finals.append(final)
         return xs, tuple(finals)
 

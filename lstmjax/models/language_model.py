@@ -141,7 +141,7 @@ class LanguageModel(nnx.Module):
         tokens = checks.whole_numbers("tokens", tokens, ("B", "T"), 0, self.vocab_size - 1)
         key_in, key_between, key_out = (None, None, None) if key is None else jax.random.split(key, 3)
         xs = self.input_dropout(self.embed(tokens), key=key_in)
-        ys, state = self.recurrent(xs, state, lengths=lengths, mask=mask, key=key_between)
+        ys, state = self.recurrent(xs, state=state, lengths=lengths, mask=mask, key=key_between)
         return self.output_dropout(ys.astype(jnp.float32), key=key_out), state
 
     def score(self, ys: Float[Array, "*batch H"]) -> Float[Array, "*batch V"]:
