@@ -12,7 +12,7 @@ from lstmjax.steps import valid_steps
 from lstmjax.unroll import unroll, unroll_loop
 
 if TYPE_CHECKING:
-    from lstmjax import data, decoding, interop, layers, metrics, models, regularizers, training
+    from lstmjax import data, decoding, interop, layers, losses, metrics, models, regularizers, tasks, training
     from lstmjax.layers import (
         GRU,
         LSTM,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TimeDistributed,
         stack,
     )
+    from lstmjax.saved import load_model
 
 __version__ = "0.1.0"
 
@@ -57,10 +58,12 @@ __all__ = [
     "kernels",
     "layers",
     "load_model",
+    "losses",
     "metrics",
     "models",
     "regularizers",
     "stack",
+    "tasks",
     "training",
     "types",
     "unroll",
@@ -82,8 +85,8 @@ _LAYERS = (
     "TimeDistributed",
     "stack",
 )
-_HOMES = dict.fromkeys(_LAYERS, "lstmjax.layers")
-_ROOMS = ("data", "decoding", "interop", "layers", "metrics", "models", "regularizers", "training")
+_HOMES = dict.fromkeys(_LAYERS, "lstmjax.layers") | {"load_model": "lstmjax.saved"}
+_ROOMS = ("data", "decoding", "interop", "layers", "losses", "metrics", "models", "regularizers", "tasks", "training")
 
 
 def __getattr__(name: str) -> Any:

@@ -27,8 +27,8 @@ def split_model(model: nnx.Module) -> tuple[nnx.GraphDef[Any], PyTree, PyTree]:
     >>> sorted(params), sorted(other)
     (['bias', 'scale'], ['mean', 'var'])
     """
-    graphdef, params, other = nnx.split(model, nnx.Param, ...)
-    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(other)
+    graphdef, params, *other = nnx.split(model, nnx.Param, ...)
+    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(other[0])
 
 
 def to_table(tree: PyTree) -> Table:
