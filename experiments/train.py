@@ -80,9 +80,11 @@ def load(config: TrainConfig) -> study.Data:
     )
 
 
-def finish(run: study.Run, model: LanguageModel, vocabulary: text.Vocabulary) -> dict[str, float]:
+def finish(run: study.Run, model: Any, vocabulary: text.Vocabulary) -> dict[str, float]:
     """Draw the curve, write a sample from the best checkpoint, and say how good it is and where everything lies."""
-    folder, config, ids = run.folder, run.config, run.data.validation.ids
+    folder, config, validation = run.folder, run.config, run.data.validation
+    assert isinstance(validation, text.Reading)
+    ids = validation.ids
     print("trained; everything is saved. Reading the whole validation text once more, with one carried state ...")
     plot_curve(folder.metrics, folder.curve, config.symbol)
     graphdef, params, other = training.split_model(model)

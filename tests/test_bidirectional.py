@@ -28,7 +28,7 @@ def build(merge="concat"):
 
 @pytest.fixture
 def xs():
-    return jax.random.normal(jax.random.key(1), (BATCH, STEPS, IN))
+    return jax.random.normal(jax.random.key(1), (BATCH, STEPS, IN), jnp.float32)
 
 
 @pytest.mark.parametrize("merge", MERGED)

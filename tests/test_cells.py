@@ -204,7 +204,7 @@ def in_half_precision(make_cell):
 
 @every_reference
 def test_a_step_in_half_precision_rounds_its_factors_and_its_output_alone(make_cell, reference):
-    """From weights that are bfloat16 already: h is right to a unit of its last place, the memory to float32's digits."""
+    """From weights that are bfloat16 already: h is right to a unit of its last place, c to float32's digits."""
     cell, half = in_half_precision(make_cell)
     params = random_params(cell, jax.random.key(0))
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16).astype(jnp.float32), params)

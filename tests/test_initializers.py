@@ -58,8 +58,8 @@ def test_torch_uniform_fills_its_range():
 def test_identity_keeps_what_it_is_given():
     cell = lx.cells.ElmanRNN(IN, HIDDEN, activation_fn=jax.nn.relu, recurrent_init=initializers.identity())
     params = cell.init(jax.random.key(0))
-    state = lx.HiddenState(jnp.arange(1.0, HIDDEN + 1)[None])
-    _, end = lx.unroll(cell, params, jnp.zeros((1, 50, IN)), state)
+    state = lx.HiddenState(jnp.arange(1.0, HIDDEN + 1, dtype=jnp.float32)[None])
+    _, end = lx.unroll(cell, params, jnp.zeros((1, 50, IN), jnp.float32), state)
     np.testing.assert_array_equal(end.h, state.h)
 
 

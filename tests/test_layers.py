@@ -21,7 +21,7 @@ def layer():
 
 @pytest.fixture
 def xs():
-    return jax.random.normal(jax.random.key(1), (BATCH, STEPS, IN))
+    return jax.random.normal(jax.random.key(1), (BATCH, STEPS, IN), jnp.float32)
 
 
 def test_a_stack_is_unroll_after_unroll(layer, xs):
@@ -61,14 +61,14 @@ def test_time_major_is_a_transposition_under_dropout_too(layer, xs, between):
 
 
 def test_dropout_keeps_the_mean_and_the_rate():
-    y = lx.regularizers.Dropout(0.25)(jnp.ones((200, 200)), key=jax.random.key(0))
+    y = lx.regularizers.Dropout(0.25)(jnp.ones((200, 200), jnp.float32), key=jax.random.key(0))
     assert set(np.unique(y).round(4)) == {0.0, np.float32(4 / 3).round(4)}
     np.testing.assert_allclose(y.mean(), 1.0, atol=0.01)
 
 
 @pytest.mark.parametrize("time_axis", [0, 1])
 def test_locked_dropout_has_one_mask_for_all_steps(time_axis):
-    x = jnp.ones((7, 7, 50))
+    x = jnp.ones((7, 7, 50), jnp.float32)
     y = np.moveaxis(lx.regularizers.locked_dropout(0.5, time_axis)(x, key=jax.random.key(0)), time_axis, 0)
     np.testing.assert_array_equal(y, np.broadcast_to(y[:1], y.shape))
     assert len(np.unique(y[0], axis=0)) == 7
@@ -182,7 +182,7 @@ def test_every_cell_runs_inside_flaxs_rnn(make_cell):
 def test_time_distributed_is_the_layer_at_every_step():
     conv = nnx.Conv(2, 3, kernel_size=(3, 3), rngs=nnx.Rngs(0))
     heads = lx.TimeDistributed(conv)
-    xs = jax.random.normal(jax.random.key(0), (BATCH, STEPS, 4, 4, 2))
+    xs = jax.random.normal(jax.random.key(0), (BATCH, STEPS, 4, 4, 2), jnp.float32)
     ys = heads(xs)
     for t in range(STEPS):
         np.testing.assert_allclose(ys[:, t], conv(xs[:, t]), rtol=1e-5, atol=1e-6)
@@ -196,7 +196,7 @@ def test_time_distributed_is_the_layer_at_every_step():
 
 def test_conv_lstm_is_a_layer():
     layer = lx.ConvLSTM(2, 3, spatial_shape=(4, 5), kernel_size=(3, 3), strides=(2, 2), rngs=nnx.Rngs(0))
-    xs = jax.random.normal(jax.random.key(0), (BATCH, STEPS, 4, 5, 2))
+    xs = jax.random.normal(jax.random.key(0), (BATCH, STEPS, 4, 5, 2), jnp.float32)
     ys, state = layer(xs, lengths=jnp.array([5, 0]))
     assert ys.shape == (BATCH, STEPS, 2, 3, 3)
     np.testing.assert_array_equal(state.h[1], 0.0)
@@ -210,7 +210,7 @@ def test_other_parameters_can_be_set(xs):
     layer.set_params(params)
     chex.assert_trees_all_equal(layer(xs), lx.unroll(layer.cell, params, xs))
     with pytest.raises(ValueError, match=r"params.w_h must have shape \[4, 16\], got \[2, 2\]"):
-        layer.set_params(params._replace(w_h=jnp.ones((2, 2))))
+        layer.set_params(params._replace(w_h=jnp.ones((2, 2), jnp.float32)))
 
 
 def test_names_and_shapes_of_parameters_stay(layer):
@@ -249,7 +249,10 @@ def test_names_and_shapes_of_parameters_stay(layer):
             lambda: lx.LSTM(3, 4, initial_state="ones", rngs=nnx.Rngs(0)),
             "initial_state must be one of 'zeros', 'learned', got 'ones'",
         ),
-        (lambda: lx.TimeDistributed(jnp.sin)(jnp.ones((2, 3))), r"xs must have shape \[B, T, ...\], got \[2, 3\]"),
+        (
+            lambda: lx.TimeDistributed(jnp.sin)(jnp.ones((2, 3), jnp.float32)),
+            r"xs must have shape \[B, T, ...\], got \[2, 3\]",
+        ),
         (lambda: lx.Stacked([]), "layers must hold at least one layer, got none"),
         (
             lambda: lx.Stacked([lx.Recurrent(lx.cells.LSTM(3, 4), rngs=nnx.Rngs(0))] * 2),
@@ -278,7 +281,7 @@ def test_layers_that_cannot_be(build, sentence):
         (lambda: lx.Recurrent(lx.cells.LSTM(3, 4), rngs=0), "rngs must be an nnx.Rngs, .*, got int"),
         (lambda: lx.TimeDistributed(3), "layer must be a function, got 3"),
         (
-            lambda: lx.LSTM(3, 4, rngs=nnx.Rngs(0))(jnp.ones((2, 5, 3)), key=5),
+            lambda: lx.LSTM(3, 4, rngs=nnx.Rngs(0))(jnp.ones((2, 5, 3), jnp.float32), key=5),
             "key must be a key of jax.random, .*, got int",
         ),
     ],

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
 
 from lstmjax import cells, checks
 from lstmjax.data.text import Batch
 from lstmjax.layers import Recurrent, Stacked
+from lstmjax.losses import sparse_categorical_cross_entropy
 from lstmjax.metrics import bits_per_symbol, perplexity
 from lstmjax.regularizers import locked_dropout
 from lstmjax.tasks import Mean, Task
@@ -174,9 +174,10 @@ def _loss(
         return jnp.where(is_start, fresh, carried)
 
     carry = jax.tree.map(start, model.initial_state(rows), carry)
-    logits, carry = model(batch.inputs, carry, mask=batch.mask, key=key)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
-    return {"loss": Mean.of(losses, batch.weights)}, carry
+    mask = None if batch.mask is None else jnp.asarray(batch.mask)
+    logits, carry = model(jnp.asarray(batch.inputs), carry, mask=mask, key=key)
+    loss = sparse_categorical_cross_entropy(logits, jnp.asarray(batch.targets), mask=mask, weights=batch.weights)
+    return {"loss": loss}, carry
 
 
 def _figures(means: Mapping[str, Mean]) -> dict[str, float]:

@@ -1,14 +1,20 @@
 """Several devices: each holds all parameters and a share of every batch's rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lstmjax.types import Array, PyTree
 
 DATA = "data"
 """The mesh axis over which the rows of a batch are shared out."""
+WHOLE, ROWS = PartitionSpec(), PartitionSpec(DATA)  # type: ignore[no-untyped-call]
+"""All of an array on every device; its leading axis shared out over them."""
 
 
 def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
@@ -25,9 +31,20 @@ def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
 
 def everywhere(mesh: Mesh) -> NamedSharding:
     """All of an array on every device."""
-    return NamedSharding(mesh, PartitionSpec())
+    return NamedSharding(mesh, WHOLE)
+
+
+def add_up(tree: PyTree) -> PyTree:
+    """The sum over devices of what each one has; inside `jax.shard_map`."""
+    return lax.psum(tree, DATA)  # type: ignore[no-untyped-call]
+
+
+def average(leaf: Array) -> Array:
+    """The mean over devices; whole numbers, such as a counter's, are the same on all."""
+    combine: Callable[[Array, str], Array] = lax.pmean if jnp.issubdtype(leaf.dtype, jnp.inexact) else lax.pmax
+    return combine(leaf, DATA)
 
 
 def by_rows(mesh: Mesh) -> NamedSharding:
     """An array's leading axis shared out over the devices."""
-    return NamedSharding(mesh, PartitionSpec(DATA))
+    return NamedSharding(mesh, ROWS)

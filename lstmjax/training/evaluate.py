@@ -7,12 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from lstmjax.data.source import Source
 from lstmjax.tasks import Mean, Task, add_means
-from lstmjax.training.devices import DATA, by_rows, everywhere
+from lstmjax.training.devices import ROWS, WHOLE, add_up, by_rows, everywhere
 from lstmjax.types import PyTree
 
 EvaluateFn = Callable[[PyTree, PyTree, Source[Any]], dict[str, float]]
@@ -37,14 +36,13 @@ def make_evaluate(task: Task, graphdef: nnx.GraphDef[Any], mesh: Mesh | None = N
 
     def on_shard(params: PyTree, other: PyTree, batch: Any, carry: PyTree) -> tuple[dict[str, Mean], PyTree]:
         means, carry = batch_means(params, other, batch, carry)
-        return lax.psum(means, DATA), carry
+        return add_up(means), carry
 
     if mesh is None:
         step = jax.jit(batch_means)
     else:
-        whole, rows = PartitionSpec(), PartitionSpec(DATA)
         step = jax.jit(
-            jax.shard_map(on_shard, mesh=mesh, in_specs=(whole, whole, rows, rows), out_specs=(whole, rows)),
+            jax.shard_map(on_shard, mesh=mesh, in_specs=(WHOLE, WHOLE, ROWS, ROWS), out_specs=(WHOLE, ROWS)),
             in_shardings=(everywhere(mesh), everywhere(mesh), by_rows(mesh), by_rows(mesh)),
         )
 

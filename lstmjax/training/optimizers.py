@@ -223,7 +223,7 @@ class AverageState(NamedTuple):
 
     inner: Any
     average: PyTree
-    count: Int[Array, ""]
+    weights_seen: Int[Array, ""]
     active: Bool[Array, ""]
     waiting: Waiting
 
@@ -272,11 +272,11 @@ def _averaged(
 
     def update(gradients: PyTree, state: AverageState, params: PyTree = None) -> tuple[PyTree, AverageState]:
         updates, inner = optimizer.update(gradients, state.inner, params)
-        share = jnp.where(state.active, kept(state.count), 0.0)
+        share = jnp.where(state.active, kept(state.weights_seen), 0.0)
         mix = functools.partial(_mix, share)
         average = jax.tree.map(mix, state.average, optax.apply_updates(params, updates))
-        count = jnp.where(state.active, state.count + 1, 0)
-        return updates, AverageState(inner, average, count, state.active, state.waiting)
+        seen = jnp.where(state.active, state.weights_seen + 1, 0)
+        return updates, AverageState(inner, average, seen, state.active, state.waiting)
 
     def after_evaluation(state: AverageState, score: float) -> AverageState:
         waiting = state.waiting.told(score)

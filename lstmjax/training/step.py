@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from lstmjax.tasks import Mean, Task
-from lstmjax.training.devices import DATA, by_rows, everywhere
+from lstmjax.training.devices import DATA, ROWS, WHOLE, add_up, average, by_rows, everywhere
 from lstmjax.training.state import Metrics, TrainState, TrainStep
 from lstmjax.trees import split_model
 from lstmjax.types import Array, Float, Key, PyTree
@@ -57,30 +56,31 @@ def make_train_step(
     if mesh is None:
         return jax.jit(train_step, donate_argnums=0)
     whole, rows = everywhere(mesh), by_rows(mesh)
-    state = TrainState(whole, whole, whole, whole, whole, carry=rows)
-    return jax.jit(train_step, donate_argnums=0, in_shardings=(state, rows), out_shardings=(state, whole))
+    shardings: Any = (*[whole] * 5, rows)  # as TrainState's fields
+    shardings = TrainState(*shardings)
+    return jax.jit(train_step, donate_argnums=0, in_shardings=(shardings, rows), out_shardings=(shardings, whole))
 
 
 def gradients_of(
-    task: Task, graphdef: nnx.GraphDef[Any], add_up: Callable[[PyTree], PyTree] = lambda tree: tree
+    task: Task, graphdef: nnx.GraphDef[Any], over_shards: Callable[[PyTree], PyTree] = lambda tree: tree
 ) -> Callable[[PyTree, PyTree, Any, PyTree, Key[Array, ""]], Gradients]:
     """`(params, other, batch, carry, key) -> Gradients` of the mean loss over all shards.
 
     Args:
       task: gives the loss.
       graphdef: of the model.
-      add_up: the sum over shards of what each one has; the identity where there is one.
+      over_shards: the sum over shards of what each one has; the identity where there is one.
     """
 
     def gradients(params: PyTree, other: PyTree, batch: Any, carry: PyTree, key: Key[Array, ""]) -> Gradients:
         def loss_of(params: PyTree) -> tuple[Float[Array, ""], tuple[dict[str, Mean], PyTree, PyTree]]:
             model = nnx.merge(graphdef, params, other)
             means, after = task.loss(model, batch, carry, key)
-            loss = means["loss"]._replace(weight=lax.stop_gradient(add_up(means["loss"].weight)))
+            loss = means["loss"]._replace(weight=lax.stop_gradient(over_shards(means["loss"].weight)))
             return loss.value, (means, split_model(model)[2], after)
 
         grads, (means, new_other, after) = jax.grad(loss_of, has_aux=True)(params)
-        return Gradients(add_up(grads), add_up(means), new_other, after)
+        return Gradients(over_shards(grads), over_shards(means), new_other, after)
 
     return gradients
 
@@ -89,27 +89,18 @@ def _sharded(
     task: Task, graphdef: nnx.GraphDef[Any], mesh: Mesh
 ) -> Callable[[PyTree, PyTree, Any, PyTree, Key[Array, ""]], Gradients]:
     """As `gradients_of`, each device with its own rows; the carry stays where its rows are."""
-    local = gradients_of(task, graphdef, lambda tree: lax.psum(tree, DATA))
+    local = gradients_of(task, graphdef, add_up)
 
     def on_shard(params: PyTree, other: PyTree, batch: Any, carry: PyTree, key: Key[Array, ""]) -> Gradients:
         # Parameters count as a device's own, so that its gradients are too, and are added over devices once, by us.
         params, other, key = jax.tree.map(_own, (params, other, key))
         found = local(params, other, batch, carry, jax.random.fold_in(key, lax.axis_index(DATA)))
-        return found._replace(other=jax.tree.map(_average, found.other))
+        return found._replace(other=jax.tree.map(average, found.other))
 
-    whole, rows = PartitionSpec(), PartitionSpec(DATA)
-    return jax.shard_map(
-        on_shard,
-        mesh=mesh,
-        in_specs=(whole, whole, rows, rows, whole),
-        out_specs=Gradients(whole, whole, whole, rows),
-    )
+    specs: Any = (WHOLE, WHOLE, WHOLE, ROWS)  # as Gradients' fields
+    return jax.shard_map(on_shard, mesh=mesh, in_specs=(WHOLE, WHOLE, ROWS, ROWS, WHOLE), out_specs=Gradients(*specs))
 
 
 def _own(leaf: Array) -> Array:
-    return lax.pcast(leaf, DATA, to="varying") if hasattr(lax, "pcast") else lax.pvary(leaf, DATA)
-
-
-def _average(leaf: Array) -> Array:
-    """Over devices; whole numbers, such as a counter's, are the same on all."""
-    return lax.pmean(leaf, DATA) if jnp.issubdtype(leaf.dtype, jnp.inexact) else lax.pmax(leaf, DATA)
+    varying: Array = lax.pcast(leaf, DATA, to="varying")
+    return varying
