@@ -10,8 +10,8 @@ from jax import lax
 from lstmjax import chunks
 from lstmjax.cells.precision import accumulation_dtype, matmul
 from lstmjax.kernels.derivative import add_trees
-from lstmjax.kernels.equations import Equations
-from lstmjax.kernels.packing import Order, longest_first, on_first_rows
+from lstmjax.kernels.fused.equations import Equations
+from lstmjax.kernels.fused.packing import Order, longest_first, on_first_rows
 from lstmjax.steps import Steps, choose, where_steps
 from lstmjax.types import Array, Bool, Float, PyTree
 
