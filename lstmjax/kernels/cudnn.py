@@ -1,7 +1,7 @@
 """cuDNN's LSTM on an NVIDIA GPU, through `jax.experimental.rnn`, with our weights, our padding and our directions.
 
-It is used where a call is lowered for CUDA; for other platforms the same call is lowered to `fused`. It was never run on
-a GPU by this project's own tests, which put JAX's reference in its place.
+It is used where a call is lowered for CUDA; for other platforms the same call is lowered to `fused`. The tests of this
+project put JAX's reference in its place: they have no GPU.
 
 JAX has no rules for cuDNN's operations beyond their first derivative, nor to batch them: second derivatives and vmap
 raise NotImplementedError.

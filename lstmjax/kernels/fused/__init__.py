@@ -28,7 +28,7 @@ from lstmjax.kernels.backend import Backend, Request
 from lstmjax.kernels.derivative import with_backward
 from lstmjax.kernels.fused.equations import GRUEquations, LSTMEquations
 from lstmjax.kernels.fused.packing import row_counts
-from lstmjax.kernels.fused.passes import Passes, Plan, Problem
+from lstmjax.kernels.fused.passes import Arguments, Passes, Plan
 from lstmjax.steps import Steps
 from lstmjax.types import Array, Float, PyTree
 
@@ -54,21 +54,21 @@ def run(
     equations = LSTMEquations(cell) if isinstance(cell, LSTM) else GRUEquations(cell)
     packed = plan(cell, steps, reverse)
     passes = Passes(equations, packed)
-    forward, saving, backward = passes.forward, passes.saving, passes.backward
+    forward, saving, backward = passes.forward, passes.forward_saving, passes.backward
     if len(packed.counts) > 1:
         whole = Passes(equations, dataclasses.replace(packed, counts=packed.counts[-1:]))
         forward = _on_cpus(passes.forward, whole.forward)
-        saving = _on_cpus(passes.saving, whole.saving)
+        saving = _on_cpus(passes.forward_saving, whole.forward_saving)
         backward = _on_cpus(passes.backward, whole.backward)
 
-    def reference(problem: Problem) -> tuple[Any, PyTree]:
-        params, mask, steps, state, initial = problem
+    def reference(arguments: Arguments) -> tuple[Any, PyTree]:
+        params, mask, steps, state, initial = arguments
         thinned = params if mask is None else params._replace(w_h=Thinned(params.w_h, mask))
         return scan.run(cell, thinned, steps, state, initial, reverse)
 
     new = None if steps.resets is None else initial
     layer = with_backward(forward, saving, backward, reference)
-    result: tuple[State, Array] = layer(Problem(*_bare(params), steps, state, new))
+    result: tuple[State, Array] = layer(Arguments(*_bare(params), steps, state, new))
     return result
 
 
