@@ -152,6 +152,10 @@ def zeros(tree: PyTree) -> PyTree:
     return jax.tree.map(jnp.zeros_like, tree)
 
 
+def add_trees(a: PyTree, b: PyTree) -> PyTree:
+    return jax.tree.map(jnp.add, a, b)
+
+
 def vary_alike(tree: PyTree) -> PyTree:
     """`tree`; inside `jax.shard_map`, what differs between shards in one leaf is taken to differ in all.
 

@@ -12,11 +12,14 @@ from jax.sharding import AxisType
 
 from lstmjax.cells.wrappers import with_noise
 from lstmjax.kernels import cudnn, fused, scan
-from lstmjax.kernels.choice import BACKENDS, Call, Explanation, choose
+from lstmjax.kernels.backend import Backend, Explanation, Request, select
 from lstmjax.steps import Steps, check_running, prepare
 from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
 
-__all__ = ["BACKENDS", "Explanation", "backend_for", "explain", "run"]
+__all__ = ["BACKENDS", "Backend", "Explanation", "Request", "backend_for", "explain", "run"]
+
+BACKENDS = (cudnn.BACKEND, fused.BACKEND, scan.BACKEND)
+"""In the order of falling back."""
 
 
 def explain(
@@ -52,19 +55,18 @@ def explain(
 
 
 def backend_for(backend: str, cell: Cell[Any, Any], params: Any, steps: Steps, right_padded: bool) -> Explanation:
-    """Which backend runs `cell`, its noise drawn, over `steps`, on JAX's default platform."""
+    """Which backend runs `cell`, its noise drawn, over `steps`."""
     axis_types = jax.sharding.get_abstract_mesh().axis_types
-    call = Call(
+    request = Request(
         cell,
         params,
         num_steps=steps.xs.shape[0],
         batch=steps.xs.shape[1],
         right_padded=right_padded,
         has_resets=steps.resets is not None,
-        platform=jax.default_backend(),
         explicitly_sharded=AxisType.Explicit in axis_types,
     )
-    return choose(backend, call)
+    return select(backend, request, BACKENDS)
 
 
 def run(
@@ -72,6 +74,5 @@ def run(
 ) -> tuple[Any, PyTree]:
     """The state after the last step and the outputs, time first, by a backend that can serve this."""
     jax.eval_shape(cell.project, params, steps.xs)  # raises for inputs that do not fit, as the plain path would
-    runs: dict[str, Any] = {"scan": scan.run, "fused": fused.run, "cudnn": cudnn.run}
-    result: tuple[Any, PyTree] = runs[backend](cell, params, steps, state, initial, reverse)
-    return result
+    serving = next(each for each in BACKENDS if each.name == backend)
+    return serving.run(cell, params, steps, state, initial, reverse)

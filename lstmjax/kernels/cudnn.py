@@ -1,5 +1,8 @@
 """cuDNN's LSTM on an NVIDIA GPU, through `jax.experimental.rnn`, with our weights, our padding and our directions.
 
+It is used where a call is lowered for CUDA; for other platforms the same call is lowered to `fused`. The tests of this
+project put JAX's reference in its place: they have no GPU.
+
 JAX has no rules for cuDNN's operations beyond their first derivative, nor to batch them: second derivatives and vmap
 raise NotImplementedError.
 """
@@ -11,9 +14,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.experimental import rnn
+from jaxlib import gpu_rnn
 
 from lstmjax.cells.lstm import LSTM, LSTMParams, LSTMState
-from lstmjax.kernels import scan
+from lstmjax.cells.precision import Thinned
+from lstmjax.kernels import fused, scan
+from lstmjax.kernels.backend import Backend, Request
 from lstmjax.kernels.derivative import with_backward
 from lstmjax.steps import Steps, choose, where_steps, zeros
 from lstmjax.types import Array, Float, Int
@@ -36,8 +42,41 @@ def run(
     def reference(params: LSTMParams, steps: Steps, state: LSTMState) -> tuple[LSTMState, Array]:
         return scan.run(cell, params, steps, state, initial, reverse)
 
-    result: tuple[LSTMState, Array] = with_backward(forward, saving, backward, reference)(params, steps, state)
+    def elsewhere(params: LSTMParams, steps: Steps, state: LSTMState) -> tuple[LSTMState, Array]:
+        return fused.run(cell, params, steps, state, state, reverse)
+
+    cuda = with_backward(forward, saving, backward, reference)
+    result: tuple[LSTMState, Array] = lax.platform_dependent(params, steps, state, cuda=cuda, default=elsewhere)
     return result
+
+
+def refuses(request: Request) -> str | None:
+    """Why this backend cannot serve a request."""
+    cell = request.cell
+    if not can_be_traced():
+        return "it needs JAX's CUDA plugin, which is not installed"
+    if type(cell) is not LSTM:
+        return f"it knows cells.LSTM, got {type(cell).__name__}"
+    if not cell.param_dtype == cell.compute_dtype == jnp.float32:
+        return f"it knows float32, got {cell.param_dtype} parameters computed in {cell.compute_dtype}"
+    if isinstance(request.params.w_h, Thinned):
+        return "it has no recurrent dropout"
+    if not request.right_padded:
+        return "it knows lengths, got a mask"
+    return "it has no resets" if request.has_resets else fused.refuses(request)
+
+
+def can_be_traced() -> bool:
+    """Whether JAX can ask cuDNN for the sizes of its buffers, which it does while tracing, for whatever platform."""
+    return hasattr(gpu_rnn, "compute_rnn_workspace_reserve_space_sizes")
+
+
+def declines(request: Request) -> str | None:
+    """Why "auto" passes it over."""
+    return "it has first derivatives only and has not been measured against fused yet; ask for it by name"
+
+
+BACKEND = Backend("cudnn", refuses, declines, run, elsewhere="fused")
 
 
 def pack(layers: Sequence[LSTMParams]) -> Float[Array, "N"]:

@@ -1,14 +1,18 @@
 """A function with a backward pass of its own that keeps every other derivative.
 
-`jax.custom_vjp` would give up forward mode. Here only the transpose of the linearised function, which is what reverse
-mode runs, is one's own; forward mode and second derivatives come from a reference with the same values. JAX has one
-public primitive whose transpose one may choose and which has all derivatives and batching: `lax.custom_linear_solve`.
-With A the linearised reference, v the tangents going in and y = A v those coming out, the system is
+The problem: `jax.custom_vjp` would give up forward mode. Only the transpose of the linearised function, which is what
+reverse mode runs, should be one's own; forward mode and second derivatives come from a reference with the same values.
+
+The system: JAX has one public primitive whose transpose one may choose and which has all derivatives and batching,
+`lax.custom_linear_solve`. With A the linearised reference, v the tangents going in, y = A v those coming out:
 
     [  I  0 ] [ v ]   [ v ]
     [ -A  I ] [ y ] = [ 0 ]
 
 It is solved by applying A, and its transpose by applying A^T: the backward pass.
+
+The dependency: JAX transposes the primitive only if every part of its right side depends on what is differentiated.
+The 0 beside v does not, nor need all of v; `zeros_depending_on` makes them.
 """
 
 from collections.abc import Callable
@@ -19,6 +23,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
+from lstmjax.steps import add_trees
 from lstmjax.types import Array, PyTree
 
 
@@ -68,8 +73,8 @@ def apply_linear(linear: Callable[[Any], Any], transposed: Callable[[Any], Any],
 
     def system(unknown: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = unknown
-        product = linear(add_trees(v, _nothing(y, v)))
-        return add_trees(v, _nothing(product, v)), jax.tree.map(jnp.subtract, y, product)
+        product = linear(add_trees(v, zeros_depending_on(y, v)))
+        return add_trees(v, zeros_depending_on(product, v)), jax.tree.map(jnp.subtract, y, product)
 
     def solve(_: Any, right: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = right
@@ -79,15 +84,12 @@ def apply_linear(linear: Callable[[Any], Any], transposed: Callable[[Any], Any],
         v, y = right
         return add_trees(v, transposed(y)), y
 
-    right = (add_trees(v, _nothing(v, v)), _nothing(v, like))
+    right = (add_trees(v, zeros_depending_on(v, v)), zeros_depending_on(v, like))
     return lax.custom_linear_solve(system, right, solve, solve_transposed)[1]
 
 
-def _nothing(source: PyTree, like: PyTree) -> PyTree:
-    """Zeros that JAX takes for a linear function of `source`; the compiler sees they are zeros and drops them.
-
-    `custom_linear_solve` can only be transposed when every part of its right side depends on what is differentiated.
-    """
+def zeros_depending_on(source: PyTree, like: PyTree) -> PyTree:
+    """Zeros that JAX takes for a linear function of `source`; the compiler sees they are zeros and drops them."""
     # Reductions and sums alone, so that it holds for arrays in several shards and for empty ones.
     nothings = [jnp.sum(lax.select(jnp.array(False), leaf, jnp.zeros_like(leaf))) for leaf in jax.tree.leaves(source)]
 
@@ -96,7 +98,3 @@ def _nothing(source: PyTree, like: PyTree) -> PyTree:
         return jnp.zeros_like(leaf) + jnp.broadcast_to(mixed, leaf.shape)
 
     return jax.tree.map(zeros, like)
-
-
-def add_trees(a: PyTree, b: PyTree) -> PyTree:
-    return jax.tree.map(jnp.add, a, b)

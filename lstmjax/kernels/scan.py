@@ -4,6 +4,7 @@ from typing import TypeVar
 
 from jax import lax
 
+from lstmjax.kernels.backend import Backend, never
 from lstmjax.steps import Steps, choose, zeros
 from lstmjax.types import Cell, PyTree
 
@@ -28,3 +29,6 @@ def run(
         return choose(is_valid, after, state), choose(is_valid, y, zeros(y))
 
     return lax.scan(step, state, (cell.project(params, xs), valid, resets), reverse=reverse)
+
+
+BACKEND = Backend("scan", never, never, run)

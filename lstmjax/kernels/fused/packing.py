@@ -21,7 +21,7 @@ class Order(NamedTuple):
     """Which sequence stands in which row, the way back, and the step after the last valid one of each row."""
 
     rows: Int[Array, "B"]
-    back: Int[Array, "B"]
+    inverse: Int[Array, "B"]
     ends: Int[Array, "B"]
 
 
@@ -47,30 +47,42 @@ def on_first_rows(
     counts: Sequence[int],
     live: Int[Array, ""],
     carry: PyTree,
-    others: PyTree,
+    per_row: PyTree,
     timed: PyTree,
 ) -> tuple[Any, PyTree, Any]:
-    """`run(carry, others, timed)` on as many rows as are `live`, or a few more.
+    """`run(carry, per_row, timed)` on as many rows as are `live`, or a few more.
 
     Args:
       run: gives a new carry, results over time, and anything that has no rows.
       counts: see `row_counts`.
       live: how many rows anything happens to; the rest keep their carry, and their results are 0.
-      carry, others: trees of [B, ...].
+      carry, per_row: trees of [B, ...].
       timed: a tree of [T, B, ...].
     """
 
-    def on(count: int, carry: PyTree, others: PyTree, timed: PyTree) -> tuple[Any, PyTree, Any]:
-        first, fellows = (jax.tree.map(lambda leaf: leaf[:count], tree) for tree in (carry, others))
-        after, ys, whole = run(first, fellows, jax.tree.map(lambda leaf: leaf[:, :count], timed))
+    def on(count: int, carry: PyTree, per_row: PyTree, timed: PyTree) -> tuple[Any, PyTree, Any]:
+        first, beside = (jax.tree.map(lambda leaf: leaf[:count], tree) for tree in (carry, per_row))
+        after, ys, whole = run(first, beside, jax.tree.map(lambda leaf: leaf[:, :count], timed))
         after = jax.tree.map(lambda new, old: jnp.concatenate([new, old[count:]]), after, carry)
         return after, jax.tree.map(lambda y: _pad_rows(y, counts[-1] - count), ys), whole
 
     which = jnp.sum(live > jnp.array(counts[:-1], jnp.int32))
     branches = [functools.partial(on, count) for count in counts]
-    result: tuple[Any, PyTree, Any] = lax.switch(which, branches, carry, others, timed)
+    result: tuple[Any, PyTree, Any] = lax.switch(which, branches, carry, per_row, timed)
     return result
 
 
 def _pad_rows(values: Array, more: int) -> Array:
     return jnp.pad(values, [(0, 0), (0, more), *[(0, 0)] * (values.ndim - 2)])
+
+
+def sort_rows(tree: PyTree, order: Order | None, axis: int) -> PyTree:
+    return tree if order is None else jax.tree.map(lambda leaf: _take(leaf, order.rows, axis), tree)
+
+
+def unsort_rows(tree: PyTree, order: Order | None, axis: int) -> PyTree:
+    return tree if order is None else jax.tree.map(lambda leaf: _take(leaf, order.inverse, axis), tree)
+
+
+def _take(values: Array, rows: Array, axis: int) -> Array:
+    return jnp.take(values, rows, axis=axis, unique_indices=True, mode="clip")

@@ -11,19 +11,24 @@ What is sequential is the product with W_h and elementwise work; all else is tak
 Appleyard et al. 2016, "Optimizing Performance of Recurrent Neural Networks on GPUs", do much the same in CUDA.
 """
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 
 from lstmjax import chunks
 from lstmjax.cells.gru import GRU
 from lstmjax.cells.lstm import LSTM
 from lstmjax.cells.precision import Thinned, accumulation_dtype
 from lstmjax.kernels import scan
+from lstmjax.kernels.backend import Backend, Request
 from lstmjax.kernels.derivative import with_backward
-from lstmjax.kernels.equations import GRUEquations, LSTMEquations
-from lstmjax.kernels.packing import row_counts
-from lstmjax.kernels.passes import Passes, Plan, Problem
+from lstmjax.kernels.fused.equations import GRUEquations, LSTMEquations
+from lstmjax.kernels.fused.packing import row_counts
+from lstmjax.kernels.fused.passes import Arguments, Passes, Plan
 from lstmjax.steps import Steps
 from lstmjax.types import Array, Float, PyTree
 
@@ -47,16 +52,23 @@ def run(
 ) -> tuple[State, Float[Array, "T B H"]]:
     """As `scan.run`."""
     equations = LSTMEquations(cell) if isinstance(cell, LSTM) else GRUEquations(cell)
-    passes = Passes(equations, plan(cell, steps, reverse))
+    packed = plan(cell, steps, reverse)
+    passes = Passes(equations, packed)
+    forward, saving, backward = passes.forward, passes.forward_saving, passes.backward
+    if len(packed.counts) > 1:
+        whole = Passes(equations, dataclasses.replace(packed, counts=packed.counts[-1:]))
+        forward = _on_cpus(passes.forward, whole.forward)
+        saving = _on_cpus(passes.forward_saving, whole.forward_saving)
+        backward = _on_cpus(passes.backward, whole.backward)
 
-    def reference(problem: Problem) -> tuple[Any, PyTree]:
-        params, mask, steps, state, initial = problem
+    def reference(arguments: Arguments) -> tuple[Any, PyTree]:
+        params, mask, steps, state, initial = arguments
         thinned = params if mask is None else params._replace(w_h=Thinned(params.w_h, mask))
         return scan.run(cell, thinned, steps, state, initial, reverse)
 
     new = None if steps.resets is None else initial
-    layer = with_backward(passes.forward, passes.saving, passes.backward, reference)
-    result: tuple[State, Array] = layer(Problem(*_bare(params), steps, state, new))
+    layer = with_backward(forward, saving, backward, reference)
+    result: tuple[State, Array] = layer(Arguments(*_bare(params), steps, state, new))
     return result
 
 
@@ -67,8 +79,12 @@ def plan(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Plan:
     enough_rows, cached = -(-ROWS // batch), CHUNK_BYTES // row_bytes
     size = chunks.even_size(time, max(1, enough_rows, cached), MOST_STEPS)
     keeps_gates = cell.hidden_features >= WIDE and time * row_bytes <= MOST_KEPT_BYTES
-    packs = steps.valid is not None and size < time and jax.default_backend() == "cpu"
+    packs = steps.valid is not None and size < time
     return Plan(size, keeps_gates, reverse, row_counts(batch) if packs else (batch,))
+
+
+def _on_cpus(here: Callable[..., Any], elsewhere: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: lax.platform_dependent(*arguments, cpu=here, default=elsewhere)
 
 
 def _bare(params: Any) -> tuple[Any, Array | None]:
@@ -78,3 +94,27 @@ def _bare(params: Any) -> tuple[Any, Array | None]:
         mask = w_h.mask if mask is None else mask * w_h.mask
         w_h = w_h.w
     return params._replace(w_h=w_h), mask
+
+
+def refuses(request: Request) -> str | None:
+    """Why this backend cannot serve a request."""
+    cell: Any = request.cell
+    if request.explicitly_sharded:
+        return "it puts steps and sequences in one axis, which explicit sharding does not allow"
+    if type(cell) not in (LSTM, GRU):
+        return f"it knows cells.LSTM and cells.GRU, got {type(cell).__name__}"
+    if isinstance(cell, GRU) and not cell.reset_after:
+        return "it knows the GRU with reset_after=True"
+    if request.batch == 0:
+        return "an empty batch leaves it nothing to do"
+    if cell.gate_fn is jax.nn.sigmoid and cell.activation_fn is jnp.tanh:
+        return None
+    return "it knows sigmoid gates and tanh, got another gate_fn or activation_fn"
+
+
+def declines(request: Request) -> str | None:
+    """Why "auto" passes it over."""
+    return "a single step has nothing to gain" if request.num_steps == 1 else None
+
+
+BACKEND = Backend("fused", refuses, declines, run)

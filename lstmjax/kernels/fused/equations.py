@@ -28,13 +28,13 @@ class Equations(Protocol):
     def coefficients(self, params: Any, before: Any, after: Any, gates: Any) -> Any:
         """All of the way back through a step that is known before anything has come back."""
 
-    def back(self, known: Any, d_after: Any) -> tuple[tuple[Array, ...], Any]:
+    def backward(self, known: Any, d_after: Any) -> tuple[tuple[Array, ...], Any]:
         """The gradient of `h W_h` with what else that of `x W_x` is made of, and that of the state but through W_h."""
 
-    def of_input(self, d_h_share: Array, *others: Array) -> Array:
+    def input_gradient(self, d_h_share: Array, *others: Array) -> Array:
         """The gradient of `x W_x`."""
 
-    def gradient(self, params: Any, d_w_x: Array, d_w_h: Array, d_x_share: Array, d_h_share: Array) -> Any:
+    def param_gradients(self, params: Any, d_w_x: Array, d_w_h: Array, d_x_share: Array, d_h_share: Array) -> Any:
         """All parameters' gradients; the shares' are [T, B, G*H]."""
 
 
@@ -65,7 +65,7 @@ def _slopes(sigmoids: str, features: int, dtype: DTypeLike) -> Array:
     return jnp.asarray(np.repeat([0.5 if letter == "s" else 1.0 for letter in sigmoids], features), dtype)
 
 
-class LSTMWayBack(NamedTuple):
+class LSTMCoefficients(NamedTuple):
     """`d_a = factors * [d_c, d_c, d_c, d_h]`, `d_c += leak * d_h`, `d_c_before = keep * d_c`."""
 
     factors: Float[Array, "... 4*H"]
@@ -87,29 +87,29 @@ class LSTMEquations:
         c = f * state.c + i * g
         return LSTMState((o * jnp.tanh(c)).astype(self.cell.compute_dtype), c), gates
 
-    def coefficients(self, params: LSTMParams, before: LSTMState, after: LSTMState, gates: Array) -> LSTMWayBack:
+    def coefficients(self, params: LSTMParams, before: LSTMState, after: LSTMState, gates: Array) -> LSTMCoefficients:
         i, f, g, o = jnp.split(gates, 4, axis=-1)
         seen = jnp.tanh(after.c)
         partners = jnp.concatenate([g, before.c, i, seen], axis=-1)
         factors = partners * slopes_of_gates(gates, "ssts", self.cell.hidden_features)
-        return LSTMWayBack(factors, o * (1 - seen * seen), f)
+        return LSTMCoefficients(factors, o * (1 - seen * seen), f)
 
-    def back(self, known: LSTMWayBack, d_after: LSTMState) -> tuple[tuple[Array], LSTMState]:
+    def backward(self, known: LSTMCoefficients, d_after: LSTMState) -> tuple[tuple[Array], LSTMState]:
         d_h = d_after.h
         d_c = d_after.c + known.leak * d_h
         d_a = known.factors * jnp.concatenate([d_c, d_c, d_c, d_h], axis=-1)
         return (d_a,), LSTMState(jnp.zeros_like(d_h), known.keep * d_c)
 
-    def of_input(self, d_h_share: Array, *others: Array) -> Array:
+    def input_gradient(self, d_h_share: Array, *others: Array) -> Array:
         return d_h_share
 
-    def gradient(
+    def param_gradients(
         self, params: LSTMParams, d_w_x: Array, d_w_h: Array, d_x_share: Array, d_h_share: Array
     ) -> LSTMParams:
         return LSTMParams(d_w_x, d_w_h, None if params.b is None else jnp.sum(d_x_share, axis=(0, 1)))
 
 
-class GRUGatesKept(NamedTuple):
+class GRUGatesSaved(NamedTuple):
     """The gates r, z [..., 2H] and n [..., H], and the state's share of the candidate before r is applied."""
 
     rz: Float[Array, "... 2*H"]
@@ -117,7 +117,7 @@ class GRUGatesKept(NamedTuple):
     h_n: Float[Array, "... H"]
 
 
-class GRUWayBack(NamedTuple):
+class GRUCoefficients(NamedTuple):
     """`d_h_share = factors * [d_h, d_h, d_h]`, the candidate's pre-activation `n * d_h`, `d_h_before = keep * d_h`."""
 
     factors: Float[Array, "... 3*H"]
@@ -133,7 +133,7 @@ class GRUEquations:
 
     def step(
         self, params: GRUParams, state: HiddenState, x_share: Array, h_share: Array
-    ) -> tuple[HiddenState, GRUGatesKept]:
+    ) -> tuple[HiddenState, GRUGatesSaved]:
         features = self.cell.hidden_features
         x_share = add_bias(x_share, params.b)
         rz = gates_at_once(x_share[..., : 2 * features] + h_share[..., : 2 * features], "ss", features)
@@ -141,26 +141,28 @@ class GRUEquations:
         h_n = add_bias(h_share[..., 2 * features :], params.b_h)
         n = jnp.tanh(x_share[..., 2 * features :] + r * h_n)
         h = z * state.h.astype(z.dtype) + (1 - z) * n
-        return HiddenState(h.astype(self.cell.compute_dtype)), GRUGatesKept(rz, n, h_n)
+        return HiddenState(h.astype(self.cell.compute_dtype)), GRUGatesSaved(rz, n, h_n)
 
     def coefficients(
-        self, params: GRUParams, before: HiddenState, after: HiddenState, gates: GRUGatesKept
-    ) -> GRUWayBack:
+        self, params: GRUParams, before: HiddenState, after: HiddenState, gates: GRUGatesSaved
+    ) -> GRUCoefficients:
         r, z = jnp.split(gates.rz, 2, axis=-1)
         n = (1 - z) * (1 - gates.n * gates.n)
         of_r = n * gates.h_n * r * (1 - r)
         of_z = (before.h.astype(z.dtype) - gates.n) * z * (1 - z)
-        return GRUWayBack(jnp.concatenate([of_r, of_z, n * r], axis=-1), n, z)
+        return GRUCoefficients(jnp.concatenate([of_r, of_z, n * r], axis=-1), n, z)
 
-    def back(self, known: GRUWayBack, d_after: HiddenState) -> tuple[tuple[Array, Array], HiddenState]:
+    def backward(self, known: GRUCoefficients, d_after: HiddenState) -> tuple[tuple[Array, Array], HiddenState]:
         d_h = d_after.h
         shares = known.factors * jnp.concatenate([d_h] * 3, axis=-1), known.n * d_h
         return shares, HiddenState(known.keep * d_h)
 
-    def of_input(self, d_h_share: Array, *others: Array) -> Array:
+    def input_gradient(self, d_h_share: Array, *others: Array) -> Array:
         return jnp.concatenate([d_h_share[..., : 2 * self.cell.hidden_features], *others], axis=-1)
 
-    def gradient(self, params: GRUParams, d_w_x: Array, d_w_h: Array, d_x_share: Array, d_h_share: Array) -> GRUParams:
+    def param_gradients(
+        self, params: GRUParams, d_w_x: Array, d_w_h: Array, d_x_share: Array, d_h_share: Array
+    ) -> GRUParams:
         b = None if params.b is None else jnp.sum(d_x_share, axis=(0, 1))
         second = d_h_share[..., 2 * self.cell.hidden_features :]
         return GRUParams(d_w_x, d_w_h, b, None if params.b_h is None else jnp.sum(second, axis=(0, 1)))
