@@ -52,8 +52,9 @@ class TrainConfig:
     optimizer: training.OptimizerConfig = dataclasses.field(default_factory=training.OptimizerConfig)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "chunk_length", "steps", "log_every", "eval_every", "keep", "sample_length"):
+        for name in ("batch_size", "chunk_length", "log_every", "eval_every", "keep", "sample_length"):
             checks.positive_int(name, getattr(self, name))
+        checks.index("steps", self.steps, 1, 2**31 - 1)  # they are counted in int32
         checks.index("seed", self.seed, 0, 2**32 - 1)
         if not 0.0 < self.validation_fraction < 1.0:
             raise ValueError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")

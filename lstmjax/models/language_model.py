@@ -39,7 +39,7 @@ class LanguageModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("embed_features", "hidden_features", "num_layers"):
-            checks.positive_int(name, getattr(self, name))
+            checks.index(name, getattr(self, name), 1, 2**29 - 1)  # the gates' 4H is a size that JAX can hold
         for name in ("input_dropout", "hidden_dropout", "output_dropout"):
             checks.rate(name, getattr(self, name))
         checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
