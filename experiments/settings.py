@@ -77,6 +77,7 @@ def read_settings(arguments: Sequence[str]) -> tuple[TrainConfig, training.RunFo
     folder = training.RunFolder(config.out)
     saved = dataclasses.replace(config_from_json(folder.read_config(), folder), out=config.out, resume=True)
     config = cli.parse(TrainConfig, DESCRIPTION, arguments, saved)
+    folder.run_to_resume()
     was, now = _flat(config_to_json(saved)), _flat(config_to_json(config))
     for name in was.keys() - {"data"}:  # the text is known by its digest, so its file may have moved
         if was[name] != now[name]:
