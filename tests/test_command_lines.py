@@ -352,7 +352,8 @@ def test_a_disk_without_room_is_noticed_before_training(data, tmp_path, monkeypa
     assert re.search(r"has 1.0 kB free, and this run's checkpoints need about \d+\.\d kB$", err)
 
 
-def test_a_disk_that_fills_up_later_is_told_in_a_sentence(data, tmp_path):
+def test_a_disk_that_fills_up_later_is_told_in_a_sentence(data, finished, tmp_path):
+    """After a run that went through: what is compiled is there by now, and nothing of it is too large to be written."""
     full = spawn(data, tmp_path / "run", prefix=["sh", "-c", 'ulimit -f 6 && exec "$@"', "sh"])  # 6 * 512 bytes a file
     _, err = full.communicate(timeout=300)
     assert full.returncode == 1
