@@ -3,13 +3,12 @@
 Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped by Ctrl-C.
 """
 
-import contextlib
 import itertools
 import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -91,21 +90,6 @@ def check_out(file: Path) -> None:
         raise InputError(f"the output file {file} is a folder")
     if file.exists() and not os.access(file, os.W_OK):
         raise InputError(f"the output file {file} can't be written to")
-
-
-@contextlib.contextmanager
-def sizes_that_fit() -> Iterator[None]:
-    """While a model and its state are made: sizes that no array can have, or no memory holds, end in a sentence.
-
-    Raises:
-      InputError: an array is too large.
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except (OverflowError, ValueError, TypeError, MemoryError, jax.errors.JaxRuntimeError) as error:
-        raise InputError("the model or its batches are too large to be made; smaller sizes are needed") from error
 
 
 def command(module: str, *arguments: object) -> str:

@@ -54,8 +54,9 @@ class RunConfig:
     optimizer: training.OptimizerConfig = dataclasses.field(default_factory=training.OptimizerConfig)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "steps", "log_every", "eval_every", "keep"):
+        for name in ("batch_size", "log_every", "eval_every", "keep"):
             checks.positive_int(name, getattr(self, name))
+        checks.index("steps", self.steps, 1, 2**31 - 1)  # they are counted in int32
         if self.patience is not None:
             checks.positive_int("patience", self.patience)
         checks.index("seed", self.seed, 0, 2**32 - 1)
@@ -126,11 +127,10 @@ class Study(Generic[Config]):
 def run(study: Study[Config], arguments: Sequence[str]) -> int:
     """Do what a command line asks of a study; returns its exit code."""
     config, folder = read_settings(study, arguments)
-    data = study.load(config)
-    with cli.sizes_that_fit():
-        run = _build(study, config, data, folder)
-        key = jax.random.key(config.seed)
-        state = training.initial_train_state(run.model, run.task, run.optimizer, config.batch_size, key)
+    cli.check_backend()
+    run = _build(study, config, study.load(config), folder)
+    key = jax.random.key(config.seed)
+    state = training.initial_train_state(run.model, run.task, run.optimizer, config.batch_size, key)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.other, state.opt_state, state.carry)))
     folder.create(bytes_needed=size * (config.keep + 2), resume=config.resume)
     with folder.lock():

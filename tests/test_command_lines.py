@@ -15,8 +15,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import cli, observers, sample, settings, train
+from experiments import cli, observers, sample, settings, signals, train
+from experiments.parity import __main__ as parity
+from experiments.speed import __main__ as speed
 from lstmjax import load_model, training
+from lstmjax.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
@@ -51,6 +54,15 @@ def finished(data, tmp_path_factory):
     out, err = done.communicate(timeout=300)
     assert done.returncode == 0, err
     return folder, out
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Processes started here share what JAX compiles; this one is not told."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+        environment.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        yield
 
 
 def spawn(data, out, *more, prefix=()):
@@ -107,14 +119,13 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(data, finished, tmp_path, re
     assert_same_run(folder, finished[0])
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_over(data, finished, tmp_path):
+def test_a_run_killed_before_its_first_checkpoint_starts_over(finished, tmp_path, monkeypatch, capsys):
     folder = training.RunFolder(tmp_path / "early")
     shutil.copytree(finished[0].path, folder.path)
     shutil.rmtree(folder.checkpoints)
     folder.summary.unlink()
-    again = spawn(data, folder.path, "--resume")
-    out, err = again.communicate(timeout=300)
-    assert again.returncode == 0, err
+    code, out, err = call(train.main, ["--resume", "--out", folder.path], monkeypatch, capsys)
+    assert (code, err) == (0, "")
     assert "going on from step 0\n" in out
     assert_same_run(folder, finished[0])
 
@@ -144,12 +155,16 @@ def test_runs_started_together_get_folders_of_their_own(tmp_path, monkeypatch):
 def test_metrics_files_survive_what_kills_leave(tmp_path, caplog):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(
-        b'{"step": 1, "loss": 3.0}\n\0\0\n{"loss": 1}\n{"step": 2, "loss": 2.0}\n{"step": 3, "loss": 1.0}\n{"st'
+        b'{"step": 1, "loss": 3.0}\n\0\0\n{"loss": 1}\n{"step": Infinity}\n'
+        + b'{"step": 1, "loss": '
+        + b"[" * 100_000
+        + b"\n"
+        + b'{"step": 2, "loss": 2.0}\n{"step": 3, "loss": 1.0}\n{"st'
     )
     with observers.MetricsFile(path, start_step=2) as metrics:
         metrics.on_step(3, {"loss": 1.5})
     assert [record["loss"] for record in observers.read_records(path)] == [3.0, 2.0, 1.5]
-    assert [record.getMessage()[:6] for record in caplog.records] == ["line 2", "line 3"]
+    assert [record.getMessage()[:6] for record in caplog.records] == ["line 2", "line 3", "line 4", "line 5"]
 
 
 def test_time_spent_after_training_does_not_count():
@@ -225,6 +240,11 @@ def test_sampling_stops_at_the_stop_text(finished, monkeypatch, capsys):
         ("--data text.txt --out /proc/nowhere", 2, "error: the output folder /proc/nowhere can't be written to"),
         ("--data text.txt --out text.txt", 2, "error: the output folder text.txt can't be written to: File exists"),
         ("--data text.txt --out used", 2, "error: used already holds a run; add --resume to go on with it"),
+        ("--data text.txt --out orphan", 2, "error: orphan/checkpoints holds the checkpoints of another run"),
+        ("--data text.txt --out=", 2, "error: --out must name where to write, got ''"),
+        ("--resume --out old", 2, "error: old was written by an older version"),
+        ("--model.hidden-features 1000000000000", 2, "hidden_features must be at most 536870911, got 1000000000000"),
+        ("--steps 1000000000000000000000", 2, "steps must be at most 2147483647, got 1000000000000000000000"),
         ("--resume", 2, "error: --resume needs --out, the folder of the run to go on with"),
         ("--resume --out nowhere", 2, "error: nowhere is not a folder; expected the folder of a training run"),
         ("--resume --out plain", 2, "error: plain is not the folder of a training run: it has no config.json"),
@@ -245,6 +265,8 @@ def test_training_that_cannot_be(data, finished, tmp_path, monkeypatch, capsys, 
     monkeypatch.chdir(tmp_path)
     shutil.copy(data, "text.txt")
     shutil.copytree(finished[0].path, "used")
+    shutil.copytree(finished[0].path / "checkpoints", "orphan/checkpoints")
+    shutil.copytree(ROOT / "tests" / "golden" / "language-model-format-0", "old")
     Path("short.txt").write_text("x" * 60)
     Path("empty.txt").touch()
     Path("binary").write_bytes(b"\x7f\0ELF")
@@ -252,12 +274,73 @@ def test_training_that_cannot_be(data, finished, tmp_path, monkeypatch, capsys, 
     Path("broken").mkdir()
     Path("broken/config.json").write_text('{"model": {}}')
     arguments = options.split() if "--model" in options or "--resume" in options else TINY.split() + options.split()
-    before = sorted(Path("used").rglob("*"))
+    before = [sorted(Path(folder).rglob("*")) for folder in ("used", "orphan")]
     got_code, _, err = call(train.main, arguments, monkeypatch, capsys)
     assert sentence in err
     assert got_code == code
     assert "Traceback" not in err
-    assert sorted(Path("used").rglob("*")) == before
+    assert [sorted(Path(folder).rglob("*")) for folder in ("used", "orphan")] == before
+
+
+def test_a_folder_in_use_is_not_resumed(finished, tmp_path, monkeypatch, capsys):
+    folder = training.RunFolder(tmp_path / "run")
+    shutil.copytree(finished[0].path, folder.path)
+    before = folder.metrics.read_text()
+    with folder.lock():
+        code, _, err = call(train.main, ["--resume", "--out", folder.path], monkeypatch, capsys)
+    assert (code, err) == (2, f"error: {folder.path} is in use by another process; wait until it has ended")
+    assert folder.metrics.read_text() == before
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Unable to initialize backend 'tpu'"), AssertionError()])
+@pytest.mark.parametrize(("main", "option"), [(train.main, "--sample-length"), (sample.main, "--checkpoint")])
+def test_a_platform_that_is_not_there(monkeypatch, capsys, error, main, option):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(jax, "default_backend", fail)
+    monkeypatch.setenv("JAX_PLATFORMS", "tpu")
+    monkeypatch.setattr(settings, "_new_folder", training.RunFolder)
+    code, _, err = call(main, [option, "9"], monkeypatch, capsys)
+    assert code == 2
+    assert err.startswith("error: JAX can't run on JAX_PLATFORMS=tpu")
+
+
+def test_a_closed_stdout_is_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit) as stop:
+        cli.run(lambda: 0)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: standard output is closed")
+
+
+@pytest.mark.parametrize("main", [parity.main, speed.main])
+@pytest.mark.parametrize(
+    ("out", "sentence"),
+    [("/proc/nowhere/page", "folder /proc/nowhere can't be written to"), ("/tmp", "the output file /tmp is a folder")],
+)
+def test_an_output_that_cannot_be_written_is_found_before_measuring(main, out, sentence):
+    with pytest.raises(InputError, match=sentence):
+        main(["--out", out])
+
+
+def test_ctrl_c_while_libraries_load_is_130():
+    """The package alone is loaded first, as `python -m` does; it must not load anything heavy."""
+    program = "import sys; sys.argv = ['-m']; import experiments, os, signal; assert 'jax' not in sys.modules; "
+    program += "os.kill(os.getpid(), signal.SIGINT); signal.pause()"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: stopped\n")
+
+
+def test_a_second_ctrl_c_ends_the_process_and_raises_nothing(monkeypatch, capfd):
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    with signals.StopOnSignal() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert (stop.is_set(), codes) == (True, [])
+        signal.raise_signal(signal.SIGINT)
+    assert codes == [130]
+    assert capfd.readouterr().err == "error: stopped\n"
 
 
 def test_a_disk_without_room_is_noticed_before_training(data, tmp_path, monkeypatch, capsys):
@@ -266,10 +349,11 @@ def test_a_disk_without_room_is_noticed_before_training(data, tmp_path, monkeypa
     arguments = ["--data", data, "--out", tmp_path / "run", *TINY.split()]
     code, _, err = call(train.main, arguments, monkeypatch, capsys)
     assert code == 2
-    assert "has 0 MB free, and this run's checkpoints need about" in err
+    assert re.search(r"has 1.0 kB free, and this run's checkpoints need about \d+\.\d kB$", err)
 
 
-def test_a_disk_that_fills_up_later_is_told_in_a_sentence(data, tmp_path):
+def test_a_disk_that_fills_up_later_is_told_in_a_sentence(data, finished, tmp_path):
+    """After a run that went through: what is compiled is there by now, and nothing of it is too large to be written."""
     full = spawn(data, tmp_path / "run", prefix=["sh", "-c", 'ulimit -f 6 && exec "$@"', "sh"])  # 6 * 512 bytes a file
     _, err = full.communicate(timeout=300)
     assert full.returncode == 1
@@ -299,6 +383,7 @@ def test_a_text_that_changed_is_not_resumed(finished, tmp_path, monkeypatch, cap
         ("--length -5", "length must be at least 1, got -5"),
         ("--seed 4294967296", "seed must be at most 4294967295, got 4294967296"),
         ("--num-samples 0", "num_samples must be at least 1, got 0"),
+        ("--step -1", "step must be at least 0, got -1"),
         ("--step 7", "has no checkpoint at step 7; it has [20, 30]"),
         ("--checkpoint /nowhere", "error: /nowhere is not a folder; expected the folder of a training run"),
         ("--checkpoint /proc", "error: /proc is not the folder of a training run: it has no config.json"),
@@ -312,16 +397,15 @@ def test_samples_that_cannot_be(finished, monkeypatch, capsys, options, sentence
     assert "Traceback" not in err
 
 
-def test_a_damaged_checkpoint_is_passed_over_aloud(data, finished, tmp_path):
+def test_a_damaged_checkpoint_is_passed_over_aloud(finished, tmp_path, monkeypatch, capsys):
     folder = training.RunFolder(tmp_path / "run")
     shutil.copytree(finished[0].path, folder.path)
     for path in (folder.checkpoints / "30" / "params").rglob("d/*"):
         path.write_bytes(os.urandom(path.stat().st_size))
-    again = spawn(data, folder.path, "--resume")
-    _, err = again.communicate(timeout=300)
-    assert again.returncode == 0
+    code, _, err = call(train.main, ["--resume", "--out", folder.path], monkeypatch, capsys)
+    assert code == 0
     assert err.startswith("checkpoint 30 is damaged (")
-    assert err.rstrip().endswith("falling back to the one before it")
+    assert err.endswith("falling back to another")
     assert "Traceback" not in err
     assert_same_run(folder, finished[0])
 

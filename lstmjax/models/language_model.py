@@ -43,7 +43,7 @@ class LanguageModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("embed_features", "hidden_features", "num_layers"):
-            checks.positive_int(name, getattr(self, name))
+            checks.index(name, getattr(self, name), 1, 2**29 - 1)  # the gates' 4H is a size that JAX can hold
         if self.vocab_size is not None:
             checks.positive_int("vocab_size", self.vocab_size)
         checks.boolean("tie_embeddings", self.tie_embeddings)

@@ -74,6 +74,10 @@ class OptimizerConfig:
             raise ValueError(f"decay_factor must be in (0, 1), got {self.decay_factor}")
         if not self.weight_decay >= 0.0:
             raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
+        self._check_combination()
+
+    def _check_combination(self) -> None:
+        """What goes with which optimiser; nothing is ignored in silence."""
         if self.optimizer == "adamw" and self.weight_decay == 0.0:
             raise ValueError("adamw needs weight_decay above 0, got 0.0; without it, it is adam")
         if self.momentum > 0.0 and self.optimizer not in ("sgd", "rmsprop"):
