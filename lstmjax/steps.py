@@ -35,13 +35,12 @@ class Steps(NamedTuple):
     resets: Bool[Array, "T B"] | None
 
 
-def check_running(reverse: bool, remat: int | None, key: Key[Array, ""] | None) -> None:
-    """The direction is a boolean, `remat` a number of steps, `key` a key."""
+def check_running(reverse: bool, remat: int | None, key: Key[Array, ""] | None) -> int | None:
+    """The direction is a boolean, `key` a key, `remat` a number of steps: given back as a Python int."""
     checks.boolean("reverse", reverse)
-    if remat is not None:
-        checks.positive_int("remat", remat)
     if key is not None:
         checks.random_key("key", key)
+    return None if remat is None else checks.positive_int("remat", remat)
 
 
 def prepare(

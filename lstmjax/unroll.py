@@ -76,7 +76,7 @@ def unroll(
     >>> ys.shape, bool(jnp.all(ys[1, 4:] == 0)), bool(jnp.all(state.h[1] == ys[1, 3]))
     ((2, 7, 5), True, True)
     """
-    check_running(reverse, remat, key)
+    remat = check_running(reverse, remat, key)
     steps, state, initial = prepare(cell, params, xs, state, lengths, mask, resets, initial_state, time_major)
     running, inputs = cell, steps.xs
     if key is not None:

@@ -120,6 +120,11 @@ def test_sizes_are_python_ints():
     assert type(cell.in_features) is type(cell.hidden_features) is int
 
 
+def test_remat_may_be_an_integer_of_numpy():
+    cell = lx.cells.LSTM(IN, HIDDEN)
+    assert lx.unroll(cell, cell.init(jax.random.key(0)), XS, remat=np.int64(3))[0].shape == (2, 5, HIDDEN)
+
+
 def test_a_whole_state_dict_names_its_prefixes():
     weights = interop.to_torch_arrays(lstm())
     entries = {f"encoder.rnn.{name}": array for name, array in weights.items()} | {"head.weight": np.ones((2, 4))}

@@ -13,8 +13,9 @@ from lstmjax import checks
 from lstmjax.errors import InputError
 from lstmjax.files import replace_bytes
 from lstmjax.interop.layouts import Arrays
-from lstmjax.interop.reading import host
-from lstmjax.trees import from_table, split_model, to_table
+from lstmjax.interop.reading import copied
+from lstmjax.trees import from_table, to_table
+from lstmjax.types import PyTree
 
 _DTYPES = {
     "F64": np.float64,
@@ -34,7 +35,10 @@ _DTYPES = {
 
 
 def state_dict(layer: nnx.Module) -> Arrays:
-    """A copy of every parameter of a layer or model, by its dotted name.
+    """A copy of every parameter of a layer or model, by its dotted name; and of what it holds besides.
+
+    That is what is not trained, such as the running statistics of a batch normalisation; a module's random state is
+    left out.
 
     Args:
       layer: any module of lstmjax.
@@ -46,11 +50,11 @@ def state_dict(layer: nnx.Module) -> Arrays:
     ['layers.0.weights.b', 'layers.0.weights.w_h', 'layers.0.weights.w_x']
     """
     _check_module(layer)
-    return to_table(split_model(layer)[1])
+    return to_table(_variables(layer))
 
 
 def load_state_dict(layer: nnx.Module, arrays: Mapping[str, Any]) -> None:
-    """Put arrays in place of a layer's parameters, all of them or, if one is refused, none.
+    """Put arrays in place of all that `state_dict` names, or, if one is refused, of none.
 
     Args:
       layer: the module to fill, changed in place.
@@ -68,13 +72,13 @@ def load_state_dict(layer: nnx.Module, arrays: Mapping[str, Any]) -> None:
     _check_module(layer)
     if not isinstance(arrays, Mapping):
         raise TypeError(f"arrays must be a dict of arrays, got {type(arrays).__name__}")
-    template = split_model(layer)[1]
+    template = _variables(layer)
     expected = to_table(template)
     for name in sorted(expected.keys() - arrays.keys()):
         raise ValueError(f"arrays must hold {name} {list(expected[name].shape)}, got none")
     for name in sorted(arrays.keys() - expected.keys()):
         raise ValueError(f"arrays must hold nothing but the layer's {len(expected)} entries, got {name} too")
-    table = {name: host(name, arrays[name]) for name in expected}
+    table = {name: copied(name, arrays[name]) for name in expected}
     array: Any
     for name, array in table.items():
         checks.shape(name, array, expected[name].shape)
@@ -122,6 +126,10 @@ def read_safetensors(path: str | Path) -> Arrays:
     except library.SafetensorError as error:
         raise InputError(f"{path} is no sound safetensors file: {error}") from error
     return {name: _array(path, name, tensor) for name, tensor in tensors}
+
+
+def _variables(layer: nnx.Module) -> PyTree:
+    return nnx.to_pure_dict(nnx.state(layer, nnx.Not(nnx.RngState)))
 
 
 def _check_module(layer: object) -> None:

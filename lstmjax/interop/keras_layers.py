@@ -91,8 +91,8 @@ def to_keras(layer: Any) -> list[np.ndarray]:
     """What `set_weights` of the Keras layer takes, or of a `Sequential` where `layer` is a stack of several.
 
     The Keras layers must be made with our sizes, biases and functions, `merge_mode`, `reset_after`, and a `dtype` that
-    computes in ours ("mixed_bfloat16" for bfloat16 over float32 parameters); these are no weights. Dropout between layers
-    is none either.
+    computes in ours ("mixed_bfloat16" for bfloat16 over float32 parameters); these are no weights. Dropout between
+    layers is none either.
 
     Args:
       layer: a stack or one layer of LSTM, GRU (both forms) or ElmanRNN cells, in one direction or both.

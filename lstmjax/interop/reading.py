@@ -133,10 +133,21 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def host(name: str, value: Any) -> np.ndarray:
-    """A copy of an array of any library in NumPy, bit for bit.
+    """A copy of an array of floats of any library in NumPy, bit for bit.
 
     Raises:
       TypeError: it is no array of floats.
+    """
+    array = copied(name, value)
+    checks.kind(name, array, jnp.floating)
+    return array
+
+
+def copied(name: str, value: Any) -> np.ndarray:
+    """A copy of an array of any library in NumPy, bit for bit.
+
+    Raises:
+      TypeError: it is no array.
     """
     if kinds(value, "keras"):  # a variable, around an array of Keras' backend
         value = value.value
@@ -149,7 +160,6 @@ def host(name: str, value: Any) -> np.ndarray:
         value = value.numpy()
     if not isinstance(value, np.ndarray | jax.Array):
         raise TypeError(f"{name} must be an array, got {type(value).__name__}")
-    checks.kind(name, value, jnp.floating)
     return np.array(value)
 
 
