@@ -330,7 +330,7 @@ def test_lowered_for_another_platform_than_this_one(name, platform):
 
 
 def test_no_such_backend():
-    with pytest.raises(ValueError, match="backend must be one of 'auto', 'cudnn', 'fused', 'scan', got 'mps'"):
+    with pytest.raises(ValueError, match="backend must be one of 'auto', 'scan', 'fused', 'cudnn', got 'mps'"):
         lx.unroll(LSTM, LSTM.init(jax.random.key(0)), jnp.ones((2, STEPS, IN)), backend="mps")
 
 
