@@ -59,7 +59,7 @@ def select(backend: str, request: Request, backends: Sequence[Backend]) -> Expla
       ValueError: no such backend.
     """
     names = [each.name for each in backends]
-    checks.one_of("backend", backend, ("auto", *names))
+    checks.one_of("backend", backend, ("auto", *reversed(names)))
     by_itself = backend == "auto"
     reasons = {each.name: _against(each, request, by_itself) for each in backends}
     asked = 0 if by_itself else names.index(backend)

@@ -3,8 +3,8 @@
 What is sequential is the product with W_h and elementwise work; all else is taken out of the loops over time:
 
 - the inputs' products are formed a chunk of steps at once, small enough to stay in the cache;
-- the way back keeps the gates, or computes a chunk's again from the states, and from them, for the whole chunk, all
-  that a backward step multiplies with, so that the step itself is one product and a few multiplications;
+- the backward pass finds the gates kept, or computes a chunk's again from the states, and from them, for the whole
+  chunk, all that a backward step multiplies with, so that the step itself is one product and a few multiplications;
 - the weights' gradients are one product a chunk, where differentiating a scan adds one to them at every step;
 - on a CPU, sequences that have ended are left out, by thirds of the batch.
 

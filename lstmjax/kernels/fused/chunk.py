@@ -19,7 +19,7 @@ class PerRow(NamedTuple):
     """What a chunk has once for each sequence.
 
     `mask` [B, H] thins the state before W_h, as recurrent dropout does; `initial` is the state that a reset goes back
-    to, None where nothing is reset; `start` is the state before the chunk, for the way back.
+    to, None where nothing is reset; `start` is the state before the chunk, for the backward pass.
     """
 
     mask: Float[Array, "B H"] | None

@@ -1,6 +1,6 @@
 """A cell's equations and their derivatives, in the parts that `fused` runs apart.
 
-With x W_x and h W_h given, a step is elementwise; so is its way back, once the products are taken out of it. Here are
+With x W_x and h W_h given, a step is elementwise; so is its derivative, once the products are taken out of it. Here are
 these elementwise parts, for one step or for a whole chunk of steps at once. Everything is in the accumulation dtype.
 """
 
@@ -23,10 +23,10 @@ class Equations(Protocol):
     def cell(self) -> FusedCell: ...
 
     def step(self, params: Any, state: Any, x_share: Array, h_share: Array) -> tuple[Any, Any]:
-        """The next state, and what the way back needs of the gates, from `x W_x` and `h W_h` (no biases in them)."""
+        """The next state, and what backward needs of the gates, from `x W_x` and `h W_h` (no biases in them)."""
 
     def coefficients(self, params: Any, before: Any, after: Any, gates: Any) -> Any:
-        """All of the way back through a step that is known before anything has come back."""
+        """All of the backward step that does not depend on what comes back."""
 
     def backward(self, known: Any, d_after: Any) -> tuple[tuple[Array, ...], Any]:
         """The gradient of `h W_h` with what else that of `x W_x` is made of, and that of the state but through W_h."""

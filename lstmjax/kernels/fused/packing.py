@@ -18,7 +18,7 @@ from lstmjax.types import Array, Bool, Int, PyTree
 
 
 class Order(NamedTuple):
-    """Which sequence stands in which row, the way back, and the step after the last valid one of each row."""
+    """Which sequence stands in which row, the inverse of that, and the step after the last valid one of each row."""
 
     rows: Int[Array, "B"]
     inverse: Int[Array, "B"]
