@@ -3,6 +3,9 @@
 `start` and `decode` go over any step function and any kind of symbol; the others write text with a language model.
 Random numbers depend on the key, the row and the position alone: a row comes out the same in any batch, whole or in
 pieces.
+
+- `loop.py`: the loop
+- `text.py`: prompts, stop texts and streams for a language model
 """
 
 from lstmjax.decoding.loop import Decoding, StepFn, decode, start

@@ -3,6 +3,12 @@
 "scan" runs any cell; "fused" is a faster way through LSTM and GRU on any platform, with every derivative; "cudnn" is
 NVIDIA's LSTM, with first derivatives only and without vmap. A backend that cannot serve a call hands it down: cudnn to
 fused, fused to scan. `explain` says who serves and why.
+
+- `backend.py`: what a backend is, and which one serves a call
+- `scan.py`: any cell
+- `fused/`: LSTM and GRU, faster
+- `cudnn.py`: NVIDIA's LSTM
+- `derivative.py`: a function with a backward pass of its own that keeps every other derivative
 """
 
 from typing import Any

@@ -5,6 +5,7 @@
 - `stacked.py`: layers one on another, with and without residual connections
 - `families.py`: whole stacks by name
 - `time_distributed.py`: a layer for single steps, at every step
+- `keywords.py`: a sentence for every keyword that is another library's
 - `flax_cell.py`: any cell in Flax's own `nnx.RNN`
 """
 

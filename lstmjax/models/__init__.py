@@ -1,6 +1,6 @@
 """Models: layers put together for a task, one file a family; `FAMILIES` says which there are.
 
-`language_model.py`: embedding, LSTM stack, projection.
+- `language_model.py`: embedding, LSTM stack, projection
 """
 
 from collections.abc import Callable

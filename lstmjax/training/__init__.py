@@ -1,8 +1,13 @@
 """Training any model on any task; nothing here knows a family or a vocabulary.
 
-`state.py`: all a run is at a moment; `step.py`: one compiled step, on one device or several; `devices.py`: meshes;
-`evaluate.py`: exact figures over a whole source; `optimizers.py`: optimisers by config; `loop.py`: `fit`;
-`checkpoint.py`: saving and verified reading; `run_folder.py`: a run's files.
+- `state.py`: all a run is at a moment
+- `step.py`: one compiled step, on one device or several
+- `devices.py`: meshes, and what is where on them
+- `evaluate.py`: exact figures over a whole source
+- `optimizers.py`: optimisers by config, and wrappers that hear of evaluations
+- `loop.py`: `fit`
+- `checkpoint.py`: saving, and verified reading
+- `run_folder.py`: a run's files, its lock and its identity
 """
 
 from lstmjax.training.checkpoint import Checkpoints

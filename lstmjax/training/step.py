@@ -102,5 +102,8 @@ def _sharded(
 
 
 def _own(leaf: Array) -> Array:
-    varying: Array = lax.pcast(leaf, DATA, to="varying")
-    return varying
+    # The oldest JAX that is supported knows this by another name.
+    if hasattr(lax, "pcast"):
+        varying: Array = lax.pcast(leaf, DATA, to="varying")
+        return varying
+    return lax.pvary(leaf, DATA)  # type: ignore[attr-defined,no-any-return]

@@ -9,6 +9,11 @@ What is sequential is the product with W_h and elementwise work; all else is tak
 - on a CPU, sequences that have ended are left out, by thirds of the batch.
 
 Appleyard et al. 2016, "Optimizing Performance of Recurrent Neural Networks on GPUs", do much the same in CUDA.
+
+- `equations.py`: a step of each cell, and the coefficients of its backward step
+- `chunk.py`: a chunk of steps, forward and backward
+- `passes.py`: a whole run, forward and backward, chunk by chunk
+- `packing.py`: sequences that have ended left out
 """
 
 import dataclasses
