@@ -126,12 +126,14 @@ class Study(Generic[Config]):
 
 def run(study: Study[Config], arguments: Sequence[str]) -> int:
     """Do what a command line asks of a study; returns its exit code."""
-    config, folder = read_settings(study, arguments)
+    config = read_settings(study, arguments)
     cli.check_backend()
-    run = _build(study, config, study.load(config), folder)
+    data = study.load(config)
+    folder = folder_of(study, config)
+    run = _build(study, config, data, folder)
     key = jax.random.key(config.seed)
     state = training.initial_train_state(run.model, run.task, run.optimizer, config.batch_size, key)
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.other, state.opt_state, state.carry)))
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state, run.optimizer.average(state.opt_state))))
     folder.create(bytes_needed=size * (config.keep + 2), resume=config.resume)
     with folder.lock():
         _write_settings(study, run)
@@ -144,19 +146,18 @@ def run(study: Study[Config], arguments: Sequence[str]) -> int:
     return 130
 
 
-def read_settings(study: Study[Config], arguments: Sequence[str]) -> tuple[Config, training.RunFolder]:
-    """The config a command line asks for, and its run's folder.
-
-    With --resume the config is the folder's own, and options that contradict it are refused.
-    """
+def read_settings(study: Study[Config], arguments: Sequence[str]) -> Config:
+    """The config a command line asks for; with --resume that of the folder, and what contradicts it is refused."""
     config = cli.parse(study.config, study.description, arguments)
     if not config.resume:
-        return config, _new_folder(study, config)
+        return config
     if config.out is None:
         raise InputError("--resume needs --out, the folder of the run to go on with")
     folder = training.RunFolder(config.out)
     fields = folder.read_config()
     folder.run_to_resume()
+    if fields.get("family") != study.family:
+        raise InputError(f"{folder.config} is of the family {fields.get('family')!r}, not {study.family!r}")
     saved = dataclasses.replace(config_from_json(study.config, fields, folder), out=config.out, resume=True)
     config = cli.parse(study.config, study.description, arguments, saved)
     was, now = _flat(config_to_json(saved)), _flat(config_to_json(config))
@@ -165,7 +166,7 @@ def read_settings(study: Study[Config], arguments: Sequence[str]) -> tuple[Confi
             raise InputError(
                 f"{folder.path} is a run with --{name} {was[name]}, which can't go on with --{name} {now[name]}"
             )
-    return config, folder
+    return config
 
 
 def config_to_json(config: RunConfig) -> dict[str, Any]:
@@ -205,10 +206,11 @@ def _value(hint: Any, value: Any) -> Any:
     return Path(value) if Path in alternatives and value is not None else value
 
 
-def _new_folder(study: Study[Config], config: Config) -> training.RunFolder:
+def folder_of(study: Study[Config], config: Config) -> training.RunFolder:
+    """The run's folder: the one asked for, or a new one that no other run has."""
     if config.out is not None:
         folder = training.RunFolder(config.out)
-        if folder.holds_a_run():
+        if folder.holds_a_run() and not config.resume:
             raise InputError(
                 f"{folder.path} already holds a run; add --resume to go on with it, or choose another --out"
             )
@@ -236,7 +238,7 @@ def _write_settings(study: Study[Any], run: Run) -> None:
         settings = {"family": study.family, **own, "identity": run.data.identity}
         run.data.save_companion(run.folder)
         run.folder.write_config(settings | {"run": identity_of({**settings, "data": None})})
-    elif run.folder.read_config()["identity"] != run.data.identity:
+    elif run.folder.read_config().get("identity") != run.data.identity:
         raise InputError(f"the data are not those that the run in {run.folder.path} was trained on")
 
 
@@ -290,7 +292,8 @@ def _finish(study: Study[Any], run: Run, progress: ProgressLine, step: int) -> N
         "minutes": progress.seconds / 60,
         "tokens_per_second": progress.speed(step),
     }
-    if progress.start_step < step:  # a finished run that is resumed has nothing new to say
+    # A finished run that is resumed has nothing new to say.
+    if progress.start_step < step or not run.folder.summary.exists():
         replace_text(run.folder.summary, json.dumps(summary, indent=2) + "\n")
 
 

@@ -39,18 +39,24 @@ def load_model(folder: str | Path, step: int | Literal["best", "latest"] = "best
     run = RunFolder(Path(folder))
     settings = run.read_config()
     name = settings.get("family") if settings["format"] else "language-model"  # format 0 knew this one alone
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         raise InputError(f"{run.config} names the family {name!r}; this version of lstmjax has {sorted(FAMILIES)}")
     family = FAMILIES[name]
     companion = family.companion(run.path)
     try:
-        config = family.config(**settings["model"])
-        if name == "language-model" and config.vocab_size is None:
-            config = dataclasses.replace(config, vocab_size=len(companion))
+        _check_complete(family.config, settings)
+        config = family.completed(family.config(**settings["model"]), companion)
         graphdef, params, other = split_model(nnx.eval_shape(lambda: family.build(config, nnx.Rngs(0))))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(f"{run.config} does not describe a model: {error}") from error
     if not run.checkpoints.is_dir():
         raise InputError(f"{run.path} has no checkpoint yet")
     with Checkpoints(run.checkpoints, identity=settings.get("run"), read_only=True) as checkpoints:
         return Trained(nnx.merge(graphdef, *checkpoints.restore_params(params, other, step)), companion)
+
+
+def _check_complete(kind: type[Any], settings: dict[str, Any]) -> None:
+    """No setting of the model takes a default in silence, but in folders from before they had a format."""
+    missing = {field.name for field in dataclasses.fields(kind)} - settings["model"].keys()
+    if settings["format"] and missing:
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")

@@ -86,9 +86,9 @@ class Task(NamedTuple):
     """A loss over batches of one kind, for models of one kind.
 
     Args:
-      loss: `(model, batch, carry, key) -> (means, carry)`. `means["loss"]` is minimised, other entries are reported
-        beside it. A key means training, with noise drawn from it; None means evaluation. The carry that comes in is
-        a constant: gradients stop there.
+      loss: `(model, batch, carry, key) -> (means, carry)`. `means["loss"]` is minimised; other `Mean`s are reported
+        beside it, and other arrays, such as a confusion matrix, are added up for `summary`. A key means training, with
+        noise drawn from it; None means evaluation. The carry that comes in is a constant: gradients stop there.
       carry: `(model, batch_size) -> carry`, before the first batch: a tree of arrays with a leading batch axis. `()`
         but for truncated backpropagation through time, whose `loss` also starts it anew where a sequence starts.
       summary: from the sums of an evaluation's `means` to figures by their plain names; with "loss" among them, or
@@ -100,6 +100,6 @@ class Task(NamedTuple):
     ()
     """
 
-    loss: Callable[[Any, Any, PyTree, Key[Array, ""] | None], tuple[dict[str, Mean], PyTree]]
+    loss: Callable[[Any, Any, PyTree, Key[Array, ""] | None], tuple[dict[str, Any], PyTree]]
     carry: Callable[[Any, int], PyTree] = no_carry
-    summary: Callable[[Mapping[str, Mean]], dict[str, float]] = ratios
+    summary: Callable[[Mapping[str, Any]], dict[str, float]] = ratios

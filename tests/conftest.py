@@ -23,6 +23,7 @@ hypothesis.settings.load_profile("lstmjax")
 RUN_ONCE = ("test_command_lines", "test_checkpoint")  # modules whose tests share a whole run
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep on one worker what shares a costly fixture, for `--dist loadgroup`."""
     for item in items:

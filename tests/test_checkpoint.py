@@ -1,5 +1,6 @@
 """Checkpoints: the same bits back, the right ones kept, damage noticed and survived."""
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -30,8 +31,7 @@ def original(tmp_path_factory):
         folder = training.RunFolder(tmp_path_factory.mktemp("run"))
         setup = Setup()
         save_vocabulary(VOCABULARY, folder.vocabulary)
-        fields = {"embed_features": 4, "hidden_features": 6, "hidden_dropout": 0.2, "output_dropout": 0.2}
-        folder.write_config({"family": "language-model", "model": fields})
+        folder.write_config({"family": "language-model", "model": dataclasses.asdict(setup.model.config)})
         checkpoints = training.Checkpoints(folder.checkpoints, keep_last=3)
         state, states = setup.state(), {}
         for step, loss in ((1, 3.0), (2, 1.0), (3, 2.0)):
@@ -310,6 +310,12 @@ def test_loading_passes_over_damage(run, caplog):
     assert (folder.checkpoints / "2").is_dir()
 
 
+def without(run, name):
+    config = json.loads(run.config.read_text())
+    del config["model"][name]
+    run.config.write_text(json.dumps(config))
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -324,6 +330,9 @@ def test_loading_passes_over_damage(run, caplog):
         (lambda run: run.config.write_text("{}"), "config.json does not describe a model: 'model'"),
         (lambda run: run.config.write_text('{"model": {"layers": 2}}'), "does not describe a model: .*'layers'"),
         (lambda run: run.vocabulary.unlink(), "vocabulary.json is not a readable vocabulary"),
+        (lambda run: run.vocabulary.write_text('{"kind": "bytes"}'), "vocab_size is 5, and its vocabulary has 256"),
+        (lambda run: without(run, "dtype"), "does not describe a model: it lacks dtype"),
+        (lambda run: run.write_config({"family": []}), r"names the family \[\]"),
         (lambda run: shutil.rmtree(run.checkpoints), "has no checkpoint yet"),
         (
             lambda run: run.config.write_text(json.dumps({"model": {"hidden_features": 9}})),

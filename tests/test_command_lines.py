@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import cli, observers, sample, settings, signals, train
+from experiments import cli, observers, sample, signals, study, train
 from experiments.parity import __main__ as parity
 from experiments.speed import __main__ as speed
 from lstmjax import load_model, training
@@ -148,7 +148,8 @@ def test_a_moved_text_is_still_the_same_text(data, finished, tmp_path, monkeypat
 
 def test_runs_started_together_get_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folders = [settings.read_settings(["--data", "my text.txt"])[1].path for _ in range(2)]
+    config = train.TrainConfig(data=Path("my text.txt"))
+    folders = [study.folder_of(train.STUDY, config).path for _ in range(2)]
     assert folders == [Path("runs/my text-1"), Path("runs/my text-2")]
 
 
@@ -272,7 +273,8 @@ def test_training_that_cannot_be(data, finished, tmp_path, monkeypatch, capsys, 
     Path("binary").write_bytes(b"\x7f\0ELF")
     Path("plain").mkdir()
     Path("broken").mkdir()
-    Path("broken/config.json").write_text('{"model": {}}')
+    broken = {"format": 1, "family": "language-model", "run": "1", "model": {}}
+    Path("broken/config.json").write_text(json.dumps(broken))
     arguments = options.split() if "--model" in options or "--resume" in options else TINY.split() + options.split()
     before = [sorted(Path(folder).rglob("*")) for folder in ("used", "orphan")]
     got_code, _, err = call(train.main, arguments, monkeypatch, capsys)
@@ -300,7 +302,6 @@ def test_a_platform_that_is_not_there(monkeypatch, capsys, error, main, option):
 
     monkeypatch.setattr(jax, "default_backend", fail)
     monkeypatch.setenv("JAX_PLATFORMS", "tpu")
-    monkeypatch.setattr(settings, "_new_folder", training.RunFolder)
     code, _, err = call(main, [option, "9"], monkeypatch, capsys)
     assert code == 2
     assert err.startswith("error: JAX can't run on JAX_PLATFORMS=tpu")
@@ -368,7 +369,7 @@ def test_a_text_that_changed_is_not_resumed(finished, tmp_path, monkeypatch, cap
     (tmp_path / "run/config.json").write_text(json.dumps(config | {"data": str(tmp_path / "other.txt")}))
     code, _, err = call(train.main, ["--resume", "--out", tmp_path / "run"], monkeypatch, capsys)
     assert code == 2
-    assert "the text is not the one that the run in" in err
+    assert "the data are not those that the run in" in err
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from flax import nnx
 import lstmjax as lx
 from lstmjax import training
 from lstmjax.tasks import Mean, Task
+from lstmjax.training.devices import everywhere
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion", "quick_compilation")
 
@@ -27,9 +28,9 @@ class Batch(NamedTuple):
 class Regressor(nnx.Module):
     """A normalised input, a recurrent layer with noise, and one number a step."""
 
-    def __init__(self, cell, rngs):
+    def __init__(self, cell, rngs, initial_state="zeros"):
         self.norm = nnx.BatchNorm(IN, rngs=rngs)
-        self.layer = lx.Recurrent(lx.regularizers.RecurrentDropout(cell, 0.5), rngs=rngs)
+        self.layer = lx.Recurrent(lx.regularizers.RecurrentDropout(cell, 0.5), initial_state=initial_state, rngs=rngs)
         self.head = nnx.Linear(HIDDEN, 1, rngs=rngs)
 
     def __call__(self, batch, carry, backend, key):
@@ -118,9 +119,11 @@ def test_rows_on_different_devices_have_different_noise():
 
 
 def test_an_evaluation_on_four_devices_is_one_on_one():
+    """With a carry that starts from a learned state, and parameters that lie on all devices."""
     cell = lx.cells.LSTM(IN, HIDDEN)
-    model, task = Regressor(cell, nnx.Rngs(0)), regression("auto", False)
-    graphdef, params, other = training.split_model(model)
+    model, task = Regressor(cell, nnx.Rngs(0), "learned"), regression("auto", False)
+    graphdef, *variables = training.split_model(model)
+    params, other = jax.device_put(variables, everywhere(training.data_mesh()))
     held = list(batches(3))
 
     class Held:
@@ -130,9 +133,8 @@ def test_an_evaluation_on_four_devices_is_one_on_one():
         def batch(self, position):
             return held[position]
 
-    one, four = (
-        training.make_evaluate(task, graphdef, mesh)(params, other, Held()) for mesh in (None, training.data_mesh())
-    )
+    one = training.make_evaluate(task, graphdef)(*variables, Held())
+    four = training.make_evaluate(task, graphdef, training.data_mesh())(params, other, Held())
     np.testing.assert_allclose(four["loss"], one["loss"], rtol=1e-6)
     carry, squares = None, []
     for batch in held:
@@ -140,3 +142,18 @@ def test_an_evaluation_on_four_devices_is_one_on_one():
         errors = np.square(np.asarray(predicted) - batch.targets)
         squares += [row[:length] for row, length in zip(errors, batch.lengths, strict=True)]
     np.testing.assert_allclose(one["loss"], np.concatenate(squares).mean(), rtol=1e-5)
+
+
+def test_a_model_that_holds_an_rng_is_refused_on_several_devices():
+    class Noisy(nnx.Module):
+        def __init__(self):
+            self.weight, self.drop = nnx.Param(jnp.zeros(())), nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+
+    def loss(model, batch, carry, key):
+        return {"loss": Mean.of(model.weight[...] * jnp.ones(len(batch.xs)))}, carry
+
+    model, task, optimizer = Noisy(), Task(loss), optax.sgd(0.1)
+    state = training.initial_train_state(model, task, optimizer, ROWS, jax.random.key(1))
+    step = training.make_train_step(task, training.split_model(model)[0], optimizer, training.data_mesh())
+    with pytest.raises(TypeError, match="a model must hold no RNG to be trained on several devices"):
+        step(state, next(batches(1)))

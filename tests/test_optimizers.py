@@ -142,8 +142,17 @@ def test_wrapped_optimisers_hear_of_evaluations():
         ({"momentum": 0.9}, "momentum needs optimizer sgd or rmsprop, got adam"),
         ({"optimizer": "lion"}, "optimizer must be one of 'adam', 'adamw', 'sgd', 'rmsprop', got 'lion'"),
         ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
+        ({"decay_patience": 2**32}, "decay_patience must be at most 2147483647, got 4294967296"),
+        ({"weight_decay": float("inf")}, "weight_decay must be finite, got inf"),
     ],
 )
 def test_optimizers_that_cannot_be(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         OptimizerConfig(**arguments)
+
+
+def test_averages_need_more_than_half_precision():
+    """A share of 0.001 would round to nothing."""
+    optimizer = make_optimizer(OptimizerConfig(**PLAIN | {"average": "ema"}), steps=8)
+    with pytest.raises(TypeError, match="averaged weights need parameters in float32 or float64, got bfloat16"):
+        optimizer.init({"w": jnp.zeros(2, jnp.bfloat16)})

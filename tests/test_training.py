@@ -8,10 +8,13 @@ import optax
 import pytest
 from flax import nnx
 
+import lstmjax as lx
 from lstmjax import training
+from lstmjax.data import Examples, IteratorSource, Ordered, Shuffled
 from lstmjax.data.text import EvaluationPlan, Reading, Streams
 from lstmjax.metrics import bits_per_symbol, perplexity
 from lstmjax.models import FAMILIES, LanguageModel, LanguageModelConfig
+from lstmjax.tasks import Task
 from lstmjax.training.loop import Cadence, DivergedError, fit
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
@@ -185,3 +188,112 @@ def test_divergence_before_any_checkpoint_says_so(tmp_path):
     setup = Setup(steps=12, learning_rate=1e38, warmup_steps=0)
     with pytest.raises(DivergedError, match=r"no checkpoint had been saved yet"):
         run(setup, tmp_path, setup.state(), Cadence(steps=12, log_every=1, eval_every=12))
+
+
+class Line(nnx.Module):
+    """Two scores that are linear in one number."""
+
+    def __init__(self):
+        self.slope = nnx.Param(jnp.array([0.1, -0.1]))
+
+
+def classification(model, batch, carry, key):
+    logits = jnp.asarray(batch.inputs)[:, None] * model.slope[...][None]
+    loss = lx.losses.sparse_categorical_cross_entropy(logits, jnp.asarray(batch.targets), weights=batch.weights)
+    counts = lx.metrics.confusion_matrix(logits.argmax(axis=-1), jnp.asarray(batch.targets), 2, weights=batch.weights)
+    return {"loss": loss, "confusion": counts}, carry
+
+
+def figures(means):
+    return {"loss": float(means["loss"].value), "f1": float(lx.metrics.f1(means["confusion"]))}
+
+
+def fit_line(folder, *, scores=None, patience=None, optimizer=None, fit_with=None, source=None, epochs=6):
+    """A task whose figures are more than means, with an observer; `scores` stand in for those of its evaluations."""
+    x = np.linspace(-1, 1, 10, dtype=np.float32)
+    examples = Examples(x, (x > 0).astype(np.int32))
+    train = Shuffled(examples, batch_size=4, seed=0) if source is None else source(examples)
+    model, task = Line(), Task(classification, summary=figures)
+    graphdef = training.split_model(model)[0]
+    optimizer = optimizer or training.make_optimizer(training.OptimizerConfig(warmup_steps=0), 18)
+    evaluate = training.make_evaluate(task, graphdef)
+    recorder, given = Recorder(), iter(scores or ())
+    state = training.initial_train_state(model, task, optimizer, 4, jax.random.key(0))
+    with training.Checkpoints(folder) as checkpoints:
+        state = fit(
+            checkpoints.restore(state) or state,
+            train,
+            training.make_train_step(task, graphdef, optimizer),
+            lambda params, other: evaluate(params, other, Ordered(examples, 4)),
+            checkpoints,
+            Cadence(epochs * 3, 1, 3, patience),
+            [recorder],
+            score=lambda found: next(given) if scores else -found["f1"],
+            optimizer=fit_with,
+        )
+    return state, recorder
+
+
+def test_figures_that_are_more_than_means(tmp_path):
+    _, recorder = fit_line(tmp_path, epochs=1)
+    assert sorted(recorder.evaluations[3]) == ["f1", "loss"]
+    assert sorted(recorder.steps[1]) == ["grad_norm", "loss"]
+
+
+def test_patience_ends_training_and_outlasts_a_restart(tmp_path):
+    scores = [3.0, 1.0, 2.0, 2.0, 0.0]
+    state, recorder = fit_line(tmp_path / "whole", scores=scores, patience=2)
+    assert (int(state.step), list(recorder.evaluations)) == (12, [3, 6, 9, 12])
+    fit_line(tmp_path / "parts", scores=scores[:3], patience=2, epochs=3)
+    state, recorder = fit_line(tmp_path / "parts", scores=scores[3:], patience=2)
+    assert (int(state.step), list(recorder.evaluations)) == (12, [12])
+    state, recorder = fit_line(tmp_path / "parts", scores=scores[4:], patience=2)
+    assert (int(state.step), recorder.steps) == (12, {})
+
+
+def test_a_score_that_is_not_a_number_ends_training(tmp_path):
+    with pytest.raises(DivergedError, match="not finite at step 3"):
+        fit_line(tmp_path, scores=[float("nan"), 1.0])
+
+
+def test_an_optimiser_that_wants_to_hear_of_evaluations_must_be_given(tmp_path):
+    config = training.OptimizerConfig(warmup_steps=0, average="ema")
+    with pytest.raises(ValueError, match="optimizer must be given"):
+        fit_line(tmp_path, optimizer=training.make_optimizer(config, 18))
+
+
+def test_averaged_weights_are_what_is_loaded(tmp_path):
+    optimizer = training.make_optimizer(training.OptimizerConfig(warmup_steps=0, average="ema"), 18)
+    state, _ = fit_line(tmp_path, optimizer=optimizer, fit_with=optimizer, epochs=2)
+    with training.Checkpoints(tmp_path, read_only=True) as checkpoints:
+        params, _ = checkpoints.restore_params(state.params, state.other, "latest")
+        same_bits(checkpoints.restore(state), state)
+    np.testing.assert_array_equal(params["slope"], state.opt_state.average["slope"])
+    assert (np.asarray(params["slope"]) != np.asarray(state.params["slope"])).any()
+
+
+class Countdown:
+    """An outside iterator with a position of its own."""
+
+    def __init__(self, examples):
+        self.source, self.at = Shuffled(examples, batch_size=4, seed=1), 0
+
+    def __next__(self):
+        self.at += 1
+        return self.source.batch(self.at - 1)
+
+    def get_state(self):
+        return {"at": self.at}
+
+    def set_state(self, state):
+        self.at = state["at"]
+
+
+def test_an_outside_iterator_goes_on_where_the_checkpoint_was(tmp_path):
+    def source(examples):
+        return IteratorSource(Countdown(examples), batches=3)
+
+    whole, _ = fit_line(tmp_path / "whole", source=source)
+    fit_line(tmp_path / "parts", source=source, epochs=2)
+    parts, _ = fit_line(tmp_path / "parts", source=source)
+    np.testing.assert_array_equal(parts.params["slope"], whole.params["slope"])

@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 import lstmjax as lx
-from tests.cases import CELLS, HIDDEN, IN, every_cell, random_like, random_params
+from tests.cases import CELLS, HIDDEN, IN, cells, each_kind, every_cell, random_like, random_params
 from tests.test_unroll import BATCH, STEPS, assert_close, setup, with_gradients
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -29,7 +29,7 @@ def check_remat(make_cell, remat, reverse):
     assert_close(grad(params, remat), grad(params, None))
 
 
-@every_cell
+@each_kind
 def test_remat_changes_nothing(make_cell):
     check_remat(make_cell, remat=4, reverse=False)
 
@@ -51,7 +51,7 @@ def test_remat_needs_a_fifth_of_the_memory_at_8000_steps(full_compilation):
     assert temporary_bytes(90) < temporary_bytes(None) / 5
 
 
-@every_cell
+@each_kind
 def test_forward_mode_is_reverse_mode(make_cell):
     cell, params, xs, state = setup(make_cell)
     lengths = jnp.array([4, 6, 2])
@@ -77,8 +77,9 @@ def test_an_ensemble_in_one_call(make_cell):
         assert_close(jax.tree.map(lambda leaf, n=number: leaf[n], together), alone)
 
 
-@every_cell
+@cells("lstm", "gru", "conv-lstm", "integrator")
 def test_derivatives_are_exact_to_second_order(x64, make_cell):
+    """Over time; those of a step are checked for every cell."""
     check_derivatives(make_cell, modes=["rev"])
 
 
@@ -88,8 +89,14 @@ def test_derivatives_are_exact_in_every_mixture_of_modes(x64):
 
 def check_derivatives(make_cell, modes):
     cell, params, xs, state = setup(make_cell, jnp.float64, steps=3)
-    lengths = jnp.array([3, 0, 2])
-    check_grads(lambda p, x, s: lx.unroll(cell, p, x, s, lengths=lengths), (params, xs, state), order=2, modes=modes)
+    initial = random_like(state, jax.random.key(6))
+    lengths, resets = jnp.array([3, 0, 2]), jnp.array([[0, 1, 0], [1, 0, 1], [0, 0, 0]], bool)
+
+    @jax.jit
+    def run(params, xs, state, initial):
+        return lx.unroll(cell, params, xs, state, lengths=lengths, resets=resets, initial_state=initial)
+
+    check_grads(run, (params, xs, state, initial), order=2, modes=modes)
 
 
 def test_one_trace_serves_all_lengths():

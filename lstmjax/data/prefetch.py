@@ -165,14 +165,15 @@ class IteratorSource:
           InputError: no such text.
         """
         try:
-            match json.loads(state):
-                case {"position": int(position), "iterator": own}:
-                    self._iterator.set_state(_from_json(own))
-                    self._position = position
-                    return
-        except json.JSONDecodeError:
-            pass
-        raise InputError(f"{state!r:.60} is not the state of an iterator, as IteratorSource.state() gives it")
+            found = json.loads(state)
+        except (TypeError, ValueError, RecursionError):
+            found = None
+        match found:
+            case {"position": int(position), "iterator": own}:
+                self._iterator.set_state(_from_json(own))
+                self._position = position
+            case _:
+                raise InputError(f"{state!r:.60} is not the state of an iterator, as IteratorSource.state() gives it")
 
 
 def _to_json(state: Any) -> Any:

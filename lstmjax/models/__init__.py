@@ -25,12 +25,15 @@ class Family(NamedTuple):
       build: `(config, rngs) -> module`.
       task: `config -> Task`, what it is trained to do.
       companion: reads what goes with a trained model, such as its vocabulary, from its run's folder.
+      completed: `(config, companion) -> config` with every size that the companion decides; ValueError where the two
+        do not belong together.
     """
 
     config: type[Any]
     build: Callable[[Any, nnx.Rngs], nnx.Module]
     task: Callable[[Any], Task]
     companion: Callable[[Path], Any]
+    completed: Callable[[Any, Any], Any]
 
 
 FAMILIES: dict[str, Family] = {
@@ -39,5 +42,6 @@ FAMILIES: dict[str, Family] = {
         build=lambda config, rngs: LanguageModel(config.vocab_size, config, rngs=rngs),
         task=language_model.task,
         companion=lambda folder: load_vocabulary(folder / "vocabulary.json"),
+        completed=language_model.with_vocabulary,
     ),
 }

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import cells, checks
-from lstmjax.data.text import Batch
+from lstmjax.data.text import Batch, Vocabulary
 from lstmjax.layers import Recurrent, Stacked
 from lstmjax.losses import sparse_categorical_cross_entropy
 from lstmjax.metrics import bits_per_symbol, perplexity
@@ -147,6 +147,17 @@ class LanguageModel(nnx.Module):
     def score(self, ys: Float[Array, "*batch H"]) -> Float[Array, "*batch V"]:
         """A score for each symbol to come next, from what `hidden` gives."""
         return self.embed.attend(ys) if self.head is None else self.head(ys)
+
+
+def with_vocabulary(config: LanguageModelConfig, vocabulary: Vocabulary) -> LanguageModelConfig:
+    """The config with the vocabulary's size.
+
+    Raises:
+      ValueError: it has another.
+    """
+    if config.vocab_size not in (None, len(vocabulary)):
+        raise ValueError(f"its vocab_size is {config.vocab_size}, and its vocabulary has {len(vocabulary)} symbols")
+    return dataclasses.replace(config, vocab_size=len(vocabulary))
 
 
 def task(config: LanguageModelConfig) -> Task:

@@ -154,7 +154,8 @@ class Checkpoints:
         if score is not None and math.isfinite(score):
             self._scores[step] = float(score)
         try:
-            self._manager.save(step, args=ocp.args.Composite(**items, facts=ocp.args.JsonSave(facts)), force=True)
+            with stray_callbacks_silenced():
+                self._manager.save(step, args=ocp.args.Composite(**items, facts=ocp.args.JsonSave(facts)), force=True)
         except Exception as error:  # orbax and tensorstore have no error of their own for a full disk, say
             raise OSError(f"a checkpoint can't be written to {self.folder}: {_first_sentence(error)}") from error
 
@@ -262,14 +263,16 @@ class Checkpoints:
             with stray_callbacks_silenced():
                 found = self._manager.restore(step, args=ocp.args.Composite(facts=ocp.args.JsonRestore()))["facts"]
             form = int(found.get("format", 0))
-            facts = _facts_of_format_0(found) if form == 0 else _facts(found)
         except Exception as error:  # orbax and json each fail in their own way on damaged files
             raise DamagedError(_first_sentence(error)) from error
         if form > FORMAT:
             raise InputError(
                 f"checkpoint {step} in {self.folder} has format {form}, and this version of lstmjax reads {FORMAT}"
             )
-        return facts
+        try:
+            return _facts_of_format_0(found) if form == 0 else _facts(found)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DamagedError(_first_sentence(error)) from error
 
     def _read_scores(self) -> None:
         """Learn what every checkpoint scored; whoever wants a damaged one is told then."""

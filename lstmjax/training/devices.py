@@ -23,8 +23,8 @@ def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     Args:
       devices: at least one; None means all there are.
 
-    >>> data_mesh(jax.devices()[:1]).shape
-    OrderedDict({'data': 1})
+    >>> dict(data_mesh(jax.devices()[:1]).shape)
+    {'data': 1}
     """
     return Mesh(np.asarray(jax.devices() if devices is None else devices), (DATA,))
 
@@ -40,7 +40,15 @@ def add_up(tree: PyTree) -> PyTree:
 
 
 def average(leaf: Array) -> Array:
-    """The mean over devices; whole numbers, such as a counter's, are the same on all."""
+    """The mean over devices; whole numbers, such as a counter's, are the same on all.
+
+    Raises:
+      TypeError: an RNG key, which would draw the same noise on every device.
+    """
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        raise TypeError(
+            "a model must hold no RNG to be trained on several devices; its noise comes from the task's key"
+        )
     combine: Callable[[Array, str], Array] = lax.pmean if jnp.issubdtype(leaf.dtype, jnp.inexact) else lax.pmax
     return combine(leaf, DATA)
 

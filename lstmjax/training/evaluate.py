@@ -49,6 +49,8 @@ def make_evaluate(task: Task, graphdef: nnx.GraphDef[Any], mesh: Mesh | None = N
     def evaluate(params: PyTree, other: PyTree, source: Source[Any]) -> dict[str, float]:
         batch_size = len(jax.tree.leaves(source.batch(0))[0])
         carry = task.carry(nnx.merge(graphdef, params, other), batch_size)
+        if mesh is not None:
+            carry = jax.device_put(carry, by_rows(mesh))
         found = []
         for position in range(len(source)):
             means, carry = step(params, other, source.batch(position), carry)

@@ -14,7 +14,7 @@ from lstmjax import checks
 from lstmjax.data.prefetch import Resumable, prefetch
 from lstmjax.data.source import Source
 from lstmjax.training.checkpoint import Checkpoints
-from lstmjax.training.optimizers import Optimizer
+from lstmjax.training.optimizers import Optimizer, changes_with_evaluations
 from lstmjax.training.state import Metrics, TrainState, TrainStep
 from lstmjax.types import PyTree
 
@@ -120,9 +120,10 @@ def fit(
       the last state.
 
     Raises:
-      DivergedError: the loss or gradient is not finite; the last good checkpoint is kept.
+      DivergedError: the loss, its gradient or the score is not finite; the last good checkpoint is kept.
+      ValueError: no `optimizer`, and the state is of one that changes with evaluations.
     """
-    rule = Optimizer(*optax.identity()) if optimizer is None else optimizer
+    rule = _rule(optimizer, state)
     pending: list[tuple[int, Metrics]] = []
     step, best = int(state.step), checkpoints.best()
     if step > 0 and isinstance(source, Resumable):
@@ -137,11 +138,7 @@ def fit(
                 _report(pending, cadence, observers, checkpoints)
                 pending.clear()
             if cadence.is_evaluation(step):
-                figures = _figures(state, evaluate, rule, checkpoints)
-                for observer in observers:
-                    observer.on_evaluation(step, figures)
-                value = score(figures)
-                state = state._replace(opt_state=rule.after_evaluation(state.opt_state, value))
+                state, value = _evaluated(state, evaluate, score, rule, checkpoints, observers)
                 best = (step, value) if best is None or value < best[1] else best
                 checkpoints.save(state, value, source_state=batches.state, average=rule.average(state.opt_state))
             elif stopping:
@@ -151,22 +148,36 @@ def fit(
     return state
 
 
-def _figures(
+def _rule(optimizer: Optimizer | None, state: TrainState) -> Optimizer:
+    """The optimizer, or one that nothing happens to between steps."""
+    if optimizer is not None:
+        return optimizer
+    if changes_with_evaluations(state.opt_state):
+        raise ValueError("optimizer must be given: the one in train_step changes with evaluations or averages weights")
+    return Optimizer(*optax.identity())
+
+
+def _evaluated(
     state: TrainState,
     evaluate: Callable[[PyTree, PyTree], dict[str, float]],
+    score: Callable[[dict[str, float]], float],
     rule: Optimizer,
     checkpoints: Checkpoints,
-) -> dict[str, float]:
-    """What an evaluation of the present weights gives.
+    observers: Sequence[Observer],
+) -> tuple[TrainState, float]:
+    """Evaluate the present weights, tell the observers and the optimiser; returns the state and the score.
 
     Raises:
-      DivergedError: its loss is not finite.
+      DivergedError: the loss or the score is not finite.
     """
     average = rule.average(state.opt_state)
     figures = evaluate(state.params if average is None else average, state.other)
-    if not math.isfinite(figures.get("loss", 0.0)):
+    value = score(figures)
+    if not (math.isfinite(figures.get("loss", 0.0)) and math.isfinite(value)):
         raise DivergedError(int(state.step), _newest(checkpoints))
-    return figures
+    for observer in observers:
+        observer.on_evaluation(int(state.step), figures)
+    return state._replace(opt_state=rule.after_evaluation(state.opt_state, value)), value
 
 
 def _report(

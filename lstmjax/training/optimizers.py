@@ -26,13 +26,13 @@ class OptimizerConfig:
     """After warm-up: a cosine down to final_fraction, no change, times decay_factor every decay_steps, or times
     decay_factor whenever validation has not improved for decay_patience evaluations."""
     warmup_steps: int = 100
-    """Steps of linear warm-up from zero; in a shorter run, all steps but the last."""
+    """Updates of linear warm-up from zero; in a shorter run, all but the last."""
     final_fraction: float = 0.02
     """Of cosine: the last learning rate as a share of the highest, in [0, 1]."""
     decay_factor: float = 0.5
     """Of step and plateau: what the learning rate is multiplied by, in (0, 1)."""
     decay_steps: int = 1000
-    """Of step: optimisation steps between two decays."""
+    """Of step: updates between two decays."""
     decay_patience: int = 3
     """Of plateau: evaluations without improvement before a decay."""
     momentum: float = 0.0
@@ -59,25 +59,30 @@ class OptimizerConfig:
         checks.one_of("optimizer", self.optimizer, ("adam", "adamw", "sgd", "rmsprop"))
         checks.one_of("schedule", self.schedule, ("cosine", "constant", "step", "plateau"))
         checks.one_of("average", self.average, ("none", "ema", "asgd"))
-        checks.index("warmup_steps", self.warmup_steps, 0)
+        checks.index("warmup_steps", self.warmup_steps, 0, 2**31 - 1)
         for name in ("decay_steps", "decay_patience", "accumulate", "average_patience"):
-            checks.positive_int(name, getattr(self, name))
+            checks.index(name, getattr(self, name), 1, 2**31 - 1)  # they are compared with counts in int32
         for name in ("beta2", "momentum", "average_decay"):
             checks.rate(name, getattr(self, name))
         checks.positive("learning_rate", self.learning_rate)
         for name in ("clip_norm", "clip_value"):
             if getattr(self, name) is not None:
                 checks.positive(name, getattr(self, name))
+        self._check_shares()
+        self._check_combination()
+
+    def _check_shares(self) -> None:
+        for name in ("final_fraction", "decay_factor", "weight_decay"):
+            checks.finite(name, getattr(self, name))
         if not 0.0 <= self.final_fraction <= 1.0:
             raise ValueError(f"final_fraction must be in [0, 1], got {self.final_fraction}")
         if not 0.0 < self.decay_factor < 1.0:
             raise ValueError(f"decay_factor must be in (0, 1), got {self.decay_factor}")
         if not self.weight_decay >= 0.0:
             raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
-        self._check_combination()
 
     def _check_combination(self) -> None:
-        """What goes with which optimiser; nothing is ignored in silence."""
+        """What goes with which optimiser."""
         if self.optimizer == "adamw" and self.weight_decay == 0.0:
             raise ValueError("adamw needs weight_decay above 0, got 0.0; without it, it is adam")
         if self.momentum > 0.0 and self.optimizer not in ("sgd", "rmsprop"):
@@ -232,6 +237,12 @@ class AverageState(NamedTuple):
     waiting: Waiting
 
 
+def changes_with_evaluations(opt_state: Any) -> bool:
+    """Whether a state is of an optimiser that wants to hear of evaluations."""
+    kinds = (PlateauState, AverageState)
+    return any(isinstance(leaf, kinds) for leaf in jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, kinds)))
+
+
 def moving_average(optimizer: Optimizer, decay: float) -> Optimizer:
     """Weights to evaluate and load: `average = decay * average + (1 - decay) * params`, from the first step on.
 
@@ -269,6 +280,9 @@ def _averaged(
     """`optimizer` with a running average of its weights, of which a share `kept(count)` stays at each step."""
 
     def init(params: PyTree) -> AverageState:
+        for leaf in jax.tree.leaves(params):
+            if leaf.dtype.itemsize < 4:  # an average moves in steps too small for it
+                raise TypeError(f"averaged weights need parameters in float32 or float64, got {leaf.dtype.name}")
         copies = jax.tree.map(jnp.copy, params)
         return AverageState(
             optimizer.init(params), copies, jnp.zeros((), jnp.int32), jnp.array(active), Waiting.start()

@@ -90,7 +90,7 @@ class RunFolder:
         Raises:
           InputError: another process has it.
         """
-        import fcntl  # not there on Windows, where all else works
+        import fcntl  # where a library that only reads folders is used on Windows, it is not there
 
         with open(self.path / ".lock", "a") as file:
             try:

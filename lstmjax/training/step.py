@@ -37,10 +37,11 @@ def make_train_step(
       graphdef: of the model, from `split_model`.
       optimizer: from `make_optimizer`, or any of optax.
       mesh: from `data_mesh`: every device takes an equal share of the batch's rows, and sums and gradients are added
-        over devices, so that the result is one device's. Noise is drawn per device. None means one device.
+        over devices, so that the result is one device's. Noise is drawn per device, and a batch normalisation sees its
+        own device's rows, unless it has `axis_name="data"`. None means one device.
 
     Returns:
-      the step. Its metrics are scalars: every mean of the task, such as `loss`, and `grad_norm` (before clipping).
+      the step. Its metrics are scalars: every `Mean` of the task, such as `loss`, and `grad_norm` (before clipping).
     """
     gradients = gradients_of(task, graphdef) if mesh is None else _sharded(task, graphdef, mesh)
 
@@ -49,7 +50,7 @@ def make_train_step(
         found = gradients(state.params, state.other, batch, state.carry, key)
         updates, opt_state = optimizer.update(found.params, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {name: mean.value for name, mean in found.means.items()}
+        metrics = {name: mean.value for name, mean in found.means.items() if isinstance(mean, Mean)}
         metrics["grad_norm"] = optax.tree.norm(found.params)
         return TrainState(params, found.other, opt_state, state.step + 1, state.key, found.carry), metrics
 
