@@ -273,7 +273,7 @@ def piano_start(rows, seed=0):
 
 
 def draw_floats(key, logits):
-    return BernoulliSampling()(key, logits).astype(jnp.float32)
+    return BernoulliSampling()(key, logits).astype(logits.dtype)
 
 
 def test_other_symbols_whole_in_pieces_and_in_any_batch():
@@ -304,7 +304,7 @@ def test_symbols_of_several_parts():
     begin, _ = step({"move": jnp.zeros((2, 2))}, rows)
     symbols, _ = decoding.decode(step, decoding.start(rows, begin, jax.random.key(0)), 3, draw)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype.name), symbols) == {
-        "move": ((2, 3, 2), "float32"),
+        "move": ((2, 3, 2), rows.dtype.name),
         "lift": ((2, 3, 1), "bool"),
     }
     assert np.unique(symbols["move"]).size == 12

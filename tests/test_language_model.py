@@ -102,7 +102,7 @@ def test_configs_that_cannot_be(arguments, sentence):
 @pytest.mark.parametrize(
     ("tokens", "error", "sentence"),
     [
-        (jnp.ones((2, 3)), TypeError, "tokens must have dtype integer, got float32"),
+        (jnp.ones((2, 3), jnp.float32), TypeError, "tokens must have dtype integer, got float32"),
         (jnp.ones(3, int), ValueError, r"tokens must have shape \[B, T\], got \[3\]"),
         (jnp.array([[0, 7]]), ValueError, r"tokens must lie in \[0, 6\], got values from 0 to 7"),
     ],
