@@ -14,7 +14,7 @@ from lstmjax import training
 from lstmjax.tasks import Mean, Task
 from lstmjax.training.devices import everywhere
 
-pytestmark = pytest.mark.usefixtures("lenient_promotion", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
 ROWS, STEPS, IN, HIDDEN = 8, 5, 3, 4
 

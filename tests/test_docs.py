@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs" / "training.md").read_text(), re.DOTALL)
-pytestmark = pytest.mark.usefixtures("lenient_promotion", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
 
 def run(example):

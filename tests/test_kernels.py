@@ -78,32 +78,32 @@ def check_fused(monkeypatch, make_cell, form, size, keeps_gates, dtype, counts=(
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("keeps_gates", [True, False])
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_fused_is_the_scan(quick_compilation, monkeypatch, name, form, keeps_gates):
+def test_fused_is_the_scan(monkeypatch, name, form, keeps_gates):
     check_fused(monkeypatch, CELLS[name], form, 3, keeps_gates, jnp.float32)
 
 
 @pytest.mark.parametrize("name", ["lstm-no-bias", "gru-no-bias"])
-def test_fused_without_biases(quick_compilation, monkeypatch, name):
+def test_fused_without_biases(monkeypatch, name):
     check_fused(monkeypatch, CELLS[name], "flags", 3, True, jnp.float32)
 
 
 @pytest.mark.parametrize(("size", "keeps_gates"), PLANS.values(), ids=PLANS.keys())
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_fused_is_the_scan_to_the_last_digits(quick_compilation, x64, monkeypatch, name, size, keeps_gates):
+def test_fused_is_the_scan_to_the_last_digits(x64, monkeypatch, name, size, keeps_gates):
     check_fused(monkeypatch, CELLS[name], "flags", size, keeps_gates, jnp.float64)
 
 
 @pytest.mark.parametrize("keeps_gates", [True, False])
 @pytest.mark.parametrize("form", ["flags", "flags-reverse", "padded", "padded-reverse"])
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_leaving_out_what_has_ended(quick_compilation, monkeypatch, name, form, keeps_gates):
+def test_leaving_out_what_has_ended(monkeypatch, name, form, keeps_gates):
     """With any mask, not only padding on the right."""
     check_fused(monkeypatch, CELLS[name], form, 2, keeps_gates, jnp.float32, counts=(1, 2, BATCH))
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_fused_in_half_precision(quick_compilation, monkeypatch, name, dtype):
+def test_fused_in_half_precision(monkeypatch, name, dtype):
     """Against the scan in the same dtype: both round parameters, inputs and h to it, and sum in float32."""
     monkeypatch.setattr(fused, "plan", lambda cell, steps, reverse: Plan(3, True, reverse, (BATCH,)))
     cell = CELLS[name](dtype=dtype)
@@ -118,7 +118,7 @@ def test_fused_in_half_precision(quick_compilation, monkeypatch, name, dtype):
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_many_chunks_as_planned(quick_compilation, name):
+def test_many_chunks_as_planned(name):
     """Hundreds of steps through `unroll` with nothing replaced, sequences that have ended left out."""
     cell = CELLS[name]()
     params = random_params(cell, jax.random.key(0))
@@ -152,7 +152,7 @@ def test_every_plan_keeps_to_its_limits(time, batch, hidden, masked):
         assert masked or len(planned.counts) == 1
 
 
-def test_a_mixture_of_derivatives(quick_compilation):
+def test_a_mixture_of_derivatives():
     """Reverse over forward, with respect to the point and to the direction."""
     cell = lx.cells.LSTM(IN, HIDDEN)
     params, xs = random_params(cell, jax.random.key(0)), jax.random.normal(jax.random.key(1), (BATCH, STEPS, IN))
@@ -168,7 +168,7 @@ def test_a_mixture_of_derivatives(quick_compilation):
     assert_close(both(params, direction, "fused"), both(params, direction, "scan"))
 
 
-def test_many_models_at_once_with_noise(quick_compilation):
+def test_many_models_at_once_with_noise():
     cell = lx.regularizers.RecurrentDropout(lx.cells.GRU(IN, HIDDEN), 0.5)
     xs = jax.random.normal(jax.random.key(1), (BATCH, STEPS, IN))
 
@@ -286,7 +286,7 @@ IN_SHARDS = {
 
 @pytest.mark.parametrize("has_flags", [False, True])
 @pytest.mark.parametrize(("cell", "options"), IN_SHARDS.values(), ids=IN_SHARDS.keys())
-def test_in_shards(quick_compilation, cell, options, has_flags):
+def test_in_shards(cell, options, has_flags):
     """On four devices, from a state that is made inside; no device needs another's sequences."""
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     params, keys = random_params(cell, jax.random.key(0)), jax.random.split(jax.random.key(1), 2)
@@ -397,7 +397,7 @@ def reference_of_cudnn(x, h, c, weights, lengths, **shape):
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("ragged", [False, True])
-def test_round_cudnn_all_is_as_in_scan(quick_compilation, monkeypatch, reverse, ragged):
+def test_round_cudnn_all_is_as_in_scan(monkeypatch, reverse, ragged):
     monkeypatch.setattr(rnn, "lstm", reference_of_cudnn)
     monkeypatch.setattr(lax, "platform_dependent", lambda *arguments, cuda, default: cuda(*arguments))
     keys = jax.random.split(jax.random.key(0), 3)

@@ -10,8 +10,6 @@ import pytest
 from lstmjax import losses
 from lstmjax.tasks import Mean, add_means
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 B, T, C = 3, 5, 4
 RNG = np.random.default_rng(0)
 LENGTHS = np.array([5, 0, 3])

@@ -10,8 +10,6 @@ import lstmjax as lx
 from tests.cases import CELLS, HIDDEN, IN, cells, each_kind, every_cell, random_like, random_params
 from tests.test_unroll import BATCH, STEPS, assert_close, setup, with_gradients
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def check_remat(make_cell, remat, reverse):
     cell, params, xs, state = setup(make_cell)
@@ -46,7 +44,7 @@ def test_remat_needs_a_fifth_of_the_memory_at_8000_steps(full_compilation):
 
     def temporary_bytes(remat):
         grad = jax.jit(jax.grad(lambda p, xs: lx.unroll(cell, p, xs, remat=remat, backend="scan")[0].sum()))
-        return grad.lower(params, xs).compile().memory_analysis().temp_size_in_bytes
+        return grad.lower(params, xs).compile(full_compilation).memory_analysis().temp_size_in_bytes
 
     assert temporary_bytes(90) < temporary_bytes(None) / 5
 

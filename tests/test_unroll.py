@@ -218,7 +218,7 @@ def test_programs_as_users_compile_them(full_compilation, name):
         ys, end = lx.unroll(cell, params, xs, state, mask=mask, backend=backend)
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves((ys, end))), (ys, end)
 
-    grad = jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True), static_argnums=3)
+    grad = jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True), static_argnums=3, compiler_options=full_compilation)
     fused, scan = (grad(params, xs, state, backend) for backend in ("fused", "scan"))
     assert_close(fused, scan)
     assert_close(fused[1], expected)
