@@ -109,7 +109,7 @@ class ProgressLine:
         return f"loss {self._loss:.3f}  {validation}{self.speed(step):,.0f} tokens/s"
 
 
-def plot_curve(metrics: Path, image: Path, symbol: str) -> None:
+def plot_curve(metrics: Path, image: Path, title: str, unit: str) -> None:
     """Draw training and validation loss against steps, from a metrics file."""
     records = read_records(metrics)
     train = [(record["step"], record["loss"]) for record in records if "loss" in record]
@@ -119,11 +119,11 @@ def plot_curve(metrics: Path, image: Path, symbol: str) -> None:
         axes.plot(*zip(*train, strict=True), color="0.7", linewidth=0.8, label="training (single batches)")
         axes.legend()
     if validation:
-        axes.plot(*zip(*validation, strict=True), color="C0", marker="o", markersize=3, label="validation (whole text)")
+        axes.plot(*zip(*validation, strict=True), color="C0", marker="o", markersize=3, label="validation")
         best = min(validation, key=lambda point: point[1])
         axes.annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, 8), ha="center", color="C0")
         axes.legend()
-    axes.set(xlabel="step", ylabel=f"loss (nats per {symbol})", title="Language model")
+    axes.set(xlabel="step", ylabel=unit, title=title)
     axes.grid(alpha=0.3)
     figure.savefig(image, dpi=120)
     plt.close(figure)

@@ -29,6 +29,10 @@ from lstmjax.tasks import Task
 from lstmjax.training.run_folder import identity_of
 
 
+class Stopped(Exception):  # noqa: N818 - nothing is wrong
+    """A run was asked to stop before its end; everything is saved."""
+
+
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """The settings that every study has."""
@@ -39,14 +43,10 @@ class RunConfig:
     """Go on with the stopped run in --out exactly as if it had never stopped; its own settings are used."""
     batch_size: int = 32
     """B, rows of a batch."""
-    steps: int = 1200
-    """Optimisation steps."""
     log_every: int = 10
     """Steps between lines in the metrics file."""
-    eval_every: int = 200
-    """Steps between evaluations on all validation data; each is followed by a checkpoint."""
     patience: int | None = None
-    """Stop early after so many evaluations in a row without a lower validation loss."""
+    """Stop early after so many evaluations in a row without a better validation score."""
     keep: int = 2
     """How many of the newest checkpoints to keep, besides the best."""
     seed: int = 0
@@ -54,14 +54,54 @@ class RunConfig:
     optimizer: training.OptimizerConfig = dataclasses.field(default_factory=training.OptimizerConfig)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "log_every", "eval_every", "keep"):
+        for name in ("batch_size", "log_every", "keep"):
             checks.positive_int(name, getattr(self, name))
-        checks.index("steps", self.steps, 1, 2**31 - 1)  # they are counted in int32
         if self.patience is not None:
             checks.positive_int("patience", self.patience)
         checks.index("seed", self.seed, 0, 2**32 - 1)
         if self.out is not None and str(self.out) in ("", "."):
             raise ValueError(f"out must name a folder of the run's own, got {str(self.out)!r}")
+
+    def cadence(self, train: Source[Any]) -> training.Cadence:
+        """How long to train on a source and how often to look."""
+        raise NotImplementedError
+
+    def score(self, figures: dict[str, float]) -> float:
+        """What of an evaluation's figures should become low; the model with the lowest is the one to keep."""
+        return figures["loss"]
+
+
+@dataclasses.dataclass(frozen=True)
+class StepsConfig(RunConfig):
+    """A run that is so many steps long."""
+
+    steps: int = 1200
+    """Optimisation steps."""
+    eval_every: int = 200
+    """Steps between evaluations on all validation data; each is followed by a checkpoint."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive_int("eval_every", self.eval_every)
+        checks.index("steps", self.steps, 1, 2**31 - 1)  # they are counted in int32
+
+    def cadence(self, train: Source[Any]) -> training.Cadence:
+        return training.Cadence(self.steps, self.log_every, self.eval_every, self.patience)
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochsConfig(RunConfig):
+    """A run of so many passes over the training data, each followed by an evaluation and a checkpoint."""
+
+    epochs: int = 20
+    """Passes over the training data."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive_int("epochs", self.epochs)
+
+    def cadence(self, train: Source[Any]) -> training.Cadence:
+        return training.Cadence.of_epochs(self.epochs, train, self.log_every, self.patience)
 
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -78,6 +118,8 @@ class Data(NamedTuple):
       identity: tells these data from others, whatever file they are in.
       symbols_per_step: for the speed that is shown.
       description: a line or two for the reader.
+      test: batches that cover the test data once, for the figures at the end; None where there are none.
+      prepare: gives a fresh model what the data bring, such as means and pretrained vectors.
     """
 
     train: Source[Any]
@@ -87,10 +129,12 @@ class Data(NamedTuple):
     identity: dict[str, Any]
     symbols_per_step: int
     description: str
+    test: Source[Any] | None = None
+    prepare: Callable[[nnx.Module], None] = lambda model: None
 
 
 class Run(NamedTuple):
-    """A run under way: its settings, its data, its folder, and the model with its task and optimiser."""
+    """A run under way: its settings, its data, its folder, the model with its task and optimiser, and its length."""
 
     config: Any
     data: Data
@@ -98,6 +142,7 @@ class Run(NamedTuple):
     model: nnx.Module
     task: Task
     optimizer: training.Optimizer
+    cadence: training.Cadence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +175,21 @@ def run(study: Study[Config], arguments: Sequence[str]) -> int:
     cli.check_backend()
     data = study.load(config)
     folder = folder_of(study, config)
+    try:
+        complete(study, config, data, folder)
+    except Stopped as stopped:
+        print(f"{stopped}; everything is saved. To go on:")
+        print(f"  {cli.command(study.module, '--resume', '--out', folder.path)}")
+        return 130
+    return 0
+
+
+def complete(study: Study[Config], config: Config, data: Data, folder: training.RunFolder) -> dict[str, float]:
+    """Train to the end in a folder of the run's own, or go on there; returns its summary.
+
+    Raises:
+      Stopped: it was asked to stop before.
+    """
     run = _build(study, config, data, folder)
     key = jax.random.key(config.seed)
     state = training.initial_train_state(run.model, run.task, run.optimizer, config.batch_size, key)
@@ -138,12 +198,9 @@ def run(study: Study[Config], arguments: Sequence[str]) -> int:
     with folder.lock():
         _write_settings(study, run)
         state, stopped, progress = _train(run, state)
-        if not stopped:
-            _finish(study, run, progress, int(state.step))
-            return 0
-    print(f"stopped at step {int(state.step)} of {config.steps}; everything is saved. To go on:")
-    print(f"  {cli.command(study.module, '--resume', '--out', folder.path)}")
-    return 130
+        if stopped:
+            raise Stopped(f"stopped at step {int(state.step)} of {run.cadence.steps}")
+        return _finish(study, run, progress, int(state.step))
 
 
 def read_settings(study: Study[Config], arguments: Sequence[str]) -> Config:
@@ -225,10 +282,11 @@ def folder_of(study: Study[Config], config: Config) -> training.RunFolder:
 
 def _build(study: Study[Config], config: Config, data: Data, folder: training.RunFolder) -> Run:
     family = FAMILIES[study.family]
-    optimizer = training.make_optimizer(config.optimizer, config.steps)
-    return Run(
-        config, data, folder, family.build(data.model, nnx.Rngs(config.seed)), family.task(data.model), optimizer
-    )
+    cadence = config.cadence(data.train)
+    optimizer = training.make_optimizer(config.optimizer, cadence.steps)
+    model = family.build(data.model, nnx.Rngs(config.seed))
+    data.prepare(model)
+    return Run(config, data, folder, model, family.task(data.model), optimizer, cadence)
 
 
 def _write_settings(study: Study[Any], run: Run) -> None:
@@ -256,7 +314,7 @@ def _train(run: Run, state: training.TrainState) -> tuple[training.TrainState, b
         with (
             MetricsFile(run.folder.metrics, first) as metrics,
             StopOnSignal() as stop,
-            ProgressLine(config.steps, first, run.data.symbols_per_step) as progress,
+            ProgressLine(run.cadence.steps, first, run.data.symbols_per_step) as progress,
         ):
             state = training.fit(
                 state,
@@ -264,12 +322,13 @@ def _train(run: Run, state: training.TrainState) -> tuple[training.TrainState, b
                 training.make_train_step(run.task, graphdef, run.optimizer),
                 lambda params, other: evaluate(params, other, run.data.validation),
                 checkpoints,
-                training.Cadence(config.steps, config.log_every, config.eval_every, config.patience),
+                run.cadence,
                 [metrics, progress],
                 stop.is_set,
-                optimizer=run.optimizer,
+                config.score,
+                run.optimizer,
             )
-    return state, stop.is_set() and int(state.step) < config.steps, progress
+    return state, stop.is_set() and int(state.step) < run.cadence.steps, progress
 
 
 def _announce(run: Run, state: training.TrainState) -> None:
@@ -279,7 +338,7 @@ def _announce(run: Run, state: training.TrainState) -> None:
     print(f"folder: {run.folder.path}" + (f", going on from step {int(state.step)}" if run.config.resume else ""))
 
 
-def _finish(study: Study[Any], run: Run, progress: ProgressLine, step: int) -> None:
+def _finish(study: Study[Any], run: Run, progress: ProgressLine, step: int) -> dict[str, float]:
     """The study's own figures, and a summary of every figure by its plain name."""
     model, companion = load_model(run.folder.path)
     figures = study.finish(run, model, companion)
@@ -295,6 +354,7 @@ def _finish(study: Study[Any], run: Run, progress: ProgressLine, step: int) -> N
     # A finished run that is resumed has nothing new to say.
     if progress.start_step < step or not run.folder.summary.exists():
         replace_text(run.folder.summary, json.dumps(summary, indent=2) + "\n")
+    return summary
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -27,7 +27,7 @@ go on. Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(study.RunConfig):
+class TrainConfig(study.StepsConfig):
     """Every setting of a run."""
 
     data: Path | None = None
@@ -86,7 +86,7 @@ def finish(run: study.Run, model: Any, vocabulary: text.Vocabulary) -> dict[str,
     assert isinstance(validation, text.Reading)
     ids = validation.ids
     print("trained; everything is saved. Reading the whole validation text once more, with one carried state ...")
-    plot_curve(folder.metrics, folder.curve, config.symbol)
+    plot_curve(folder.metrics, folder.curve, "Language model", f"loss (nats per {config.symbol})")
     graphdef, params, other = training.split_model(model)
     figures = training.make_evaluate(run.task, graphdef)(params, other, text.Reading(ids, text.EXACT))
     written = sample_text(model, vocabulary, ids, config)

@@ -124,13 +124,13 @@ class Shuffled(Generic[BatchT]):
 class SequenceBatch(NamedTuple):
     """Sequences filled up with zeros to one length: what is theirs, and how much of it.
 
-    `inputs` [B, T, ...]; `targets` [B, ...], or [B, U, ...] with `target_lengths` [B]; `lengths` [B]; `weights` [B],
-    0 for rows that only fill the batch up.
+    `inputs` [B, T, ...]; `targets` [B, ...], or [B, U, ...] with `target_lengths` [B]; `lengths` [B], None where all
+    sequences of the source are equally long; `weights` [B], 0 for rows that only fill the batch up.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
-    lengths: np.ndarray
+    lengths: np.ndarray | None
     target_lengths: np.ndarray | None
     weights: np.ndarray
 
@@ -185,6 +185,10 @@ class Bucketed:
         return np.array([len(sequence) for sequence in self.inputs], np.int32)
 
     @functools.cached_property
+    def _are_equally_long(self) -> bool:
+        return bool(self._lengths[0] > 0 and np.all(self._lengths == self._lengths[0]))
+
+    @functools.cached_property
     def _buckets(self) -> tuple[tuple[int, np.ndarray], ...]:
         """For each bucket, shortest first, the steps T of its batches (at least 1) and who is in it."""
         steps = np.maximum(self._lengths, 1)
@@ -225,7 +229,8 @@ class Bucketed:
         steps, members = self._buckets[bucket]
         rows = members[orders[bucket][first : first + self.batch_size]]
         filled, weights = _fill(rows, self.batch_size)
-        inputs, lengths = _pad([self.inputs[row] for row in filled], steps)
+        inputs, own_lengths = _pad([self.inputs[row] for row in filled], steps)
+        lengths = None if self._are_equally_long else own_lengths
         if isinstance(self.targets, np.ndarray):
             return SequenceBatch(inputs, self.targets[filled], lengths, None, weights)
         most = max(1, *(len(self.targets[row]) for row in members))

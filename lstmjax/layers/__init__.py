@@ -5,6 +5,8 @@
 - `stacked.py`: layers one on another, with and without residual connections
 - `families.py`: whole stacks by name
 - `time_distributed.py`: a layer for single steps, at every step
+- `pooling.py`: one vector from the outputs of all steps
+- `standardize.py`: numbers brought to mean 0 and deviation 1, and back
 - `keywords.py`: a sentence for every keyword that is another library's
 - `flax_cell.py`: any cell in Flax's own `nnx.RNN`
 """
@@ -12,21 +14,30 @@
 from lstmjax.layers.bidirectional import Bidirectional, BidirectionalState
 from lstmjax.layers.families import GRU, LSTM, ConvLSTM, ElmanRNN, stack
 from lstmjax.layers.flax_cell import FlaxCell
+from lstmjax.layers.pooling import AttentionPooling, Flatten, both_ends, last_step, max_over_time, mean_over_time
 from lstmjax.layers.recurrent import Recurrent
 from lstmjax.layers.stacked import Residual, Stacked
+from lstmjax.layers.standardize import Standardize
 from lstmjax.layers.time_distributed import TimeDistributed
 
 __all__ = [
     "GRU",
     "LSTM",
+    "AttentionPooling",
     "Bidirectional",
     "BidirectionalState",
     "ConvLSTM",
     "ElmanRNN",
     "FlaxCell",
+    "Flatten",
     "Recurrent",
     "Residual",
     "Stacked",
+    "Standardize",
     "TimeDistributed",
+    "both_ends",
+    "last_step",
+    "max_over_time",
+    "mean_over_time",
     "stack",
 ]

@@ -1,6 +1,7 @@
 """Models: layers put together for a task, one file a family; `FAMILIES` says which there are.
 
 - `language_model.py`: embedding, LSTM stack, projection
+- `sequence_to_one.py`: recurrent layers, pooling, dense layers; classifiers and regressors
 """
 
 from collections.abc import Callable
@@ -10,11 +11,21 @@ from typing import Any, NamedTuple
 from flax import nnx
 
 from lstmjax.data.text import load_vocabulary
-from lstmjax.models import language_model
+from lstmjax.models import language_model, sequence_to_one
 from lstmjax.models.language_model import LanguageModel, LanguageModelConfig
+from lstmjax.models.sequence_to_one import SequenceClassifier, SequenceEncoder, SequenceRegressor, SequenceToOneConfig
 from lstmjax.tasks import Task
 
-__all__ = ["FAMILIES", "Family", "LanguageModel", "LanguageModelConfig"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "LanguageModel",
+    "LanguageModelConfig",
+    "SequenceClassifier",
+    "SequenceEncoder",
+    "SequenceRegressor",
+    "SequenceToOneConfig",
+]
 
 
 class Family(NamedTuple):
@@ -43,5 +54,12 @@ FAMILIES: dict[str, Family] = {
         task=language_model.task,
         companion=lambda folder: load_vocabulary(folder / "vocabulary.json"),
         completed=language_model.with_vocabulary,
+    ),
+    "sequence-to-one": Family(
+        config=SequenceToOneConfig,
+        build=sequence_to_one.build,
+        task=sequence_to_one.task,
+        companion=sequence_to_one.read_meaning,
+        completed=sequence_to_one.with_meaning,
     ),
 }

@@ -1,7 +1,8 @@
 """A run's folder: its settings, vocabulary, metrics, plots and checkpoints, each under one fixed name.
 
 config.json       the format of the folder, the model's family, every setting of the run, and the run's identity
-vocabulary.json   the symbols
+vocabulary.json   the symbols, where a model reads symbols
+labels.json       the classes, where it says one
 metrics.jsonl     a JSON object a line; the same for the same settings, whenever the run was stopped and resumed
 checkpoints/      one folder a step
 loss.png, sample.txt, summary.json   written at the end
@@ -36,6 +37,10 @@ class RunFolder:
     @property
     def vocabulary(self) -> Path:
         return self.path / "vocabulary.json"
+
+    @property
+    def labels(self) -> Path:
+        return self.path / "labels.json"
 
     @property
     def metrics(self) -> Path:

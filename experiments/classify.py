@@ -1,0 +1,330 @@
+"""Learn to say what whole sequences are: their class, their classes, or numbers.
+
+Usage: python -m experiments.classify --data FILE|NAME [--test FILE] [--out DIR] ...
+       python -m experiments.classify --checkpoint DIR --predict FILE [--out FILE]; see --help.
+"""
+
+import csv
+import dataclasses
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from flax import nnx
+from rich.console import Console
+from rich.table import Table
+
+from experiments import cli, figures, predictions, sequences, study
+from experiments.observers import plot_curve
+from lstmjax import checks, metrics, models, training
+from lstmjax.data import datasets, words
+from lstmjax.data.labels import Labels, save_labels
+from lstmjax.data.text import save_vocabulary
+from lstmjax.errors import InputError
+from lstmjax.files import replace_text
+from lstmjax.models import SequenceToOneConfig
+from lstmjax.models.sequence_to_one import Meaning
+from lstmjax.saved import load_model
+
+DESCRIPTION = """Learn to say what whole sequences are: their class, any number of classes, or numbers.
+
+Trains on a file (.tsv, .csv: texts; .ts; .npz) or a named set, and baselines beside it; chooses by the validation part,
+looks at the test part once. Writes checkpoints, metrics, figures and a summary into one folder. With --checkpoint DIR
+--predict FILE, says what a trained model makes of another file. Ctrl-C saves and says how to go on. Exit codes: 0 done,
+1 failed on the way, 2 the command or its input can't be used, 130 stopped."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifyConfig(study.EpochsConfig, sequences.FilesConfig):
+    """Every setting of a run."""
+
+    data: str | None = None
+    """A file, or one of the named sets: japanese-vowels, sst2, names, mnist-rows, mnist-pixels, mnist-permuted."""
+    test: Path | None = None
+    """A file to look at once, at the end; without it, a part of the data."""
+    validation: Path | None = None
+    """A file to choose the model by; without it, a part of the data."""
+    validation_fraction: float = 0.1
+    """Share of the training data kept for validation where no file is, in (0, 1)."""
+    test_fraction: float = 0.2
+    """Share of the data kept for the test where no file is, in (0, 1)."""
+    tokenizer: Literal["words", "whitespace", "characters"] = "words"
+    """What texts are cut into."""
+    min_count: int = 1
+    """How often a word must occur in the training texts to have a symbol of its own."""
+    max_words: int | None = None
+    """At most how many words have one, the most frequent first."""
+    longest: int | None = None
+    """Steps after which sequences are cut; without it, none is."""
+    vectors: Path | None = None
+    """Pretrained vectors of words, a text file as GloVe and word2vec write them."""
+    num_buckets: int = 8
+    """At most so many lengths of batches, so that sequences are batched with others of nearly their length."""
+    balance: bool = False
+    """Count every class the same in the loss, however rare it is."""
+    choose_by: Literal["loss", "accuracy", "f1"] = "loss"
+    """Which figure of the validation part the best model is chosen by."""
+    baselines: bool = True
+    """Train the simple models too that this one should beat."""
+    quick: bool = False
+    """A look in under a minute: at most 500 training sequences and 3 epochs."""
+    model: SequenceToOneConfig = dataclasses.field(default_factory=SequenceToOneConfig)
+    optimizer: training.OptimizerConfig = dataclasses.field(
+        default_factory=lambda: training.OptimizerConfig(learning_rate=2e-3, beta2=0.999)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sequences.FilesConfig.__post_init__(self)
+        for name in ("validation_fraction", "test_fraction"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
+        for name in ("min_count", "num_buckets"):
+            checks.positive_int(name, getattr(self, name))
+        for name in ("max_words", "longest"):
+            if getattr(self, name) is not None:
+                checks.positive_int(name, getattr(self, name))
+        checks.one_of("tokenizer", self.tokenizer, tuple(words.TOKENIZERS))
+        checks.one_of("choose_by", self.choose_by, ("loss", "accuracy", "f1"))
+        if self.data is not None and self.data not in datasets.DATASETS:
+            object.__setattr__(self, "data", str(Path(self.data).absolute()))  # where a resumed run finds it again
+        if self.task == "regression" and (self.balance or self.choose_by != "loss"):
+            raise ValueError("balance and choose_by are about classes, which --task regression has none of")
+
+    def cadence(self, train: Any) -> training.Cadence:
+        epochs = min(self.epochs, 3) if self.quick else self.epochs
+        return training.Cadence.of_epochs(epochs, train, self.log_every, self.patience)
+
+    def score(self, figures: dict[str, float]) -> float:
+        return figures["loss"] if self.choose_by == "loss" else 1.0 - figures[self.choose_by]
+
+
+def load(config: ClassifyConfig) -> study.Data:
+    """Read and split the data; what the model must know of them goes into its config."""
+    splits = _splits(config)
+    answer = sequences.TASKS[config.task]
+    encoding = sequences.Encoding.of(splits.train, answer, config.tokenizer, config.min_count, config.max_words)
+    inputs = [[sequence[: config.longest] for sequence in encoding.inputs(part)] for part in splits]
+    targets = [encoding.targets(part) for part in splits]
+    lengths = [len(sequence) for part in inputs for sequence in part]
+
+    def source(part: int, seed: int | None) -> Any:
+        return sequences.batches(inputs[part], targets[part], config.batch_size, config.num_buckets, seed)
+
+    train = source(0, config.seed)
+    return study.Data(
+        train=train,
+        validation=source(1, None),
+        test=source(2, None),
+        model=_model(config, encoding, targets[0], max(map(len, inputs[0]))),
+        save_companion=lambda folder: _save_meaning(encoding, folder),
+        identity={"sequences": [len(part) for part in inputs], "sha256": sequences.digest(splits)},
+        symbols_per_step=round(config.batch_size * float(np.mean([len(sequence) for sequence in inputs[0]]))),
+        description=(
+            f"sequences: {len(inputs[0]):,} to train on, {len(inputs[1]):,} to validate on, {len(inputs[2]):,} to test on; "
+            f"{min(lengths)} to {max(lengths)} steps, {_described(encoding)}"
+        ),
+        prepare=lambda model: _prepare(model, config, inputs[0], targets[0], encoding),
+    )
+
+
+def _splits(config: ClassifyConfig) -> sequences.Splits:
+    if config.data is None:
+        raise InputError(f"--data must name a file, or one of {', '.join(datasets.DATASETS)}")
+    if config.data in datasets.DATASETS:
+        train, validation, test = datasets.DATASETS[config.data]()
+    else:
+        train, validation, test = sequences.read(Path(config.data), config), None, None
+    validation = validation if config.validation is None else sequences.read(config.validation, config)
+    test = test if config.test is None else sequences.read(config.test, config)
+    splits = sequences.split(train, validation, test, (config.validation_fraction, config.test_fraction), config.seed)
+    if config.quick:
+        return sequences.Splits(*(sequences.first(part, 500, config.seed) for part in splits))
+    return splits
+
+
+def _model(
+    config: ClassifyConfig, encoding: sequences.Encoding, targets: np.ndarray, longest: int
+) -> SequenceToOneConfig:
+    """The model's config with all that the data decide."""
+    decided = {
+        "answer": encoding.answer,
+        "in_features": encoding.in_features,
+        "vocab_size": None if encoding.vocabulary is None else len(encoding.vocabulary),
+        "num_outputs": encoding.num_outputs,
+    }
+    for name, value in decided.items():
+        if getattr(config.model, name) not in (None, value):
+            raise InputError(
+                f"--model.{name.replace('_', '-')} must be the data's {value}, got {getattr(config.model, name)}"
+            )
+    window = config.model.window or (longest if config.model.pooling == "flatten" else None)
+    weights = _balanced(targets, encoding) if config.balance else config.model.class_weights
+    return dataclasses.replace(config.model, **decided, window=window, class_weights=weights)
+
+
+def _balanced(targets: np.ndarray, encoding: sequences.Encoding) -> tuple[float, ...]:
+    """Weights by which every class counts the same, 1 on average; of several classes, its yes as much as its no."""
+    if encoding.answer == "classes":
+        positive = targets.sum(axis=0)
+        return tuple(((len(targets) - positive) / np.maximum(positive, 1)).tolist())
+    counts = np.bincount(targets, minlength=encoding.num_outputs)
+    return tuple((len(targets) / (len(counts) * counts)).tolist())
+
+
+def _prepare(
+    model: Any, config: ClassifyConfig, inputs: Sequence[np.ndarray], targets: np.ndarray, encoding: sequences.Encoding
+) -> None:
+    """Means and scales of the training data, and pretrained vectors, go into the model."""
+    if encoding.in_features is not None:
+        model.encoder.embed.adapt(inputs)
+    if encoding.answer == "number":
+        model.targets.adapt(targets)
+    if config.vectors is not None:
+        if not isinstance(encoding.vocabulary, words.WordVocabulary):
+            raise InputError("--vectors are for texts, and the data hold numbers")
+        vectors, found = words.read_vectors(config.vectors, encoding.vocabulary.words)
+        embedding = model.encoder.embed.embed.embedding
+        if vectors.shape[1] != embedding.shape[1]:
+            raise InputError(
+                f"{config.vectors} has vectors of {vectors.shape[1]} numbers; --model.embed-features is {embedding.shape[1]}"
+            )
+        rows = np.asarray(embedding[...]).copy()
+        rows[2:][found] = vectors[found]  # after the symbols for padding and for unknown words
+        embedding[...] = jax.numpy.asarray(rows)
+        print(f"vectors: {found.sum():,} of {len(found):,} words have one")
+
+
+def _save_meaning(encoding: sequences.Encoding, folder: training.RunFolder) -> None:
+    if encoding.vocabulary is not None:
+        save_vocabulary(encoding.vocabulary, folder.vocabulary)
+    if encoding.labels is not None:
+        save_labels(encoding.labels, folder.labels)
+
+
+def _described(encoding: sequences.Encoding) -> str:
+    what = (
+        f"{encoding.in_features} numbers a step"
+        if encoding.vocabulary is None
+        else f"{len(encoding.vocabulary):,} symbols"
+    )
+    return f"{what}; {encoding.num_outputs} {'classes' if encoding.labels else 'numbers to say'}"
+
+
+def finish(run: study.Run, model: Any, meaning: Meaning) -> dict[str, float]:
+    """Test once, train the baselines, draw the figures, and say how good all are and where everything lies."""
+    found = measure(run, model, meaning)
+    others = train_baselines(run) if run.config.baselines else {}
+    folder, test = run.folder, run.data.test
+    plot_curve(folder.metrics, folder.curve, "Training", "loss")
+    answers = predictions.predict(model, run.data.model.answer, test.inputs, test.batch_size)
+    drawn = figures.draw_answers(folder.path, run.data.model.answer, test.targets, answers, meaning.labels)
+    print_table({run.data.model.cell: found, **others})
+    files = ["config.json", "metrics.jsonl", "summary.json", folder.curve.name, *drawn]
+    print(f"saved in {folder.path}: {', '.join(files)}, and the newest and best checkpoints in checkpoints/")
+    say = cli.command("experiments.classify", "--checkpoint", folder.path, "--predict", "FILE")
+    print(f"what it makes of another file: {say}")
+    beside = {f"baseline_{name}_{figure}": value for name, each in others.items() for figure, value in each.items()}
+    return found | {name: value for name, value in beside.items() if "_test_" in name}
+
+
+def measure(run: study.Run, model: Any, meaning: Meaning) -> dict[str, float]:
+    """Every figure of the validation and of the test part, from the best checkpoint."""
+    graphdef, params, other = training.split_model(model)
+    evaluate = training.make_evaluate(run.task, graphdef)
+    found = {}
+    for part, source in (("validation", run.data.validation), ("test", run.data.test)):
+        found |= {f"{part}_{name}": value for name, value in evaluate(params, other, source).items()}
+    return found
+
+
+def train_baselines(run: study.Run) -> dict[str, dict[str, float]]:
+    """Simple models on the same data, by the same code, each in a folder of its own; the simplest knows no input."""
+    found = {"majority" if run.data.model.answer != "number" else "mean": without_inputs(run)}
+    for name, model in baseline_configs(run.data.model, max(map(len, run.data.train.inputs))).items():
+        print(f"\nbaseline {name}:")
+        folder = training.RunFolder(run.folder.path / "baselines" / name)
+        config = dataclasses.replace(run.config, out=folder.path, resume=folder.holds_a_run())
+        found[name] = study.complete(BASELINE, config, run.data._replace(model=model), folder)
+    return found
+
+
+def baseline_configs(model: SequenceToOneConfig, longest: int) -> dict[str, SequenceToOneConfig]:
+    """What this kind of model should beat: a linear one, a dense network over the window, and simpler cells."""
+    plain = dataclasses.replace(
+        model,
+        cell="none",
+        hidden_features=(),
+        bidirectional=False,
+        dense_features=(),
+        hidden_dropout=0.0,
+        recurrent_dropout=0.0,
+        weight_drop=0.0,
+        zoneout=0.0,
+        longest_memory=None,
+        window=None,
+    )
+    found = {
+        "linear": dataclasses.replace(plain, pooling="mean"),
+        "mlp": dataclasses.replace(plain, pooling="flatten", window=longest, dense_features=(128,)),
+    }
+    for cell in ("elman", "gru"):
+        if cell != model.cell and model.cell != "none":
+            found[cell] = dataclasses.replace(model, cell=cell, longest_memory=None)
+    return found
+
+
+def without_inputs(run: study.Run) -> dict[str, float]:
+    """The figures of answering always the same: the most frequent class, each class's more frequent answer, the mean."""
+    answer, targets = run.data.model.answer, run.data.train.targets
+    found = {}
+    for part, source in (("validation", run.data.validation), ("test", run.data.test)):
+        rows = len(source.targets)
+        if answer == "number":
+            errors = targets.mean(axis=0) - source.targets
+            figures_of = {"mse": np.mean(np.square(errors)), "mae": np.mean(np.abs(errors))}
+        elif answer == "class":
+            said = np.full(rows, np.bincount(targets).argmax())
+            confusion = metrics.confusion_matrix(said, source.targets, run.data.model.num_outputs)
+            figures_of = {"accuracy": np.mean(said == source.targets), "f1": metrics.f1(confusion)}
+        else:
+            said = np.broadcast_to(targets.mean(axis=0) > 0.5, source.targets.shape)
+            hit, either = np.sum(said * source.targets, axis=0), np.sum(said, axis=0) + np.sum(source.targets, axis=0)
+            figures_of = {"accuracy": np.mean(said == source.targets), "f1": np.mean(2 * hit / np.maximum(either, 1))}
+        found |= {f"{part}_{name}": float(value) for name, value in figures_of.items()}
+    return found
+
+
+def print_table(rows: dict[str, dict[str, float]]) -> None:
+    """Validation and test figures of the model, first, and of the baselines."""
+    names = [name for name in next(iter(rows.values())) if name.startswith(("validation_", "test_"))]
+    table = Table("model", *names)
+    for row, values in rows.items():
+        table.add_row(row, *(f"{values[name]:.4g}" if name in values else "" for name in names))
+    Console(highlight=False).print(table)
+
+
+STUDY = study.Study(
+    module="experiments.classify",
+    description=DESCRIPTION,
+    family="sequence-to-one",
+    config=ClassifyConfig,
+    name=lambda config: Path(str(config.data)).stem,
+    load=load,
+    finish=finish,
+)
+BASELINE = dataclasses.replace(STUDY, finish=measure)
+
+
+def main() -> int:
+    if any(argument.split("=")[0] == "--checkpoint" for argument in sys.argv[1:]):
+        return predictions.run(sys.argv[1:], DESCRIPTION)
+    return study.run(STUDY, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,211 @@
+"""Sequences and what is to be said of them: files of every known format, split, and turned into arrays."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from lstmjax import checks
+from lstmjax.data import Labelled, arrays, datasets, examples, tables, ts_files
+from lstmjax.data.labels import Labels
+from lstmjax.data.source import Bucketed
+from lstmjax.data.text import Vocabulary
+from lstmjax.data.words import TOKENIZERS, WordVocabulary
+from lstmjax.errors import InputError
+from lstmjax.models.sequence_to_one import Answer, Meaning
+
+TASKS: dict[str, Answer] = {"classification": "class", "multi-label": "classes", "regression": "number"}
+Task = Literal["classification", "multi-label", "regression"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FilesConfig:
+    """Where sequences come from, and how they are read."""
+
+    task: Task = "classification"
+    """One class a sequence, any number of classes, or numbers."""
+    text_column: str = "1"
+    """Of .tsv and .csv: the column with the text, by name or counted from 1."""
+    label_column: str = "2"
+    """Of .tsv and .csv: the column with the label or number, by name or counted from 1."""
+    header: Literal["auto", "yes", "no"] = "auto"
+    """Of .tsv and .csv: whether the first row names the columns; auto takes it for names if a column is given by name,
+    or if its label stands in no other row (its number is no number)."""
+    label_separator: str = "|"
+    """Of .tsv and .csv, multi-label: what stands between the labels of one text."""
+
+    def __post_init__(self) -> None:
+        checks.one_of("task", self.task, tuple(TASKS))
+        checks.one_of("header", self.header, ("auto", "yes", "no"))
+
+
+def read(path: Path, config: FilesConfig, *, has_targets: bool = True) -> Labelled:
+    """Read a file by its suffix: .tsv, .txt, .csv (texts), .ts (sktime, aeon), .npz.
+
+    Raises:
+      InputError: another suffix, or a file that is not what its suffix says.
+    """
+    numbers = config.task == "regression"
+    match path.suffix.lower():
+        case ".ts":
+            return ts_files.read_ts(path)
+        case ".npz":
+            return arrays.read_npz(path, numbers=numbers, needs_targets=has_targets)
+        case ".tsv" | ".csv" | ".txt" | ".tab":
+            return tables.read_table(
+                path,
+                text_column=config.text_column,
+                target_column=config.label_column if has_targets else None,
+                header=config.header,
+                numbers=numbers,
+                separator=config.label_separator if config.task == "multi-label" else None,
+            )
+    raise InputError(f"{path} has the suffix {path.suffix!r}; expected .tsv, .csv, .txt, .ts or .npz")
+
+
+class Splits(NamedTuple):
+    """What to learn from, what to choose a model by, and what to look at once, at the end."""
+
+    train: Labelled
+    validation: Labelled
+    test: Labelled
+
+
+def split(
+    train: Labelled,
+    validation: Labelled | None,
+    test: Labelled | None,
+    fractions: tuple[float, float],
+    seed: int,
+) -> Splits:
+    """Hold out a seeded part for each of validation and test (their shares are `fractions`) where none is given."""
+    validation_fraction, test_fraction = fractions
+    if test is None:
+        train, test = examples.split(train, test_fraction, seed)
+    if validation is None:
+        train, validation = examples.split(train, validation_fraction, seed + 1)
+    return Splits(train, validation, test)
+
+
+def first(labelled: Labelled, count: int, seed: int) -> Labelled:
+    """At most so many of the examples, chosen by a seed."""
+    if len(labelled.sequences) <= count:
+        return labelled
+    return examples.split(labelled, count / len(labelled.sequences), seed)[1]
+
+
+class Encoding(NamedTuple):
+    """How sequences and targets become arrays; for texts a vocabulary, for numbers how many a step has."""
+
+    answer: Answer
+    vocabulary: Vocabulary | None
+    in_features: int | None
+    labels: Labels | None
+    num_outputs: int
+
+    @classmethod
+    def of(
+        cls, train: Labelled, answer: Answer, tokenizer: str = "words", min_count: int = 1, max_words: int | None = None
+    ) -> "Encoding":
+        """The encoding that the training data ask for."""
+        _check_targets(train, answer)
+        texts = [sequence for sequence in train.sequences if isinstance(sequence, str)]
+        vocabulary = WordVocabulary.of(texts, TOKENIZERS[tokenizer], min_count, max_words) if texts else None
+        in_features = None if texts else int(np.shape(train.sequences[0])[1])
+        if answer == "number":
+            return cls(answer, vocabulary, in_features, None, np.shape(train.targets)[1])
+        each = train.targets if answer == "class" else [label for labels in train.targets for label in labels]
+        labels = Labels.of(each)
+        if answer == "class" and len(labels) < 2:
+            raise InputError(f"{_file_of(train)} has the label {labels.names[0]!r} alone; expected at least 2 labels")
+        return cls(answer, vocabulary, in_features, labels, len(labels))
+
+    @classmethod
+    def with_meaning(cls, meaning: Meaning, model: Any) -> "Encoding":
+        """The encoding that a trained model was trained with."""
+        config = model
+        return cls(config.answer, meaning.vocabulary, config.in_features, meaning.labels, config.num_outputs)
+
+    def inputs(self, labelled: Labelled) -> list[np.ndarray]:
+        """Symbols [T_n] or numbers [T_n, I] of each sequence.
+
+        Raises:
+          InputError: texts where numbers are expected, or the other way round, or another number of features.
+        """
+        return [
+            self._input(sequence, place) for sequence, place in zip(labelled.sequences, labelled.places, strict=True)
+        ]
+
+    def _input(self, sequence: Any, place: str) -> np.ndarray:
+        if isinstance(sequence, str):
+            if self.vocabulary is None:
+                raise InputError(f"{place} is a text; expected {self.in_features} numbers a step")
+            return self.vocabulary.encode(sequence)
+        if self.vocabulary is not None:
+            raise InputError(f"{place} holds numbers; expected a text")
+        if sequence.shape[1] != self.in_features:
+            raise InputError(f"{place} has {sequence.shape[1]} numbers a step; expected {self.in_features}")
+        numbers: np.ndarray = sequence
+        return numbers
+
+    def targets(self, labelled: Labelled) -> np.ndarray:
+        """Class numbers [N], 1 for each class it is of [N, C], or numbers [N, K].
+
+        Raises:
+          InputError: a label that the training data do not have, or another number of numbers.
+        """
+        _check_targets(labelled, self.answer)
+        if self.answer == "number":
+            numbers = np.asarray(labelled.targets, np.float32)
+            if numbers.shape[1] != self.num_outputs:
+                raise InputError(f"{_file_of(labelled)} has {numbers.shape[1]} targets; expected {self.num_outputs}")
+            return numbers
+        assert self.labels is not None
+        encode = self.labels.encode if self.answer == "class" else self.labels.encode_sets
+        found: np.ndarray = encode(labelled.targets, labelled.places)
+        return found
+
+
+def digest(parts: Sequence[Labelled]) -> str:
+    """SHA-256 over sequences and targets, in hex, wherever they were read from."""
+    total = hashlib.sha256()
+    for labelled in parts:
+        for piece in _pieces(labelled):
+            total.update(piece)
+    return total.hexdigest()
+
+
+def _pieces(labelled: Labelled) -> Iterator[bytes]:
+    for sequence in labelled.sequences:
+        array = None if isinstance(sequence, str) else np.ascontiguousarray(sequence)
+        yield sequence.encode("utf-8", "surrogatepass") if array is None else str(array.shape).encode()
+        yield b"\0" if array is None else array.tobytes()
+    targets = labelled.targets
+    yield targets.tobytes() if isinstance(targets, np.ndarray) else repr(targets).encode()
+
+
+def batches(
+    inputs: Sequence[np.ndarray], targets: np.ndarray, batch_size: int, num_buckets: int, seed: int | None
+) -> Bucketed:
+    """Batches of sequences of nearly one length; at most a batch's rows where there are fewer sequences."""
+    return Bucketed(inputs, targets, min(batch_size, len(inputs)), min(num_buckets, len(inputs)), seed)
+
+
+def _check_targets(labelled: Labelled, answer: Answer) -> None:
+    """Targets are of the kind that the task asks for."""
+    kinds: dict[str, bool] = {
+        "number": isinstance(labelled.targets, np.ndarray),
+        "class": isinstance(labelled.targets, list) and isinstance(labelled.targets[0], str),
+        "classes": isinstance(labelled.targets, list) and isinstance(labelled.targets[0], tuple),
+    }
+    expected = {"number": "numbers", "class": "one label a sequence", "classes": "sets of labels"}
+    if not kinds[answer]:
+        came = next((what for kind, what in expected.items() if kinds[kind]), "no targets")
+        raise InputError(f"{_file_of(labelled)} has {came}; --task expects {expected[answer]}")
+
+
+def _file_of(labelled: Labelled) -> str:
+    return labelled.places[0].rsplit(", ", 1)[0] if labelled.places else "the file"
