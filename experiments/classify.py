@@ -4,9 +4,7 @@ Usage: python -m experiments.classify --data FILE|NAME [--test FILE] [--out DIR]
        python -m experiments.classify --checkpoint DIR --predict FILE [--out FILE]; see --help.
 """
 
-import csv
 import dataclasses
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,21 +12,18 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from flax import nnx
 from rich.console import Console
 from rich.table import Table
 
 from experiments import cli, figures, predictions, sequences, study
 from experiments.observers import plot_curve
-from lstmjax import checks, metrics, models, training
+from lstmjax import checks, metrics, training
 from lstmjax.data import datasets, words
-from lstmjax.data.labels import Labels, save_labels
+from lstmjax.data.labels import save_labels
 from lstmjax.data.text import save_vocabulary
 from lstmjax.errors import InputError
-from lstmjax.files import replace_text
 from lstmjax.models import SequenceToOneConfig
-from lstmjax.models.sequence_to_one import Meaning
-from lstmjax.saved import load_model
+from lstmjax.models.sequence_task import Meaning
 
 DESCRIPTION = """Learn to say what whole sequences are: their class, any number of classes, or numbers.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lstmjax import metrics
 from lstmjax.data.labels import Labels
-from lstmjax.models.sequence_to_one import Answer
+from lstmjax.models.sequence_config import Answer
 
 
 def draw_answers(

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from lstmjax.data.words import TOKENIZERS, WordVocabulary
 
 from lstmjax import checks
-from lstmjax.data import Labelled, arrays, datasets, examples, tables, ts_files
+from lstmjax.data import Labelled, arrays, examples, tables, ts_files
 from lstmjax.data.labels import Labels
 from lstmjax.data.source import Bucketed
 from lstmjax.data.text import Vocabulary
-from lstmjax.data.words import TOKENIZERS, WordVocabulary
 from lstmjax.errors import InputError
-from lstmjax.models.sequence_to_one import Answer, Meaning
+from lstmjax.models.sequence_config import Answer
+from lstmjax.models.sequence_task import Meaning
 
 TASKS: dict[str, Answer] = {"classification": "class", "multi-label": "classes", "regression": "number"}
 Task = Literal["classification", "multi-label", "regression"]

@@ -12,7 +12,7 @@ from jax.test_util import check_grads
 import lstmjax as lx
 from lstmjax import layers
 from lstmjax.data import SequenceBatch
-from lstmjax.models import SequenceEncoder, SequenceToOneConfig, sequence_to_one
+from lstmjax.models import SequenceEncoder, SequenceToOneConfig, sequence_config, sequence_task
 from lstmjax.tasks import add_means
 from lstmjax.trees import split_model
 
@@ -138,7 +138,7 @@ def inputs_for(config):
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 def test_a_sequence_is_answered_the_same_in_any_batch(config):
-    model = sequence_to_one.build(config, nnx.Rngs(0))
+    model = sequence_config.build(config, nnx.Rngs(0))
     inputs = inputs_for(config)
     filler = np.nan if config.vocab_size is None else 8
     padded = np.where(INSIDE.reshape(INSIDE.shape + (1,) * (inputs.ndim - 2)), inputs, filler).astype(inputs.dtype)
@@ -155,7 +155,7 @@ def test_a_sequence_is_answered_the_same_in_any_batch(config):
 
 
 def test_no_steps_are_answered_from_the_biases():
-    model = sequence_to_one.build(CONFIGS["dense"], nnx.Rngs(0))
+    model = sequence_config.build(CONFIGS["dense"], nnx.Rngs(0))
     logits = model(np.zeros((1, 1, IN), np.float32), lengths=np.array([0]))
     hidden = jnp.tanh(model.encoder.dense[1](jnp.tanh(model.encoder.dense[0](jnp.zeros((1, H))))))
     np.testing.assert_allclose(logits, model.head(hidden), rtol=1e-6)
@@ -164,7 +164,7 @@ def test_no_steps_are_answered_from_the_biases():
 def test_an_embedding_left_as_it_is_is_no_parameter():
     for trains in (True, False):
         config = dataclasses.replace(SYMBOLS, train_embedding=trains)
-        _, params, other = split_model(sequence_to_one.build(config, nnx.Rngs(0)))
+        _, params, other = split_model(sequence_config.build(config, nnx.Rngs(0)))
         assert ("embed" in params["encoder"]) == trains
         assert ("embed" in other.get("encoder", {})) == (not trains)
 
@@ -174,7 +174,7 @@ def batch_of(config, targets, weights=(1, 1, 1, 0)):
 
 
 def figures_of(config, model, *batches):
-    task = sequence_to_one.task(config)
+    task = sequence_task.task(config)
     sums = [task.loss(model, batch, (), None)[0] for batch in batches]
     total = sums[0]
     for more in sums[1:]:
@@ -184,7 +184,7 @@ def figures_of(config, model, *batches):
 
 def test_figures_of_one_class_are_those_of_all_rows_that_count():
     config = dataclasses.replace(SYMBOLS, class_weights=(1.0, 2.0, 0.5))
-    model = sequence_to_one.build(config, nnx.Rngs(0))
+    model = sequence_config.build(config, nnx.Rngs(0))
     batches = [batch_of(config, [0, 2, 1, 1]), batch_of(config, [1, 1, 2, 0])]
     found = figures_of(config, model, *batches)
     logits = np.concatenate([model(batch.inputs, lengths=LENGTHS)[:3] for batch in batches])
@@ -202,7 +202,7 @@ def test_figures_of_one_class_are_those_of_all_rows_that_count():
 
 def test_figures_of_several_classes_count_each_yes_and_no():
     config = dataclasses.replace(SYMBOLS, answer="classes")
-    model = sequence_to_one.build(config, nnx.Rngs(0))
+    model = sequence_config.build(config, nnx.Rngs(0))
     targets = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [1, 1, 1]], np.float32)
     batch = batch_of(config, targets)
     found = figures_of(config, model, batch)
@@ -222,13 +222,13 @@ def test_a_rare_class_can_count_more_where_there_are_several():
     losses_of = []
     for weights in (None, (1.0, 1.0, 1.0), (4.0, 1.0, 1.0)):
         config = dataclasses.replace(SYMBOLS, answer="classes", class_weights=weights)
-        losses_of.append(figures_of(config, sequence_to_one.build(config, nnx.Rngs(0)), batch)["loss"])
+        losses_of.append(figures_of(config, sequence_config.build(config, nnx.Rngs(0)), batch)["loss"])
     assert losses_of[0] == losses_of[1] != losses_of[2]
 
 
 def test_numbers_are_in_the_units_of_the_targets():
     config = dataclasses.replace(NUMBERS, answer="number", num_outputs=2)
-    model = sequence_to_one.build(config, nnx.Rngs(0))
+    model = sequence_config.build(config, nnx.Rngs(0))
     targets = RNG.normal(500.0, 20.0, (B, 2))
     model.targets.adapt(targets)
     batch = batch_of(config, targets)
@@ -261,9 +261,9 @@ def test_configs_that_cannot_be(changes, sentence):
 def test_a_config_without_what_the_data_decide_builds_nothing():
     for changes in ({"answer": None}, {"num_outputs": None}, {"in_features": None}, {"vocab_size": 9}):
         with pytest.raises(ValueError, match="must be set"):
-            sequence_to_one.build(dataclasses.replace(NUMBERS, **changes), nnx.Rngs(0))
+            sequence_config.build(dataclasses.replace(NUMBERS, **changes), nnx.Rngs(0))
     with pytest.raises(ValueError, match="window must be set for pooling by flatten"):
-        sequence_to_one.build(dataclasses.replace(NUMBERS, pooling="flatten"), nnx.Rngs(0))
+        sequence_config.build(dataclasses.replace(NUMBERS, pooling="flatten"), nnx.Rngs(0))
 
 
 def test_any_layer_and_any_cell_will_do():

@@ -2,6 +2,8 @@
 
 - `language_model.py`: embedding, LSTM stack, projection
 - `sequence_to_one.py`: recurrent layers, pooling, dense layers; classifiers and regressors
+- `sequence_config.py`: these from a config alone
+- `sequence_task.py`: what they are trained to do, and their figures
 """
 
 from collections.abc import Callable
@@ -11,9 +13,10 @@ from typing import Any, NamedTuple
 from flax import nnx
 
 from lstmjax.data.text import load_vocabulary
-from lstmjax.models import language_model, sequence_to_one
+from lstmjax.models import language_model, sequence_config, sequence_task
 from lstmjax.models.language_model import LanguageModel, LanguageModelConfig
-from lstmjax.models.sequence_to_one import SequenceClassifier, SequenceEncoder, SequenceRegressor, SequenceToOneConfig
+from lstmjax.models.sequence_config import SequenceToOneConfig
+from lstmjax.models.sequence_to_one import SequenceClassifier, SequenceEncoder, SequenceRegressor
 from lstmjax.tasks import Task
 
 __all__ = [
@@ -57,9 +60,9 @@ FAMILIES: dict[str, Family] = {
     ),
     "sequence-to-one": Family(
         config=SequenceToOneConfig,
-        build=sequence_to_one.build,
-        task=sequence_to_one.task,
-        companion=sequence_to_one.read_meaning,
-        completed=sequence_to_one.with_meaning,
+        build=sequence_config.build,
+        task=sequence_task.task,
+        companion=sequence_task.read_meaning,
+        completed=sequence_task.with_meaning,
     ),
 }

@@ -1,0 +1,214 @@
+"""Sequence-to-one models from a config alone."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lstmjax import cells, checks, layers, regularizers
+from lstmjax.initializers import Chrono
+from lstmjax.layers.pooling import Pooling
+from lstmjax.models.sequence_to_one import SequenceClassifier, SequenceEncoder, SequenceRegressor
+from lstmjax.types import Array, Cell
+
+Answer = Literal["class", "classes", "number"]
+CELLS = ("lstm", "gru", "elman", "none")
+POOLINGS = ("last", "mean", "max", "attention", "flatten")
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+}
+DROPOUTS = (
+    "embedding_dropout",
+    "input_dropout",
+    "hidden_dropout",
+    "recurrent_dropout",
+    "weight_drop",
+    "zoneout",
+    "output_dropout",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceToOneConfig:
+    """Sizes and regularisation of a `SequenceClassifier` or a `SequenceRegressor`."""
+
+    cell: Literal["lstm", "gru", "elman", "none"] = "lstm"
+    """What the layers are made of; none leaves them out, and what is pooled are the inputs themselves."""
+    hidden_features: tuple[int, ...] = (128,)
+    """The width of each recurrent layer, bottom first."""
+    bidirectional: bool = False
+    """Two cells a layer, one in each direction."""
+    pooling: Literal["last", "mean", "max", "attention", "flatten"] = "last"
+    """How the outputs of all steps become one vector; in both directions, last is where each has read everything."""
+    dense_features: tuple[int, ...] = ()
+    """The width of each dense layer between pooling and answer."""
+    activation: Literal["relu", "tanh", "sigmoid"] = "relu"
+    """Of the dense layers."""
+    embed_features: int = 100
+    """D, size of a symbol's embedding, where inputs are symbols."""
+    train_embedding: bool = True
+    """Whether the embedding is trained; pretrained vectors may be left as they are."""
+    embedding_dropout: float = 0.0
+    """Share of symbols that lose their embedding everywhere in a batch, in [0, 1)."""
+    input_dropout: float = 0.0
+    """Locked dropout on what the lowest layer reads, in [0, 1)."""
+    hidden_dropout: float = 0.0
+    """Dropout between recurrent layers, in [0, 1); needs two of them."""
+    recurrent_dropout: float = 0.0
+    """Dropout on what enters the recurrent product, one mask a sequence, in [0, 1)."""
+    weight_drop: float = 0.0
+    """Dropout on recurrent weights, in [0, 1)."""
+    zoneout: float = 0.0
+    """Probability that a unit keeps its state at a step, in [0, 1)."""
+    output_dropout: float = 0.0
+    """Dropout on what each dense layer, the last one above all, reads, in [0, 1)."""
+    longest_memory: int | None = None
+    """Chrono initialisation: gates that start out remembering for up to so many steps, at least 3; LSTM and GRU."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What recurrent layers compute in."""
+    answer: Answer | None = None
+    """One class, any number of classes, or numbers; None leaves this and what follows to the data."""
+    in_features: int | None = None
+    """I, numbers a step; None where inputs are symbols."""
+    vocab_size: int | None = None
+    """V, how many symbols there are; None where inputs are numbers."""
+    num_outputs: int | None = None
+    """How many classes, or numbers, an answer is about."""
+    window: int | None = None
+    """How many steps pooling by flatten sees."""
+    class_weights: tuple[float, ...] | None = None
+    """How much each class counts in the loss; None counts all the same."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("cell", CELLS), ("pooling", POOLINGS), ("activation", tuple(ACTIVATIONS))):
+            checks.one_of(name, getattr(self, name), allowed)
+        checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
+        self._check_sizes()
+        for name in DROPOUTS:
+            checks.rate(name, getattr(self, name))
+        self._check_together()
+
+    def _check_sizes(self) -> None:
+        for name in ("hidden_features", "dense_features", "class_weights"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))  # a list, where it comes from JSON
+        for name in ("hidden_features", "dense_features"):
+            for width in getattr(self, name):
+                checks.index(name, width, 1, 2**29 - 1)
+        for name in ("in_features", "vocab_size", "num_outputs", "window", "embed_features"):
+            if getattr(self, name) is not None:
+                checks.positive_int(name, getattr(self, name))
+
+    def _check_together(self) -> None:
+        """What one option asks of another; nothing that is given is left unused."""
+        recurrent = ("bidirectional", "hidden_dropout", "recurrent_dropout", "weight_drop", "zoneout", "longest_memory")
+        if self.cell == "none":
+            for name in recurrent:
+                if getattr(self, name):
+                    raise ValueError(f"{name} acts on recurrent layers, so it needs a cell, got cell 'none'")
+        elif not self.hidden_features:
+            raise ValueError("hidden_features must have a width for at least one recurrent layer, got none")
+        if self.hidden_dropout and len(self.hidden_features) < 2:
+            raise ValueError("hidden_dropout acts between recurrent layers, so it needs two widths in hidden_features")
+        if self.longest_memory is not None and self.cell not in ("lstm", "gru"):
+            raise ValueError(f"longest_memory needs a cell with gates, lstm or gru, got {self.cell!r}")
+
+
+def build(config: SequenceToOneConfig, rngs: nnx.Rngs) -> SequenceClassifier | SequenceRegressor:
+    """The model that a config describes.
+
+    Raises:
+      ValueError: the config leaves open what the data decide.
+
+    >>> config = SequenceToOneConfig(vocab_size=50, answer="class", num_outputs=3)
+    >>> lx.models.sequence_config.build(config, nnx.Rngs(0))(jnp.ones((2, 7), int)).shape
+    (2, 3)
+    """
+    if (
+        config.answer is None
+        or config.num_outputs is None
+        or (config.vocab_size is None) == (config.in_features is None)
+    ):
+        raise ValueError("answer, num_outputs, and either vocab_size or in_features must be set")
+    embed, features = _embedding(config, rngs)
+    recurrent = None
+    if config.cell != "none":
+        recurrent = layers.stack(
+            functools.partial(_cell, config),
+            features,
+            config.hidden_features,
+            bidirectional=config.bidirectional,
+            dropout=config.hidden_dropout,
+            rngs=rngs,
+        )
+        features = recurrent.out_shape[-1]
+    pool, features = _pooling(config, features, rngs)
+    dense = []
+    for width in config.dense_features:
+        dense.append(nnx.Linear(features, width, rngs=rngs))
+        features = width
+    encoder = SequenceEncoder(
+        recurrent,
+        pool,
+        embed=embed,
+        dense=dense,
+        activation=ACTIVATIONS[config.activation],
+        input_dropout=config.input_dropout,
+        output_dropout=config.output_dropout,
+    )
+    kind = SequenceRegressor if config.answer == "number" else SequenceClassifier
+    return kind(encoder, features, config.num_outputs, rngs=rngs)
+
+
+def _embedding(config: SequenceToOneConfig, rngs: nnx.Rngs) -> tuple[Callable[..., Array], int]:
+    """What makes numbers of the inputs, and how many."""
+    if config.vocab_size is None:
+        assert config.in_features is not None
+        return layers.Standardize(config.in_features), config.in_features
+    embed = nnx.Embed(config.vocab_size, config.embed_features, rngs=rngs)
+    if not config.train_embedding:
+        embed.embedding = nnx.Variable(embed.embedding[...])  # not a Param, so not trained
+    return regularizers.EmbeddingDropout(embed, config.embedding_dropout), config.embed_features
+
+
+def _cell(config: SequenceToOneConfig, in_features: int, hidden_features: int) -> Cell[Any, Any]:
+    dtype = jnp.dtype(config.dtype)
+    cell: Any
+    if config.cell == "lstm" and config.longest_memory is not None:
+        bias = Chrono(config.longest_memory)
+        cell = cells.LSTM(in_features, hidden_features, bias_init=bias, forget_bias=0.0, dtype=dtype)
+    elif config.cell == "lstm":
+        cell = cells.LSTM(in_features, hidden_features, dtype=dtype)
+    elif config.cell == "gru" and config.longest_memory is not None:
+        cell = cells.GRU(in_features, hidden_features, bias_init=Chrono(config.longest_memory, "rzn"), dtype=dtype)
+    elif config.cell == "gru":
+        cell = cells.GRU(in_features, hidden_features, dtype=dtype)
+    else:
+        cell = cells.ElmanRNN(in_features, hidden_features, dtype=dtype)
+    if config.recurrent_dropout:
+        cell = regularizers.RecurrentDropout(cell, config.recurrent_dropout)
+    if config.weight_drop:
+        cell = regularizers.WeightDrop(cell, config.weight_drop)
+    return regularizers.Zoneout(cell, config.zoneout) if config.zoneout else cell
+
+
+def _pooling(config: SequenceToOneConfig, features: int, rngs: nnx.Rngs) -> tuple[Pooling, int]:
+    """The pooling, and how many features it gives."""
+    match config.pooling:
+        case "flatten":
+            if config.window is None:
+                raise ValueError("window must be set for pooling by flatten")
+            return layers.Flatten(config.window), config.window * features
+        case "attention":
+            return layers.AttentionPooling(features, rngs=rngs), features
+        case "last":
+            return (layers.both_ends if config.bidirectional else layers.last_step), features
+        case "mean":
+            return layers.mean_over_time, features
+    return layers.max_over_time, features

@@ -1,0 +1,136 @@
+"""What sequence-to-one models are trained to do, their figures, and what their inputs and outputs mean."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from lstmjax import losses, metrics
+from lstmjax.data.labels import Labels, load_labels
+from lstmjax.data.source import SequenceBatch
+from lstmjax.data.text import Vocabulary, load_vocabulary
+from lstmjax.models.sequence_config import SequenceToOneConfig
+from lstmjax.models.sequence_to_one import SequenceClassifier, SequenceRegressor
+from lstmjax.tasks import Mean, Task
+
+
+class Meaning(NamedTuple):
+    """What a trained model's inputs and outputs mean: its vocabulary, if it reads symbols; its labels, if it has any."""
+
+    vocabulary: Vocabulary | None
+    labels: Labels | None
+
+
+def read_meaning(folder: Path) -> Meaning:
+    """Read what stands beside a trained model."""
+    vocabulary, labels = folder / "vocabulary.json", folder / "labels.json"
+    return Meaning(
+        load_vocabulary(vocabulary) if vocabulary.exists() else None, load_labels(labels) if labels.exists() else None
+    )
+
+
+def with_meaning(config: SequenceToOneConfig, meaning: Meaning) -> SequenceToOneConfig:
+    """The config, once it is sure that it belongs with its vocabulary and labels.
+
+    Raises:
+      ValueError: they have other sizes than the config says.
+    """
+    sizes = (
+        ("vocab_size", config.vocab_size, meaning.vocabulary, "symbols in its vocabulary"),
+        ("num_outputs", None if config.answer == "number" else config.num_outputs, meaning.labels, "labels"),
+    )
+    for name, size, table, what in sizes:
+        found = None if table is None else len(table)
+        if size != found:
+            raise ValueError(f"its {name} is {size}, and there are {found} {what}")
+    return config
+
+
+def task(config: SequenceToOneConfig) -> Task:
+    """Say what a sequence is, from batches of `SequenceBatch`.
+
+    Args:
+      config: says what an answer is, and what each class counts.
+
+    Returns:
+      a task. Of one class: cross-entropy after a softmax; figures loss, accuracy, f1 (macro). Of any number of classes:
+      the mean of each class's own cross-entropy after a sigmoid; loss, accuracy (of all classes' yes and no), f1
+      (macro), micro_f1. Of numbers: squared error in standard deviations; loss, mse and mae in the targets' own units.
+    """
+    losses_of = {"class": _one_class, "classes": _any_classes, "number": _numbers}
+    summaries = {"class": _class_figures, "classes": _classes_figures, "number": _number_figures}
+    if config.answer is None:
+        raise ValueError("answer must be set")
+    return Task(functools.partial(losses_of[config.answer], config), summary=summaries[config.answer])
+
+
+def _one_class(
+    config: SequenceToOneConfig, model: SequenceClassifier, batch: SequenceBatch, carry: tuple[()], key: Any
+) -> tuple[dict[str, Any], tuple[()]]:
+    logits = model(batch.inputs, lengths=batch.lengths, key=key)
+    of_class = None if config.class_weights is None else jnp.array(config.class_weights, jnp.float32)
+    loss = losses.sparse_categorical_cross_entropy(logits, batch.targets, class_weights=of_class, weights=batch.weights)
+    predicted = jnp.argmax(logits, axis=1)
+    counts = metrics.confusion_matrix(predicted, batch.targets, logits.shape[1], weights=batch.weights)
+    return {"loss": loss, "confusion": counts}, carry
+
+
+def _class_figures(sums: Mapping[str, Any]) -> dict[str, float]:
+    confusion = np.asarray(sums["confusion"])
+    return {
+        "loss": float(sums["loss"].value),
+        "accuracy": float(np.trace(confusion) / np.sum(confusion)),
+        "f1": float(metrics.f1(confusion)),
+    }
+
+
+def _any_classes(
+    config: SequenceToOneConfig, model: SequenceClassifier, batch: SequenceBatch, carry: tuple[()], key: Any
+) -> tuple[dict[str, Any], tuple[()]]:
+    logits = model(batch.inputs, lengths=batch.lengths, key=key)
+    targets = jnp.asarray(batch.targets, jnp.float32)
+    weights = jnp.broadcast_to(jnp.asarray(batch.weights)[:, None], targets.shape)
+    if config.class_weights is not None:
+        of_class = jnp.broadcast_to(jnp.array(config.class_weights, jnp.float32), targets.shape)
+        weights = weights * jnp.where(targets > 0, of_class, 1)
+    loss = losses.binary_cross_entropy(logits, targets, weights=weights)
+    said, true = (logits > 0).astype(jnp.float32), targets
+    amounts = jnp.broadcast_to(jnp.asarray(batch.weights)[:, None], targets.shape)
+    cells_of = jnp.stack([(1 - true) * (1 - said), (1 - true) * said, true * (1 - said), true * said], axis=-1)
+    return {"loss": loss, "of_class": jnp.sum(cells_of * amounts[:, :, None], axis=0)}, carry
+
+
+def _classes_figures(sums: Mapping[str, Any]) -> dict[str, float]:
+    """From each class's own counts: no and rightly so, wrongly yes, wrongly no, yes and rightly so."""
+    neither, wrong, missed, hit = np.asarray(sums["of_class"]).T
+    return {
+        "loss": float(sums["loss"].value),
+        "accuracy": float((neither + hit).sum() / (neither + wrong + missed + hit).sum()),
+        "f1": float(np.mean(_f1(hit, wrong, missed))),
+        "micro_f1": float(_f1(hit.sum(), wrong.sum(), missed.sum())),
+    }
+
+
+def _f1(hit: Any, wrong: Any, missed: Any) -> Any:
+    return 2 * hit / np.maximum(2 * hit + wrong + missed, 1)
+
+
+def _numbers(
+    config: SequenceToOneConfig, model: SequenceRegressor, batch: SequenceBatch, carry: tuple[()], key: Any
+) -> tuple[dict[str, Any], tuple[()]]:
+    predicted = model.standardized(batch.inputs, lengths=batch.lengths, key=key)
+    targets = jnp.asarray(batch.targets, jnp.float32)
+    own = model.targets.inverse(predicted)
+    means: dict[str, Mean] = {
+        "loss": losses.mean_squared_error(predicted, model.targets(targets), weights=batch.weights),
+        "mse": losses.mean_squared_error(own, targets, weights=batch.weights),
+        "mae": losses.mean_absolute_error(own, targets, weights=batch.weights),
+    }
+    return means, carry
+
+
+def _number_figures(sums: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(sums[name].value) for name in ("loss", "mse", "mae")}
