@@ -26,12 +26,12 @@ def ts(tmp_path):
 NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
+def sequences_of(size):
+    return st.lists(st.lists(st.tuples(*[NUMBERS] * size), min_size=1, max_size=4), min_size=1, max_size=4)
+
+
 @settings(max_examples=20)
-@given(
-    st.integers(1, 3).flatmap(
-        lambda size: st.lists(st.lists(st.tuples(*[NUMBERS] * size), min_size=1, max_size=4), min_size=1, max_size=4)
-    )
-)
+@given(st.integers(1, 3).flatmap(sequences_of))
 def test_what_is_written_is_read_back(tmp_path_factory, sequences):
     path = tmp_path_factory.mktemp("written") / "walk.ts"
     rows = [":".join(",".join(map(repr, values)) for values in zip(*row, strict=True)) + ":a" for row in sequences]

@@ -98,7 +98,7 @@ def _rows(path: str | Path) -> list[Row]:
 
 
 def _cells(path: str | Path, content: str, delimiter: str) -> Iterator[Row]:
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
     # strict: else a quote that never ends would swallow the rest of the file
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     line = 1

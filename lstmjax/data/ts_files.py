@@ -141,9 +141,8 @@ def _sequences(header: Header, rows: dict[str, list[str]]) -> list[np.ndarray]:
     steps = header.steps or len(sequences[0])
     for place, sequence in zip(rows, sequences, strict=True):
         if header.equal_length and len(sequence) != steps:
-            raise InputError(
-                f"{place} has {len(sequence)} values a dimension; expected {steps}, as @equalLength is true"
-            )
+            wanted = f"{place}: expected {steps} values a dimension, as @equalLength is true"
+            raise InputError(f"{wanted}, got {len(sequence)}")
     return sequences
 
 
