@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class Vocabulary(Protocol):
 
     def unknown(self, text: str) -> str: ...
 
-    def to_json(self) -> dict[str, str]: ...
+    def to_json(self) -> dict[str, Any]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,21 +112,32 @@ def save_vocabulary(vocabulary: Vocabulary, path: str | Path) -> None:
     Path(path).write_text(json.dumps(vocabulary.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load_vocabulary(path: str | Path) -> Vocabulary:
+def load_vocabulary(path: str | Path, tokenize: Callable[[str], list[str]] | None = None) -> Vocabulary:
     """Read what `save_vocabulary` wrote.
 
+    Args:
+      path: the file.
+      tokenize: the function that cut the texts of a `WordVocabulary`, where that is not one of `words.TOKENIZERS`.
+
     Raises:
-      InputError: the file is missing or is something else.
+      InputError: the file is missing or is something else, or `tokenize` is missing or does not belong to it.
     """
+    from lstmjax.data import words  # which imports this file
+
     try:
         match json.loads(Path(path).read_text(encoding="utf-8")):
-            case {"kind": "characters", "symbols": str(symbols)}:
+            case {"kind": "characters", "symbols": str(symbols)} if tokenize is None:
                 return CharVocabulary(symbols)
-            case {"kind": "bytes"}:
+            case {"kind": "bytes"} if tokenize is None:
                 return ByteVocabulary()
-    except (OSError, ValueError, RecursionError) as error:
+            case {"kind": "words", "words": list(known), "tokenize": str(name)}:
+                return words.WordVocabulary(tuple(known), words.tokenizer(name, tokenize))
+    except InputError as error:
+        raise InputError(f"{path} can't be used: {error}") from error
+    except (OSError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a readable vocabulary: {error}") from error
-    raise InputError(f"{path} is not a vocabulary: expected kind 'characters' or 'bytes'")
+    expected = "'characters', 'bytes' or 'words'" if tokenize is None else "'words', as tokenize is given"
+    raise InputError(f"{path} is not a vocabulary: expected kind {expected}")
 
 
 def read_text(path: str | Path) -> str:

@@ -1,0 +1,190 @@
+"""Sequences as NumPy arrays in an NPZ file, of one length or of many, with labels or numbers."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstmjax.data.examples import Labelled
+from lstmjax.errors import InputError
+
+REAL = "fiub"
+"""The kinds of dtype that hold real numbers."""
+
+HARMLESS = {
+    "ndarray": np.ndarray,
+    "dtype": np.dtype,
+    "_reconstruct": np.empty(0).__reduce__()[0],
+    "scalar": np.float64(0).__reduce__()[0],
+}
+"""All that NumPy writes into an object array of arrays, numbers and texts; whatever else is there is refused."""
+
+
+def read_npz(path: str | Path, *, numbers: bool = False, needs_targets: bool = True) -> Labelled:
+    """Sequences `x`, targets `y` and, where sequences fill only part of their rows, `lengths`.
+
+    Messages count examples, steps and features from 0, as NumPy does. Object arrays, which are pickles, are read only
+    as far as they hold arrays, numbers and texts, so a file can't run anything.
+
+    Args:
+      path: an NPZ file. `x`: real numbers [N, T, I] or [N, T], or N rows [T_n, I] or [T_n] as an object array.
+        `lengths`: whole numbers [N], each from 0 to the length of its row, which is cut there. `y`: N labels, texts or
+        whole numbers; or [N, K] of 0 and 1, where column k says whether the label "k" holds; or with `numbers` [N]
+        or [N, K].
+      numbers: targets are numbers and not labels.
+      needs_targets: refuse a file without `y`.
+
+    Returns:
+      N arrays float32 [T_n, I]; as targets N labels, N tuples of labels, float64 [N, K], or None where there is no `y`.
+
+    Raises:
+      InputError: a file that can't be read or holds something else.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "steps.npz")
+    ...     np.savez(path, x=np.arange(6.0).reshape(2, 3), y=["up", "down"], lengths=[3, 1])
+    ...     steps = read_npz(path)
+    >>> [sequence[:, 0].tolist() for sequence in steps.sequences], steps.targets
+    ([[0.0, 1.0, 2.0], [3.0]], ['up', 'down'])
+    """
+    arrays = _arrays(path, {"x", "y"} if needs_targets else {"x"})
+    rows = _rows(path, arrays["x"])
+    if "lengths" in arrays:
+        rows = _cut(path, rows, arrays["lengths"])
+    places = [f"{path}, example {number}" for number in range(len(rows))]
+    sequences = [_finite(place, row) for place, row in zip(places, rows, strict=True)]
+    targets = _targets(path, arrays["y"], places, numbers) if "y" in arrays else None
+    return Labelled(sequences, targets, places)
+
+
+def _arrays(path: str | Path, needed: set[str]) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(path) as file:
+            there = [name.removesuffix(".npy") for name in file.namelist()]
+            if not needed <= set(there) <= {"x", "y", "lengths"}:
+                wanted = "x and y, perhaps lengths" if "y" in needed else "x, perhaps y and lengths"
+                raise InputError(f"{path} has the arrays {', '.join(there) or 'none'}; expected {wanted}")
+            return {name: _array(path, file, name) for name in there}
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or error}") from error
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path} is not an NPZ file: {error}") from error
+
+
+def _array(path: str | Path, file: zipfile.ZipFile, name: str) -> np.ndarray:
+    try:
+        return _unpacked(file.read(f"{name}.npy"))
+    except Exception as error:  # damaged zips, headers and pickles fail in every way there is
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"{path}: the array {name} can't be read: {reason}") from error
+
+
+def _unpacked(content: bytes) -> np.ndarray:
+    file = io.BytesIO(content)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, _, dtype = read_header[np.lib.format.read_magic(file)](file)
+    if not dtype.hasobject:
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
+    array = ArrayUnpickler(file).load()
+    if not isinstance(array, np.ndarray):
+        raise pickle.UnpicklingError(f"expected a pickled array, got {type(array).__name__}")
+    return array.reshape(shape)
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Reads arrays of objects that are arrays, numbers, texts or lists of them, and refuses all that could do more."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module in ("numpy", "numpy._core.multiarray", "numpy.core.multiarray") and name in HARMLESS:
+            return HARMLESS[name]
+        raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no part of an array")
+
+
+def _rows(path: str | Path, x: np.ndarray) -> list[np.ndarray]:
+    """Rows [T_n, I] of one I, of whatever real dtype they have."""
+    if x.ndim == 0 or (x.dtype != object and (x.ndim not in (2, 3) or x.dtype.kind not in REAL)):
+        raise InputError(
+            f"{path}: x must be numbers [N, T, I] or [N, T], or N rows of them, got {x.dtype} {list(x.shape)}"
+        )
+    rows = [_row(f"{path}, example {number}", row) for number, row in enumerate(x)]
+    if not rows:
+        raise InputError(f"{path}: x has no examples; expected at least 1")
+    width = rows[0].shape[1]
+    for number, row in enumerate(rows):
+        if row.shape[1] != width or width == 0:
+            raise InputError(f"{path}, example {number}: expected {width or 'some'} features, got {row.shape[1]}")
+    return rows
+
+
+def _row(place: str, row: Any) -> np.ndarray:
+    try:
+        array = np.asarray(row.tolist() if isinstance(row, np.ndarray) and row.dtype == object else row)
+    except ValueError:  # lists of different lengths
+        array = np.zeros(0, object)
+    if array.ndim not in (1, 2) or array.dtype.kind not in REAL:
+        raise InputError(f"{place}: expected numbers [T, I] or [T], got {row!r:.60}".replace("\n", " "))
+    return array if array.ndim == 2 else array[:, None]
+
+
+def _cut(path: str | Path, rows: list[np.ndarray], lengths: np.ndarray) -> list[np.ndarray]:
+    if lengths.shape != (len(rows),) or lengths.dtype.kind not in "iu":
+        raise InputError(
+            f"{path}: lengths must be whole numbers [{len(rows)}], as x, got {lengths.dtype} {list(lengths.shape)}"
+        )
+    for number, (row, length) in enumerate(zip(rows, lengths.tolist(), strict=True)):
+        if not 0 <= length <= len(row):
+            raise InputError(f"{path}, example {number}: expected a length in [0, {len(row)}], got {length}")
+    return [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
+
+
+def _finite(place: str, row: np.ndarray) -> np.ndarray:
+    """A row as float32, which holds it."""
+    with np.errstate(over="ignore"):
+        numbers = row.astype(np.float32, copy=False)
+    if not np.isfinite(numbers).all():
+        step, feature = np.argwhere(~np.isfinite(numbers))[0].tolist()
+        found = row[step, feature]
+        raise InputError(f"{place}, step {step}, feature {feature}: expected a finite float32, got {found}")
+    return numbers
+
+
+def _targets(
+    path: str | Path, y: np.ndarray, places: list[str], numbers: bool
+) -> list[str] | list[tuple[str, ...]] | np.ndarray:
+    if y.ndim not in (1, 2) or len(y) != len(places) or y.size == 0:
+        raise InputError(f"{path}: y must be [{len(places)}] or [{len(places)}, K], as x, got {list(y.shape)}")
+    if numbers:
+        return _numbers(places, y)
+    if y.ndim == 1:
+        return [_label(place, label) for place, label in zip(places, y.tolist(), strict=True)]
+    for place, row in zip(places, y.tolist(), strict=True):
+        for column, entry in enumerate(row):
+            if entry not in (0, 1):
+                raise InputError(f"{place}: expected 0 or 1 in column {column} of y, got {entry!r:.60}")
+    return [tuple(str(column) for column, entry in enumerate(row) if entry) for row in y.tolist()]
+
+
+def _label(place: str, label: object) -> str:
+    if isinstance(label, bytes):
+        try:
+            label = label.decode("utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"{place}: expected a label in UTF-8, got {label!r:.60}") from None
+    if not isinstance(label, str | int | np.integer) or str(label).strip() == "":
+        raise InputError(f"{place}: expected a label, some text or a whole number, got {label!r:.60}")
+    return str(label)
+
+
+def _numbers(places: list[str], y: np.ndarray) -> np.ndarray:
+    """Numbers, float64 [N, K]."""
+    rows = y if y.ndim == 2 else y[:, None]
+    for place, row in zip(places, rows.tolist(), strict=True):
+        for column, entry in enumerate(row):
+            if not isinstance(entry, int | float | np.number) or not np.isfinite(entry):
+                raise InputError(f"{place}: expected a finite number in column {column} of y, got {entry!r:.60}")
+    return rows.astype(np.float64)
