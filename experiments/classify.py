@@ -12,18 +12,14 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from experiments import cli, figures, predictions, sequences, study
-from experiments.observers import plot_curve
-from lstmjax import checks, metrics, training
+from experiments import answers, cli, predictions, sequence_files, sequences, study
+from lstmjax import checks, training
 from lstmjax.data import datasets, words
 from lstmjax.data.labels import save_labels
 from lstmjax.data.text import save_vocabulary
 from lstmjax.errors import InputError
 from lstmjax.models import SequenceToOneConfig
-from lstmjax.models.sequence_task import Meaning
 
 DESCRIPTION = """Learn to say what whole sequences are: their class, any number of classes, or numbers.
 
@@ -34,7 +30,7 @@ looks at the test part once. Writes checkpoints, metrics, figures and a summary 
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifyConfig(study.EpochsConfig, sequences.FilesConfig):
+class ClassifyConfig(study.EpochsConfig, sequence_files.FilesConfig):
     """Every setting of a run."""
 
     data: str | None = None
@@ -74,7 +70,7 @@ class ClassifyConfig(study.EpochsConfig, sequences.FilesConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sequences.FilesConfig.__post_init__(self)
+        sequence_files.FilesConfig.__post_init__(self)
         for name in ("validation_fraction", "test_fraction"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
@@ -100,8 +96,8 @@ class ClassifyConfig(study.EpochsConfig, sequences.FilesConfig):
 
 def load(config: ClassifyConfig) -> study.Data:
     """Read and split the data; what the model must know of them goes into its config."""
-    splits = _splits(config)
-    answer = sequences.TASKS[config.task]
+    splits, columns = _splits(config)
+    answer = sequence_files.TASKS[config.task]
     encoding = sequences.Encoding.of(splits.train, answer, config.tokenizer, config.min_count, config.max_words)
     inputs = [[sequence[: config.longest] for sequence in encoding.inputs(part)] for part in splits]
     targets = [encoding.targets(part) for part in splits]
@@ -110,43 +106,51 @@ def load(config: ClassifyConfig) -> study.Data:
     def source(part: int, seed: int | None) -> Any:
         return sequences.batches(inputs[part], targets[part], config.batch_size, config.num_buckets, seed)
 
-    train = source(0, config.seed)
     return study.Data(
-        train=train,
+        train=source(0, config.seed),
         validation=source(1, None),
         test=source(2, None),
         model=_model(config, encoding, targets[0], max(map(len, inputs[0]))),
         save_companion=lambda folder: _save_meaning(encoding, folder),
-        identity={"sequences": [len(part) for part in inputs], "sha256": sequences.digest(splits)},
+        identity={
+            "sequences": [len(part) for part in inputs],
+            "sha256": sequences.digest(splits),
+            "columns": columns,
+        },
         symbols_per_step=round(config.batch_size * float(np.mean([len(sequence) for sequence in inputs[0]]))),
         description=(
-            f"sequences: {len(inputs[0]):,} to train on, {len(inputs[1]):,} to validate on, {len(inputs[2]):,} to test on; "
-            f"{min(lengths)} to {max(lengths)} steps, {_described(encoding)}"
+            f"sequences: {len(inputs[0]):,} to train on, {len(inputs[1]):,} to validate on, {len(inputs[2]):,} to test "
+            f"on; {min(lengths)} to {max(lengths)} steps, {_described(encoding)}"
         ),
         prepare=lambda model: _prepare(model, config, inputs[0], targets[0], encoding),
     )
 
 
-def _splits(config: ClassifyConfig) -> sequences.Splits:
+def _splits(config: ClassifyConfig) -> tuple[sequences.Splits, list[str] | None]:
+    """The three parts, and what the header of a table says."""
     if config.data is None:
         raise InputError(f"--data must name a file, or one of {', '.join(datasets.DATASETS)}")
+    columns = None
     if config.data in datasets.DATASETS:
         train, validation, test = datasets.DATASETS[config.data]()
     else:
-        train, validation, test = sequences.read(Path(config.data), config), None, None
-    validation = validation if config.validation is None else sequences.read(config.validation, config)
-    test = test if config.test is None else sequences.read(config.test, config)
+        train, validation, test = sequence_files.read(Path(config.data), config), None, None
+        columns = sequence_files.columns_of(Path(config.data), train)
+    if config.validation is not None:
+        validation = sequence_files.read_more(config.validation, config, columns)
+    if config.test is not None:
+        test = sequence_files.read_more(config.test, config, columns)
     splits = sequences.split(train, validation, test, (config.validation_fraction, config.test_fraction), config.seed)
     if config.quick:
-        return sequences.Splits(*(sequences.first(part, 500, config.seed) for part in splits))
-    return splits
+        splits = sequences.Splits(*(sequences.first(part, 500, config.seed) for part in splits))
+    return splits, columns
 
 
 def _model(
     config: ClassifyConfig, encoding: sequences.Encoding, targets: np.ndarray, longest: int
 ) -> SequenceToOneConfig:
     """The model's config with all that the data decide."""
-    decided = {
+    decided: dict[str, Any] = {
         "answer": encoding.answer,
         "in_features": encoding.in_features,
         "vocab_size": None if encoding.vocabulary is None else len(encoding.vocabulary),
@@ -186,7 +190,8 @@ def _prepare(
         embedding = model.encoder.embed.embed.embedding
         if vectors.shape[1] != embedding.shape[1]:
             raise InputError(
-                f"{config.vectors} has vectors of {vectors.shape[1]} numbers; --model.embed-features is {embedding.shape[1]}"
+                f"{config.vectors} has vectors of {vectors.shape[1]} numbers; "
+                f"--model.embed-features is {embedding.shape[1]}"
             )
         rows = np.asarray(embedding[...]).copy()
         rows[2:][found] = vectors[found]  # after the symbols for padding and for unknown words
@@ -210,99 +215,6 @@ def _described(encoding: sequences.Encoding) -> str:
     return f"{what}; {encoding.num_outputs} {'classes' if encoding.labels else 'numbers to say'}"
 
 
-def finish(run: study.Run, model: Any, meaning: Meaning) -> dict[str, float]:
-    """Test once, train the baselines, draw the figures, and say how good all are and where everything lies."""
-    found = measure(run, model, meaning)
-    others = train_baselines(run) if run.config.baselines else {}
-    folder, test = run.folder, run.data.test
-    plot_curve(folder.metrics, folder.curve, "Training", "loss")
-    answers = predictions.predict(model, run.data.model.answer, test.inputs, test.batch_size)
-    drawn = figures.draw_answers(folder.path, run.data.model.answer, test.targets, answers, meaning.labels)
-    print_table({run.data.model.cell: found, **others})
-    files = ["config.json", "metrics.jsonl", "summary.json", folder.curve.name, *drawn]
-    print(f"saved in {folder.path}: {', '.join(files)}, and the newest and best checkpoints in checkpoints/")
-    say = cli.command("experiments.classify", "--checkpoint", folder.path, "--predict", "FILE")
-    print(f"what it makes of another file: {say}")
-    beside = {f"baseline_{name}_{figure}": value for name, each in others.items() for figure, value in each.items()}
-    return found | {name: value for name, value in beside.items() if "_test_" in name}
-
-
-def measure(run: study.Run, model: Any, meaning: Meaning) -> dict[str, float]:
-    """Every figure of the validation and of the test part, from the best checkpoint."""
-    graphdef, params, other = training.split_model(model)
-    evaluate = training.make_evaluate(run.task, graphdef)
-    found = {}
-    for part, source in (("validation", run.data.validation), ("test", run.data.test)):
-        found |= {f"{part}_{name}": value for name, value in evaluate(params, other, source).items()}
-    return found
-
-
-def train_baselines(run: study.Run) -> dict[str, dict[str, float]]:
-    """Simple models on the same data, by the same code, each in a folder of its own; the simplest knows no input."""
-    found = {"majority" if run.data.model.answer != "number" else "mean": without_inputs(run)}
-    for name, model in baseline_configs(run.data.model, max(map(len, run.data.train.inputs))).items():
-        print(f"\nbaseline {name}:")
-        folder = training.RunFolder(run.folder.path / "baselines" / name)
-        config = dataclasses.replace(run.config, out=folder.path, resume=folder.holds_a_run())
-        found[name] = study.complete(BASELINE, config, run.data._replace(model=model), folder)
-    return found
-
-
-def baseline_configs(model: SequenceToOneConfig, longest: int) -> dict[str, SequenceToOneConfig]:
-    """What this kind of model should beat: a linear one, a dense network over the window, and simpler cells."""
-    plain = dataclasses.replace(
-        model,
-        cell="none",
-        hidden_features=(),
-        bidirectional=False,
-        dense_features=(),
-        hidden_dropout=0.0,
-        recurrent_dropout=0.0,
-        weight_drop=0.0,
-        zoneout=0.0,
-        longest_memory=None,
-        window=None,
-    )
-    found = {
-        "linear": dataclasses.replace(plain, pooling="mean"),
-        "mlp": dataclasses.replace(plain, pooling="flatten", window=longest, dense_features=(128,)),
-    }
-    for cell in ("elman", "gru"):
-        if cell != model.cell and model.cell != "none":
-            found[cell] = dataclasses.replace(model, cell=cell, longest_memory=None)
-    return found
-
-
-def without_inputs(run: study.Run) -> dict[str, float]:
-    """The figures of answering always the same: the most frequent class, each class's more frequent answer, the mean."""
-    answer, targets = run.data.model.answer, run.data.train.targets
-    found = {}
-    for part, source in (("validation", run.data.validation), ("test", run.data.test)):
-        rows = len(source.targets)
-        if answer == "number":
-            errors = targets.mean(axis=0) - source.targets
-            figures_of = {"mse": np.mean(np.square(errors)), "mae": np.mean(np.abs(errors))}
-        elif answer == "class":
-            said = np.full(rows, np.bincount(targets).argmax())
-            confusion = metrics.confusion_matrix(said, source.targets, run.data.model.num_outputs)
-            figures_of = {"accuracy": np.mean(said == source.targets), "f1": metrics.f1(confusion)}
-        else:
-            said = np.broadcast_to(targets.mean(axis=0) > 0.5, source.targets.shape)
-            hit, either = np.sum(said * source.targets, axis=0), np.sum(said, axis=0) + np.sum(source.targets, axis=0)
-            figures_of = {"accuracy": np.mean(said == source.targets), "f1": np.mean(2 * hit / np.maximum(either, 1))}
-        found |= {f"{part}_{name}": float(value) for name, value in figures_of.items()}
-    return found
-
-
-def print_table(rows: dict[str, dict[str, float]]) -> None:
-    """Validation and test figures of the model, first, and of the baselines."""
-    names = [name for name in next(iter(rows.values())) if name.startswith(("validation_", "test_"))]
-    table = Table("model", *names)
-    for row, values in rows.items():
-        table.add_row(row, *(f"{values[name]:.4g}" if name in values else "" for name in names))
-    Console(highlight=False).print(table)
-
-
 STUDY = study.Study(
     module="experiments.classify",
     description=DESCRIPTION,
@@ -310,9 +222,8 @@ STUDY = study.Study(
     config=ClassifyConfig,
     name=lambda config: Path(str(config.data)).stem,
     load=load,
-    finish=finish,
+    finish=lambda run, model, meaning: answers.finish(STUDY, run, model, meaning),
 )
-BASELINE = dataclasses.replace(STUDY, finish=measure)
 
 
 def main() -> int:

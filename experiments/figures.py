@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax.numpy as jnp
 import matplotlib
 
 matplotlib.use("Agg")
@@ -30,7 +31,7 @@ def draw_answers(
         return ["predictions.png"]
     assert labels is not None
     if answer == "class":
-        counts = metrics.confusion_matrix(answers.argmax(axis=1), targets, len(labels))
+        counts = metrics.confusion_matrix(jnp.argmax(answers, axis=1), jnp.asarray(targets), len(labels))
         plot_confusion(folder / "confusion.png", np.asarray(counts), labels.names)
         return ["confusion.png"]
     plot_scores(folder / "classes.png", targets, answers > 0.5, labels.names)

@@ -1,70 +1,19 @@
-"""Sequences and what is to be said of them: files of every known format, split, and turned into arrays."""
+"""Sequences and what is to be said of them: split, and turned into arrays and batches."""
 
-import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from lstmjax.data.words import TOKENIZERS, WordVocabulary
 
-from lstmjax import checks
-from lstmjax.data import Labelled, arrays, examples, tables, ts_files
+from lstmjax.data import Labelled, examples
 from lstmjax.data.labels import Labels
 from lstmjax.data.source import Bucketed
 from lstmjax.data.text import Vocabulary
+from lstmjax.data.words import TOKENIZERS, WordVocabulary
 from lstmjax.errors import InputError
 from lstmjax.models.sequence_config import Answer
 from lstmjax.models.sequence_task import Meaning
-
-TASKS: dict[str, Answer] = {"classification": "class", "multi-label": "classes", "regression": "number"}
-Task = Literal["classification", "multi-label", "regression"]
-
-
-@dataclasses.dataclass(frozen=True)
-class FilesConfig:
-    """Where sequences come from, and how they are read."""
-
-    task: Task = "classification"
-    """One class a sequence, any number of classes, or numbers."""
-    text_column: str = "1"
-    """Of .tsv and .csv: the column with the text, by name or counted from 1."""
-    label_column: str = "2"
-    """Of .tsv and .csv: the column with the label or number, by name or counted from 1."""
-    header: Literal["auto", "yes", "no"] = "auto"
-    """Of .tsv and .csv: whether the first row names the columns; auto takes it for names if a column is given by name,
-    or if its label stands in no other row (its number is no number)."""
-    label_separator: str = "|"
-    """Of .tsv and .csv, multi-label: what stands between the labels of one text."""
-
-    def __post_init__(self) -> None:
-        checks.one_of("task", self.task, tuple(TASKS))
-        checks.one_of("header", self.header, ("auto", "yes", "no"))
-
-
-def read(path: Path, config: FilesConfig, *, has_targets: bool = True) -> Labelled:
-    """Read a file by its suffix: .tsv, .txt, .csv (texts), .ts (sktime, aeon), .npz.
-
-    Raises:
-      InputError: another suffix, or a file that is not what its suffix says.
-    """
-    numbers = config.task == "regression"
-    match path.suffix.lower():
-        case ".ts":
-            return ts_files.read_ts(path)
-        case ".npz":
-            return arrays.read_npz(path, numbers=numbers, needs_targets=has_targets)
-        case ".tsv" | ".csv" | ".txt" | ".tab":
-            return tables.read_table(
-                path,
-                text_column=config.text_column,
-                target_column=config.label_column if has_targets else None,
-                header=config.header,
-                numbers=numbers,
-                separator=config.label_separator if config.task == "multi-label" else None,
-            )
-    raise InputError(f"{path} has the suffix {path.suffix!r}; expected .tsv, .csv, .txt, .ts or .npz")
 
 
 class Splits(NamedTuple):

@@ -60,10 +60,10 @@ class ParityConfig:
 
 def main(arguments: Sequence[str]) -> int:
     config = cli.parse(ParityConfig, DESCRIPTION, arguments)
+    cli.check_out(config.out)
     for name in config.libraries:
         if not LIBRARIES[name].is_installed:
             raise InputError(f'{name} is not installed; pip install -e ".[interop]" brings every library')
-    cli.check_out(config.out)
     cli.check_backend()
     cases = [case for case in CASES if case.library in config.libraries]
     measured = {case: case.measure() for case in track(cases, description="comparing")}

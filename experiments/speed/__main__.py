@@ -110,8 +110,8 @@ def _contenders(config: SpeedConfig, row: Row, dtype: str) -> tuple[Contender, .
 
 def main(arguments: Sequence[str]) -> int:
     config = cli.parse(SpeedConfig, DESCRIPTION, arguments)
-    tasks = tasks_of(config)
     cli.check_out(config.out)
+    tasks = tasks_of(config)
     found = Results(settings=_settings(config))
     try:
         found.machine = machine.describe() | _rates(config.device)

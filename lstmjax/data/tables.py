@@ -82,6 +82,11 @@ def read_table(
     return Labelled([row.cells[at] for row in rows], targets, [f"{path}, row {row.line}" for row in rows])
 
 
+def first_row(path: str | Path) -> Row:
+    """The first row that is not empty, a header or not; raises as `read_table` does."""
+    return _rows(path)[0]
+
+
 def _rows(path: str | Path) -> list[Row]:
     """All rows but the empty ones, all of one width."""
     delimiter = DELIMITERS.get(Path(path).suffix.lower())

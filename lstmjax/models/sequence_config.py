@@ -173,7 +173,8 @@ def _embedding(config: SequenceToOneConfig, rngs: nnx.Rngs) -> tuple[Callable[..
         return layers.Standardize(config.in_features), config.in_features
     embed = nnx.Embed(config.vocab_size, config.embed_features, rngs=rngs)
     if not config.train_embedding:
-        embed.embedding = nnx.Variable(embed.embedding[...])  # not a Param, so not trained
+        frozen: Any = nnx.Variable(embed.embedding[...])  # no Param, so not trained
+        embed.embedding = frozen
     return regularizers.EmbeddingDropout(embed, config.embedding_dropout), config.embed_features
 
 

@@ -1,7 +1,7 @@
 """What sequence-to-one models are trained to do, their figures, and what their inputs and outputs mean."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,11 @@ from lstmjax.data.text import Vocabulary, load_vocabulary
 from lstmjax.models.sequence_config import SequenceToOneConfig
 from lstmjax.models.sequence_to_one import SequenceClassifier, SequenceRegressor
 from lstmjax.tasks import Mean, Task
+from lstmjax.types import Array
 
 
 class Meaning(NamedTuple):
-    """What a trained model's inputs and outputs mean: its vocabulary, if it reads symbols; its labels, if it has any."""
+    """What a trained model's inputs and outputs mean: its vocabulary, if it reads symbols; its labels, if any."""
 
     vocabulary: Vocabulary | None
     labels: Labels | None
@@ -60,21 +61,24 @@ def task(config: SequenceToOneConfig) -> Task:
       the mean of each class's own cross-entropy after a sigmoid; loss, accuracy (of all classes' yes and no), f1
       (macro), micro_f1. Of numbers: squared error in standard deviations; loss, mse and mae in the targets' own units.
     """
-    losses_of = {"class": _one_class, "classes": _any_classes, "number": _numbers}
-    summaries = {"class": _class_figures, "classes": _classes_figures, "number": _number_figures}
-    if config.answer is None:
-        raise ValueError("answer must be set")
-    return Task(functools.partial(losses_of[config.answer], config), summary=summaries[config.answer])
+    match config.answer:
+        case "class":
+            return Task(functools.partial(_one_class, config), summary=_class_figures)
+        case "classes":
+            return Task(functools.partial(_any_classes, config), summary=_classes_figures)
+        case "number":
+            return Task(_numbers, summary=_number_figures)
+    raise ValueError("answer must be set")
 
 
 def _one_class(
     config: SequenceToOneConfig, model: SequenceClassifier, batch: SequenceBatch, carry: tuple[()], key: Any
 ) -> tuple[dict[str, Any], tuple[()]]:
-    logits = model(batch.inputs, lengths=batch.lengths, key=key)
+    logits, targets = _read(model, batch, key), jnp.asarray(batch.targets)
     of_class = None if config.class_weights is None else jnp.array(config.class_weights, jnp.float32)
-    loss = losses.sparse_categorical_cross_entropy(logits, batch.targets, class_weights=of_class, weights=batch.weights)
+    loss = losses.sparse_categorical_cross_entropy(logits, targets, class_weights=of_class, weights=batch.weights)
     predicted = jnp.argmax(logits, axis=1)
-    counts = metrics.confusion_matrix(predicted, batch.targets, logits.shape[1], weights=batch.weights)
+    counts = metrics.confusion_matrix(predicted, targets, logits.shape[1], weights=batch.weights)
     return {"loss": loss, "confusion": counts}, carry
 
 
@@ -90,8 +94,7 @@ def _class_figures(sums: Mapping[str, Any]) -> dict[str, float]:
 def _any_classes(
     config: SequenceToOneConfig, model: SequenceClassifier, batch: SequenceBatch, carry: tuple[()], key: Any
 ) -> tuple[dict[str, Any], tuple[()]]:
-    logits = model(batch.inputs, lengths=batch.lengths, key=key)
-    targets = jnp.asarray(batch.targets, jnp.float32)
+    logits, targets = _read(model, batch, key), jnp.asarray(batch.targets, jnp.float32)
     weights = jnp.broadcast_to(jnp.asarray(batch.weights)[:, None], targets.shape)
     if config.class_weights is not None:
         of_class = jnp.broadcast_to(jnp.array(config.class_weights, jnp.float32), targets.shape)
@@ -119,9 +122,9 @@ def _f1(hit: Any, wrong: Any, missed: Any) -> Any:
 
 
 def _numbers(
-    config: SequenceToOneConfig, model: SequenceRegressor, batch: SequenceBatch, carry: tuple[()], key: Any
+    model: SequenceRegressor, batch: SequenceBatch, carry: tuple[()], key: Any
 ) -> tuple[dict[str, Any], tuple[()]]:
-    predicted = model.standardized(batch.inputs, lengths=batch.lengths, key=key)
+    predicted = _read(model.standardized, batch, key)
     targets = jnp.asarray(batch.targets, jnp.float32)
     own = model.targets.inverse(predicted)
     means: dict[str, Mean] = {
@@ -134,3 +137,8 @@ def _numbers(
 
 def _number_figures(sums: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(sums[name].value) for name in ("loss", "mse", "mae")}
+
+
+def _read(model: Callable[..., Array], batch: SequenceBatch, key: Any) -> Array:
+    lengths = None if batch.lengths is None else jnp.asarray(batch.lengths)
+    return model(jnp.asarray(batch.inputs), lengths=lengths, key=key)

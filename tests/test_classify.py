@@ -1,0 +1,275 @@
+"""The command that learns what sequences are: every format, what it writes, predictions, and a sentence for mistakes."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from experiments import classify, cli, predictions, sequence_files
+from lstmjax import load_model
+from lstmjax.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("lenient_promotion")
+
+TINY = "--epochs 12 --batch-size 8 --no-baselines --model.hidden-features 8 --model.embed-features 8 "
+TINY += "--optimizer.learning-rate 0.03 --optimizer.warmup-steps 3 --num-buckets 2"
+GOOD, BAD = ("good", "fine", "great"), ("bad", "poor", "dull")
+
+
+def call(arguments, monkeypatch, capsys):
+    """Run the command line in this process; its exit code and what it wrote to stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.run(classify.main)
+    out, err = capsys.readouterr()
+    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+
+
+def reviews(path, count=40, header="review\tverdict\n"):
+    rng = np.random.default_rng(0)
+    rows = []
+    for row in range(count):
+        words = [*rng.choice(GOOD if row % 2 else BAD, 2), *["the", "film"][: rng.integers(0, 3)]]
+        rows.append(f"{' '.join(rng.permutation(words))}\t{'yes' if row % 2 else 'no'}\n")
+    path.write_text(header + "".join(rows))
+    return path
+
+
+def series(path, rows):
+    """A .ts file of two dimensions, rising or falling."""
+    head = "@problemName slopes\n@timeStamps false\n@univariate false\n@dimensions 2\n@classLabel true up down\n@data\n"
+    rng = np.random.default_rng(1)
+    lines = []
+    for row in range(rows):
+        steps = np.arange(rng.integers(3, 7)) * (1 if row % 2 else -1)
+        noisy = [",".join(f"{v:.3f}" for v in steps + rng.normal(0, 0.1, len(steps))) for _ in range(2)]
+        lines.append(":".join([*noisy, "up" if row % 2 else "down"]))
+    path.write_text(head + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on reviews, with every baseline; its folder and its summary."""
+    folder = tmp_path_factory.mktemp("runs")
+    data, out = reviews(folder / "reviews.tsv", 60), folder / "run"
+    arguments = [*TINY.replace("--no-baselines ", "").split(), "--data", str(data), "--out", str(out)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["program", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.run(classify.main)
+    assert stop.value.code == 0
+    return out, json.loads((out / "summary.json").read_text())
+
+
+def test_a_run_learns_writes_everything_and_names_every_figure(trained):
+    out, summary = trained
+    for name in ("config.json", "vocabulary.json", "labels.json", "metrics.jsonl", "loss.png", "confusion.png"):
+        assert (out / name).stat().st_size > 0
+    assert summary["test_accuracy"] == 1.0
+    assert summary["test_f1"] == 1.0
+    assert summary["validation_accuracy"] == 1.0
+    for name in ("majority", "linear", "mlp", "elman", "gru"):
+        assert 0.0 <= summary[f"baseline_{name}_test_accuracy"] <= 1.0
+    assert summary["baseline_majority_test_accuracy"] == 0.5
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert {"validation_loss", "validation_accuracy", "validation_f1"} <= records[-1].keys()
+
+
+def test_a_trained_model_is_ready_to_use(trained):
+    model, meaning = load_model(trained[0])
+    assert meaning.labels.names == ("no", "yes")
+    symbols = meaning.vocabulary.encode("a great film")
+    assert meaning.labels.names[int(model(symbols[None]).argmax())] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("same.tsv", "review\tverdict\ngreat great\tno\ndull film\tyes\n\tno\n"),
+        ("bare.tsv", "great great\ndull film\n\x20\n"),
+        ("unnamed.tsv", "great great\tno\ndull film\tyes\n\tno\n"),
+        ("named.csv", "verdict,review\nno,great great\n?,dull film\n?,\n"),
+    ],
+)
+def test_predictions_are_one_row_a_text_whatever_stands_beside_it(
+    trained, name, content, tmp_path, monkeypatch, capsys
+):
+    path, out = tmp_path / name, tmp_path / "said.csv"
+    path.write_text(content)
+    arguments = ["--checkpoint", trained[0], "--predict", path, "--out", out]
+    code, printed, err = call(arguments, monkeypatch, capsys)
+    assert (code, err) == (0, "")
+    assert printed == f"3 predictions in {out}\n"
+    rows = list(csv.DictReader(out.open()))
+    assert [row["prediction"] for row in rows[:2]] == ["yes", "no"]
+    for row in rows:
+        np.testing.assert_allclose(float(row["probability_yes"]) + float(row["probability_no"]), 1.0, atol=1e-5)
+
+
+def test_stopped_and_resumed_is_uninterrupted(trained, tmp_path, monkeypatch, capsys):
+    data = reviews(tmp_path / "reviews.tsv")
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    arguments = [*TINY.split(), "--data", data]
+    assert call([*arguments, "--out", whole], monkeypatch, capsys)[0] == 0
+    save = classify.study.training.Checkpoints.save
+    with monkeypatch.context() as patch:
+
+        def fail(self, state, *rest, **named):
+            save(self, state, *rest, **named)
+            if int(state.step) >= 20:
+                raise KeyboardInterrupt
+
+        patch.setattr(classify.study.training.Checkpoints, "save", fail)
+        assert call([*arguments, "--out", part], patch, capsys)[0] == 130
+    assert call(["--resume", "--out", part], monkeypatch, capsys)[0] == 0
+    assert (part / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
+    figures = [json.loads((folder / "summary.json").read_text()) for folder in (whole, part)]
+    assert figures[0]["test_loss"] == figures[1]["test_loss"]
+
+
+def test_series_of_numbers(tmp_path, monkeypatch, capsys):
+    data, test = series(tmp_path / "a_TRAIN.ts", 40), series(tmp_path / "a_TEST.ts", 10)
+    out = tmp_path / "run"
+    arguments = [*TINY.split(), "--data", data, "--test", test, "--out", out, "--balance", "--choose-by", "accuracy"]
+    code, printed, err = call(arguments, monkeypatch, capsys)
+    assert code == 0, err
+    assert "36 to train on, 4 to validate on, 10 to test on; 3 to 6 steps, 2 numbers a step; 2 classes" in printed
+    assert json.loads((out / "summary.json").read_text())["test_accuracy"] == 1.0
+    said = tmp_path / "said.csv"
+    assert call(["--checkpoint", out, "--predict", test, "--out", said], monkeypatch, capsys)[0] == 0
+    rows = list(csv.DictReader(said.open()))
+    assert [row["prediction"] for row in rows] == ["down", "up"] * 5
+
+
+def test_numbers_from_arrays(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    x = rng.normal(5.0, 2.0, (60, 4, 1))
+    np.savez(tmp_path / "sums.npz", x=x, y=100.0 + x.sum(axis=(1, 2)))
+    out = tmp_path / "run"
+    arguments = [*TINY.split(), "--data", tmp_path / "sums.npz", "--task", "regression", "--out", out, "--epochs", "40"]
+    code, _, err = call(arguments, monkeypatch, capsys)
+    assert code == 0, err
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["test_mse"] < 0.2 * np.var(x.sum(axis=(1, 2)))
+    assert summary["test_mae"] < 2.0
+    assert (out / "predictions.png").exists()
+    said = tmp_path / "said.csv"
+    assert call(["--checkpoint", out, "--predict", tmp_path / "sums.npz", "--out", said], monkeypatch, capsys)[0] == 0
+    rows = [float(row["prediction"]) for row in csv.DictReader(said.open())]
+    assert np.corrcoef(rows, x.sum(axis=(1, 2)))[0, 1] > 0.9
+
+
+def test_several_labels_a_text(tmp_path, monkeypatch, capsys):
+    path, out = tmp_path / "films.tsv", tmp_path / "run"
+    kinds = {"": "a film", "sad": "tears and rain", "long": "three hours", "sad|long": "tears for three hours"}
+    path.write_text("".join(f"{text}\t{labels}\n" for labels, text in list(kinds.items()) * 12))
+    arguments = [*TINY.split(), "--data", path, "--task", "multi-label", "--out", out, "--header", "no"]
+    code, _, err = call(arguments, monkeypatch, capsys)
+    assert code == 0, err
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["test_accuracy"], summary["test_micro_f1"]) == (1.0, 1.0)
+    said = tmp_path / "said.csv"
+    assert call(["--checkpoint", out, "--predict", path, "--out", said], monkeypatch, capsys)[0] == 0
+    assert [row["prediction"] for row in csv.DictReader(said.open())][:4] == ["", "sad", "long", "long|sad"]
+
+
+def test_pretrained_vectors_are_where_words_start(tmp_path):
+    (tmp_path / "vectors.txt").write_text("great 1 2 3\ndull -1 -2 -3\nunheard 9 9 9\n")
+    data = reviews(tmp_path / "reviews.tsv")
+    config = classify.ClassifyConfig(
+        data=str(data),
+        vectors=tmp_path / "vectors.txt",
+        model=classify.SequenceToOneConfig(embed_features=3, train_embedding=False),
+    )
+    loaded = classify.load(config)
+    model = classify.sequence_config.build(loaded.model, classify.nnx.Rngs(0))
+    loaded.prepare(model)
+    embedding = np.asarray(model.encoder.embed.embed.embedding[...])
+    words = classify.read_words(config)
+    np.testing.assert_array_equal(embedding[words.encode("great dull")], [[1, 2, 3], [-1, -2, -3]])
+
+
+MISTAKES = {
+    "no data": ([], "--data must name a file, or one of japanese-vowels, sst2"),
+    "no file": (["--data", "nowhere.tsv"], "nowhere.tsv can't be read: No such file"),
+    "suffix": (["--data", "{folder}/a.xlsx"], "a.xlsx is not known as a table"),
+    "column": (
+        ["--data", "{data}", "--text-column", "txt"],
+        "must name one column 'txt'; its columns are 'review', 'verd",
+    ),
+    "task": (["--data", "{data}", "--task", "regression"], "reviews.tsv, row 2, column 2: expected a finite number"),
+    "test label": (
+        ["--data", "{data}", "--test", "{folder}/odd.tsv"],
+        "odd.tsv, row 1 has the label 'perhaps'; expected",
+    ),
+    "one label": (["--data", "{folder}/one.tsv"], "has the label 'yes' alone; expected at least 2 labels"),
+    "outputs": (["--data", "{data}", "--model.num-outputs", "5"], "--model.num-outputs must be the data's 2, got 5"),
+    "dropout": (["--data", "{data}", "--model.hidden-dropout", "0.5"], "hidden_dropout acts between recurrent layers"),
+    "fraction": (["--data", "{data}", "--test-fraction", "1.0"], "test_fraction must be in (0, 1), got 1.0"),
+    "vectors": (["--data", "{data}", "--vectors", "{data}"], "reviews.tsv, row"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_a_sentence_and_leaves_nothing(arguments, sentence, tmp_path, monkeypatch, capsys):
+    data = reviews(tmp_path / "reviews.tsv")
+    (tmp_path / "odd.tsv").write_text("great\tperhaps\n")
+    (tmp_path / "one.tsv").write_text("great\tyes\ndull\tyes\nfine\tyes\n")
+    (tmp_path / "a.xlsx").write_text("")
+    given = [argument.format(data=data, folder=tmp_path) for argument in arguments]
+    code, _, err = call([*given, "--out", tmp_path / "run"], monkeypatch, capsys)
+    assert code == 2
+    assert sentence in err
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_what_cannot_be_predicted_is_a_sentence_and_writes_nothing(trained, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "said.csv"
+    np.savez(tmp_path / "x.npz", x=np.ones((2, 3, 1)))
+    for arguments, sentence in (
+        (
+            ["--checkpoint", trained[0], "--predict", tmp_path / "x.npz"],
+            "x.npz, example 0 holds numbers; expected a text",
+        ),
+        (["--checkpoint", trained[0], "--predict", tmp_path / "none.tsv"], "none.tsv can't be read"),
+        (["--checkpoint", tmp_path, "--predict", tmp_path / "x.npz"], "is not the folder of a training run"),
+    ):
+        code, _, err = call([*arguments, "--out", out], monkeypatch, capsys)
+        assert code == 2
+        assert sentence in err
+        assert not out.exists()
+
+
+def test_empty_texts_and_unknown_words_are_predicted(trained):
+    model, meaning = load_model(trained[0])
+    inputs = [meaning.vocabulary.encode(text) for text in ("", "zzz", "great")]
+    together = predictions.predict(model, "class", inputs, batch_size=2)
+    np.testing.assert_allclose(together.sum(axis=1), 1.0, rtol=1e-5)
+    alone = [predictions.predict(model, "class", [sequence], batch_size=2)[0] for sequence in inputs]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_a_test_file_is_laid_out_as_the_training_file(tmp_path):
+    """Its first row is a header if that is the training file's, and else a row like any other, however rare its label."""
+    config = classify.ClassifyConfig(data=str(reviews(tmp_path / "reviews.tsv")))
+    test = tmp_path / "test.tsv"
+    for header, rows in (("review\tverdict\n", 2), ("", 2)):
+        test.write_text(header + "great\tyes\ndull\tno\n")
+        read = sequence_files.read_more(test, config, ["review", "verdict"])
+        assert len(read.sequences) == rows
+    test.write_text("text\tlabel\ngreat\tyes\n")
+    assert sequence_files.read_more(test, config, ["review", "verdict"]).sequences[0] == "text"
+
+
+def test_the_same_text_in_another_order_is_other_data(tmp_path):
+    one, other = (
+        classify.load(classify.ClassifyConfig(data=str(path))).identity
+        for path in (reviews(tmp_path / "a.tsv"), reviews(tmp_path / "b.tsv", header=""))
+    )
+    assert one["sha256"] == other["sha256"]
+    assert one["columns"] != other["columns"]
+    with pytest.raises(InputError, match="nobody"):
+        raise InputError("nobody")
