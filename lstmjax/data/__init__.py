@@ -1,22 +1,46 @@
-"""Data: where batches come from, each a pure function of its position.
+"""Data: where examples are read from, and where batches come from, each a pure function of its position.
 
 - `source.py`: all examples in order, shuffled, or together by length
 - `text.py`: vocabularies, files, contiguous streams, a whole text for evaluation
 - `prefetch.py`: batches prepared ahead in the background; sources over outside iterators
+- `examples.py`: what the readers below give, and its split in two
+- `tables.py`: texts with labels or numbers from TSV and CSV
+- `ts_files.py`: sequences from `.ts` files of sktime and aeon
+- `arrays.py`: sequences from NPZ files
+- `words.py`: texts cut into words, vocabularies of words, vectors from elsewhere
+- `datasets.py`: named sets with their splits
+- `downloads.py`: the files of the named sets, the user's own or downloaded
 """
 
-from lstmjax.data import text
+from lstmjax.data import arrays, datasets, examples, tables, text, ts_files, words
+from lstmjax.data.arrays import read_npz
+from lstmjax.data.examples import Labelled, split
 from lstmjax.data.prefetch import IteratorSource, prefetch
 from lstmjax.data.source import Bucketed, Examples, Ordered, SequenceBatch, Shuffled, Source
+from lstmjax.data.tables import read_table
+from lstmjax.data.ts_files import read_ts
+from lstmjax.data.words import WordVocabulary
 
 __all__ = [
     "Bucketed",
     "Examples",
     "IteratorSource",
+    "Labelled",
     "Ordered",
     "SequenceBatch",
     "Shuffled",
     "Source",
+    "WordVocabulary",
+    "arrays",
+    "datasets",
+    "examples",
     "prefetch",
+    "read_npz",
+    "read_table",
+    "read_ts",
+    "split",
+    "tables",
     "text",
+    "ts_files",
+    "words",
 ]

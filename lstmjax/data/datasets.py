@@ -1,0 +1,152 @@
+"""Named sets of sequences to classify, with the splits they are published with.
+
+>>> sorted(DATASETS)
+['japanese-vowels', 'mnist-permuted', 'mnist-pixels', 'mnist-rows', 'names', 'sst2']
+"""
+
+import functools
+import gzip
+import math
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lstmjax.data.downloads import SHA256, find
+from lstmjax.data.examples import Labelled, numbered_lines
+from lstmjax.data.tables import read_table
+from lstmjax.data.ts_files import read_ts
+from lstmjax.errors import InputError
+
+TRAIN_IMAGES = "mnist/train-images-idx3-ubyte.gz"
+LANGUAGES = [file for file in SHA256 if file.startswith("names/languages/")]
+
+
+class Splits(NamedTuple):
+    """A set in its published parts; None for those it has not."""
+
+    train: Labelled
+    validation: Labelled | None
+    test: Labelled | None
+
+
+def japanese_vowels() -> Splits:
+    """Nine speakers by twelve coefficients of an utterance, 7 to 29 steps: 270 to train, 370 to test.
+
+    Source: Kudo, Toyama and Shimbo, Multidimensional curve classification using passing-through regions (1999).
+    """
+    train, test = (read_ts(find(f"japanese_vowels/JapaneseVowels_{part}.ts")) for part in ("TRAIN", "TEST"))
+    return Splits(train, None, test)
+
+
+def sst2() -> Splits:
+    """Sentences of film reviews, "1" for praise and "0" for blame: 6920 to train, 872 to validate, 1821 to test.
+
+    Source: Socher et al., Recursive deep models for semantic compositionality over a sentiment treebank (2013).
+    """
+    return Splits(*(read_table(find(f"sst2/{part}.tsv"), header="no") for part in ("train", "dev", "test")))
+
+
+def names() -> Splits:
+    """20050 family names, without blanks around them, and which of 18 languages each comes from; no published split.
+
+    Source: Robertson, Classifying names with a character-level RNN, https://github.com/spro/practical-pytorch.
+    """
+    sequences, targets, places = [], [], []
+    for file in LANGUAGES:
+        path = find(file)
+        for row, line in numbered_lines(path):
+            if line.strip():
+                sequences.append(line.strip())
+                targets.append(path.stem)
+                places.append(f"{path}, row {row}")
+    return Splits(Labelled(sequences, targets, places), None, None)
+
+
+def mnist_rows() -> Splits:
+    """Handwritten digits as 28 steps of 28 grey values in [0, 1]: 55000 to train, 5000 to validate, 10000 to test.
+
+    The last 5000 of the 60000 published to train are those to validate.
+
+    Source: LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition (1998).
+    """
+    return _mnist(lambda images: images)
+
+
+def mnist_pixels(permuted: bool = False) -> Splits:
+    """The digits of `mnist_rows` as 784 steps of one grey value, in reading order or in one that is always the same.
+
+    Args:
+      permuted: take the pixels in the order of `np.random.default_rng(0).permutation(784)`.
+
+    Source: Le, Jaitly and Hinton, A simple way to initialize recurrent networks of rectified linear units (2015).
+    """
+
+    def pixels(images: np.ndarray) -> np.ndarray:
+        steps = images.reshape(len(images), -1, 1)
+        return steps[:, np.random.default_rng(0).permutation(steps.shape[1])] if permuted else steps
+
+    return _mnist(pixels)
+
+
+DATASETS: dict[str, Callable[[], Splits]] = {
+    "japanese-vowels": japanese_vowels,
+    "sst2": sst2,
+    "names": names,
+    "mnist-rows": mnist_rows,
+    "mnist-pixels": mnist_pixels,
+    "mnist-permuted": functools.partial(mnist_pixels, permuted=True),
+}
+
+
+def _mnist(arranged: Callable[[np.ndarray], np.ndarray]) -> Splits:
+    train, test = _digits("train", arranged), _digits("t10k", arranged)
+    count = len(train.sequences)
+    if count <= 5000:
+        raise InputError(f"{find(TRAIN_IMAGES)} has {count} images; expected over 5000, those kept for validation")
+    return Splits(train.take(range(count - 5000)), train.take(range(count - 5000, count)), test)
+
+
+def _digits(part: str, arranged: Callable[[np.ndarray], np.ndarray]) -> Labelled:
+    path, labels_path = find(f"mnist/{part}-images-idx3-ubyte.gz"), find(f"mnist/{part}-labels-idx1-ubyte.gz")
+    images, labels = read_idx(path, 3), read_idx(labels_path, 1)
+    if len(images) != len(labels) or len(images) == 0:
+        raise InputError(f"{path} has {len(images)} images and {labels_path} {len(labels)} labels; expected as many")
+    sequences = list(arranged(images) / np.float32(255))
+    return Labelled(sequences, list(map(str, labels.tolist())), [f"{path}, image {n}" for n in range(len(images))])
+
+
+def read_idx(path: str | Path, dimensions: int) -> np.ndarray:
+    """An array of bytes in the format of MNIST, packed where the name ends in `.gz`.
+
+    Args:
+      path: the file: two zeros, 8 for bytes, the number of dimensions, each size in four bytes, then the array.
+      dimensions: how many it must have.
+
+    Returns:
+      the array, uint8.
+
+    Raises:
+      InputError: a file that can't be read or is something else.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "labels")
+    ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 5]))
+    ...     read_idx(path, 1)
+    array([7, 5], dtype=uint8)
+    """
+    try:
+        raw = Path(path).read_bytes()
+        content = gzip.decompress(raw) if Path(path).suffix == ".gz" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
+    start = 4 + 4 * dimensions
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < start:
+        raise InputError(f"{path} must start with 0, 0, 8, {dimensions} and the sizes, got {list(content[:start])}")
+    shape = np.frombuffer(content[4:start], ">u4").tolist()
+    if len(content) - start != math.prod(shape):
+        raise InputError(f"{path} must have {math.prod(shape)} bytes for {shape}, got {len(content) - start}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -1,0 +1,99 @@
+"""The files of the named sets: looked for in a folder of the user's, then in a cache, then downloaded."""
+
+import os
+from pathlib import Path
+
+from lstmjax import checks
+from lstmjax.errors import InputError
+
+FOLDER = "LSTMJAX_DATA"
+"""The environment variable that names the user's own folder of sets."""
+
+GITHUB = "https://raw.githubusercontent.com"
+SOURCES = {
+    "japanese_vowels": f"{GITHUB}/aeon-toolkit/aeon/a101ddc8b35a65441609b45c9bcce5aeafa0c131"
+    "/aeon/datasets/data/JapaneseVowels",
+    "mnist": "https://storage.googleapis.com/cvdf-datasets/mnist",
+    "names/languages": f"{GITHUB}/spro/practical-pytorch/c520c52e68e945d88fff563dba1c028b6ec0197b/data/names",
+    "sst2": f"{GITHUB}/clairett/pytorch-sentiment-classification/457ffd83de90a9d6d472d8ffc31bbffe40a8b236/data/SST2",
+}
+"""Where the files of each folder are published, never to change."""
+
+SHA256 = {
+    "japanese_vowels/JapaneseVowels_TEST.ts": "b3d41d6a0ca3bcad3afb9ca7d4365382aa51341e2e58bae2a574babdda5b9462",
+    "japanese_vowels/JapaneseVowels_TRAIN.ts": "68a430eabd919cc77f40b1f5f3bc0dcafacc1486bca9260785aeb7d262cc78cd",
+    "mnist/t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "mnist/t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    "mnist/train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "mnist/train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "names/languages/Arabic.txt": "6f424a8dbe51cbbbabab7a57d38b617210125e4e3991f3c657cb79b8f104bafc",
+    "names/languages/Chinese.txt": "09ba8f1f7e38dbc99372d461b26ad4433b811fc6bfa6a3ecca6fe11a9a777465",
+    "names/languages/Czech.txt": "e17ab0ec47616a72c39cb85c783f70c3663ab64488721e5d8378f146d2226be7",
+    "names/languages/Dutch.txt": "924f32b635170eae561f84538632138fc07d4c8bbd70ba3fb980de1ecc4d2af3",
+    "names/languages/English.txt": "9cca037066d3d5989e24bc01801416162de506b5e28e15b7c092a47905d29bf2",
+    "names/languages/French.txt": "81e65b36c60ed5b89a17422f6edcadbb89546f38ad69e960e64e7ba682012a95",
+    "names/languages/German.txt": "7449cd590b97a733e18d613a4155decd77ec35dc5f8aadd7a82204dce4f051db",
+    "names/languages/Greek.txt": "3555b5186de7f401e6d991b088e9e644ca3099116477818c25ab5793801389e6",
+    "names/languages/Irish.txt": "cf8c7013256252a88d2503127b87282a11f21b2ff6db1bded68834c19a1ec058",
+    "names/languages/Italian.txt": "f88414c27d0606a11a678b4859277828c2565d6cc4d9ee932deef6e94f3b35e4",
+    "names/languages/Japanese.txt": "e0e717e114fec3e7eade4d9dabe0067c475f43147e36a22b47902ee76ad9e67f",
+    "names/languages/Korean.txt": "cd54221ccb362a6cba4c78828838cf3268a0e59744767a37cf6ec4b74036b136",
+    "names/languages/Polish.txt": "45bab898af2f60ed3a728bbf6980e28821011a7caa53227553b5785903a40826",
+    "names/languages/Portuguese.txt": "50a8735f41f4f73757c8ce5b16cb0275cd86b2b214bcbc8c9805f508cb131c53",
+    "names/languages/Russian.txt": "0cfe53ac18041e8f63666aa77313e0a3ff378facb132abee052d8ebdc8c3d62c",
+    "names/languages/Scottish.txt": "78d0252711d87d948ea86fe34826c51d2d794a8e52d15b5d6f7b6244d45d62dd",
+    "names/languages/Spanish.txt": "1bcb462ed3316756a85781d68232bddae04498fdddd5d9219c53fd1fbdeba7a7",
+    "names/languages/Vietnamese.txt": "f3f9e4164ab47601178a6e45b216464a64122f49d05541f24bf18a757253281d",
+    "sst2/dev.tsv": "eddea6b39e601dd4e7a672b53cc40fdf6019fa80522f351206c24340ca5d9359",
+    "sst2/test.tsv": "831169c7e2e429d6026e1bdbb542f33b636e3e596caad9602ebc953c205928b7",
+    "sst2/train.tsv": "ec192f833a64da08f475488a77b0d0b47db47acd0f458bd18433fc793b569920",
+}
+"""Every file of the named sets, and the digest of what is published."""
+
+
+def find(file: str) -> Path:
+    """A file of a named set: the user's own in the folder that LSTMJAX_DATA names, else a download kept in a cache.
+
+    What is downloaded must have the digest it had when this was written; the user's own files are not looked into.
+
+    Args:
+      file: one of `SHA256`, such as "sst2/train.tsv".
+
+    Returns:
+      where it is.
+
+    Raises:
+      ValueError: another name.
+      InputError: LSTMJAX_DATA names no folder, the file can't be downloaded, or pooch, which would, is not there.
+
+    >>> import tempfile, unittest.mock
+    >>> with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.dict(os.environ, LSTMJAX_DATA=folder):
+    ...     Path(folder, "sst2").mkdir()
+    ...     _ = Path(folder, "sst2", "dev.tsv").write_text("well made\\t1\\n")
+    ...     find("sst2/dev.tsv").relative_to(folder).as_posix()
+    'sst2/dev.tsv'
+    """
+    checks.one_of("file", file, tuple(SHA256))
+    folder = os.environ.get(FOLDER)
+    if folder and not Path(folder).is_dir():
+        raise InputError(f"the environment variable {FOLDER} must name a folder of data sets, got {folder!r}")
+    own = Path(folder, file) if folder else None
+    return own if own is not None and own.exists() else _downloaded(file)
+
+
+def _downloaded(file: str) -> Path:
+    """The file in the user's cache, put there if it is not there yet."""
+    try:
+        import pooch  # an optional dependency
+    except ImportError:
+        reason = f"is not in the folder that {FOLDER} names, and pooch, which would download it, is not installed"
+        raise InputError(f"{file} {reason}: pip install 'lstmjax[experiments]'") from None
+    folder, _, name = file.rpartition("/")
+    url = f"{SOURCES[folder]}/{name}"
+    try:
+        return Path(pooch.retrieve(url, f"sha256:{SHA256[file]}", name, pooch.os_cache("lstmjax") / folder))
+    except OSError as error:
+        reason = f"{error or type(error).__name__}".partition("\n")[0]
+        raise InputError(f"{file} can't be downloaded from {url}: {reason}") from error
+    except ValueError as error:
+        raise InputError(f"{file} at {url} is not what was published there before: its sha256 is another") from error
