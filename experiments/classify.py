@@ -215,7 +215,7 @@ def _described(encoding: sequences.Encoding) -> str:
     return f"{what}; {encoding.num_outputs} {'classes' if encoding.labels else 'numbers to say'}"
 
 
-STUDY = study.Study(
+STUDY: study.Study[ClassifyConfig] = study.Study(
     module="experiments.classify",
     description=DESCRIPTION,
     family="sequence-to-one",

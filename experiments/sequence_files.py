@@ -56,7 +56,7 @@ def read(path: Path, config: FilesConfig, *, has_targets: bool = True) -> Labell
     )
 
 
-def columns_of(path: Path, config: FilesConfig, labelled: Labelled) -> list[str] | None:
+def columns_of(path: Path, labelled: Labelled) -> list[str] | None:
     """What the header of a table that was read says; None where it has none, or the file is no table."""
     if path.suffix.lower() not in tables.DELIMITERS:
         return None

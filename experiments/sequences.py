@@ -12,6 +12,7 @@ from lstmjax.data.source import Bucketed
 from lstmjax.data.text import Vocabulary
 from lstmjax.data.words import TOKENIZERS, WordVocabulary
 from lstmjax.errors import InputError
+from lstmjax.models import SequenceToOneConfig
 from lstmjax.models.sequence_config import Answer
 from lstmjax.models.sequence_task import Meaning
 
@@ -61,23 +62,24 @@ class Encoding(NamedTuple):
         cls, train: Labelled, answer: Answer, tokenizer: str = "words", min_count: int = 1, max_words: int | None = None
     ) -> "Encoding":
         """The encoding that the training data ask for."""
-        _check_targets(train, answer)
+        targets = _checked_targets(train, answer)
         texts = [sequence for sequence in train.sequences if isinstance(sequence, str)]
         vocabulary = WordVocabulary.of(texts, TOKENIZERS[tokenizer], min_count, max_words) if texts else None
         in_features = None if texts else int(np.shape(train.sequences[0])[1])
         if answer == "number":
-            return cls(answer, vocabulary, in_features, None, np.shape(train.targets)[1])
-        each = train.targets if answer == "class" else [label for labels in train.targets for label in labels]
+            return cls(answer, vocabulary, in_features, None, np.shape(targets)[1])
+        each = targets if answer == "class" else [label for labels in targets for label in labels]
         labels = Labels.of(each)
         if answer == "class" and len(labels) < 2:
             raise InputError(f"{_file_of(train)} has the label {labels.names[0]!r} alone; expected at least 2 labels")
         return cls(answer, vocabulary, in_features, labels, len(labels))
 
     @classmethod
-    def with_meaning(cls, meaning: Meaning, model: Any) -> "Encoding":
+    def with_meaning(cls, meaning: Meaning, model: SequenceToOneConfig) -> "Encoding":
         """The encoding that a trained model was trained with."""
-        config = model
-        return cls(config.answer, meaning.vocabulary, config.in_features, meaning.labels, config.num_outputs)
+        assert model.answer is not None
+        assert model.num_outputs is not None
+        return cls(model.answer, meaning.vocabulary, model.in_features, meaning.labels, model.num_outputs)
 
     def inputs(self, labelled: Labelled) -> list[np.ndarray]:
         """Symbols [T_n] or numbers [T_n, I] of each sequence.
@@ -107,15 +109,15 @@ class Encoding(NamedTuple):
         Raises:
           InputError: a label that the training data do not have, or another number of numbers.
         """
-        _check_targets(labelled, self.answer)
+        targets = _checked_targets(labelled, self.answer)
         if self.answer == "number":
-            numbers = np.asarray(labelled.targets, np.float32)
+            numbers = np.asarray(targets, np.float32)
             if numbers.shape[1] != self.num_outputs:
                 raise InputError(f"{_file_of(labelled)} has {numbers.shape[1]} targets; expected {self.num_outputs}")
             return numbers
         assert self.labels is not None
         encode = self.labels.encode if self.answer == "class" else self.labels.encode_sets
-        found: np.ndarray = encode(labelled.targets, labelled.places)
+        found: np.ndarray = encode(targets, labelled.places)
         return found
 
 
@@ -130,9 +132,11 @@ def digest(parts: Sequence[Labelled]) -> str:
 
 def _pieces(labelled: Labelled) -> Iterator[bytes]:
     for sequence in labelled.sequences:
-        array = None if isinstance(sequence, str) else np.ascontiguousarray(sequence)
-        yield sequence.encode("utf-8", "surrogatepass") if array is None else str(array.shape).encode()
-        yield b"\0" if array is None else array.tobytes()
+        if isinstance(sequence, str):
+            yield sequence.encode("utf-8", "surrogatepass") + b"\0"
+        else:
+            yield str(sequence.shape).encode()
+            yield np.ascontiguousarray(sequence).tobytes()
     targets = labelled.targets
     yield targets.tobytes() if isinstance(targets, np.ndarray) else repr(targets).encode()
 
@@ -144,8 +148,8 @@ def batches(
     return Bucketed(inputs, targets, min(batch_size, len(inputs)), min(num_buckets, len(inputs)), seed)
 
 
-def _check_targets(labelled: Labelled, answer: Answer) -> None:
-    """Targets are of the kind that the task asks for."""
+def _checked_targets(labelled: Labelled, answer: Answer) -> Any:
+    """The targets, which must be of the kind that the task asks for."""
     kinds: dict[str, bool] = {
         "number": isinstance(labelled.targets, np.ndarray),
         "class": isinstance(labelled.targets, list) and isinstance(labelled.targets[0], str),
@@ -155,6 +159,7 @@ def _check_targets(labelled: Labelled, answer: Answer) -> None:
     if not kinds[answer]:
         came = next((what for kind, what in expected.items() if kinds[kind]), "no targets")
         raise InputError(f"{_file_of(labelled)} has {came}; --task expects {expected[answer]}")
+    return labelled.targets
 
 
 def _file_of(labelled: Labelled) -> str:

@@ -1,20 +1,23 @@
-"""The command that learns what sequences are: every format, what it writes, predictions, and a sentence for mistakes."""
+"""The command that learns what sequences are: its formats, what it writes, predictions, a sentence for mistakes."""
 
 import csv
 import json
 import sys
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from experiments import classify, cli, predictions, sequence_files
-from lstmjax import load_model
-from lstmjax.errors import InputError
+from lstmjax import load_model, training
+from lstmjax.data.text import load_vocabulary
+from lstmjax.models import sequence_config
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
 TINY = "--epochs 12 --batch-size 8 --no-baselines --model.hidden-features 8 --model.embed-features 8 "
-TINY += "--optimizer.learning-rate 0.03 --optimizer.warmup-steps 3 --num-buckets 2"
+TINY += "--optimizer.learning-rate 0.03 --optimizer.warmup-steps 3 --num-buckets 1"
 GOOD, BAD = ("good", "fine", "great"), ("bad", "poor", "dull")
 
 
@@ -25,6 +28,11 @@ def call(arguments, monkeypatch, capsys):
         cli.run(classify.main)
     out, err = capsys.readouterr()
     return stop.value.code, out, " ".join(err.replace("│", " ").split())
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def reviews(path, count=40, header="review\tverdict\n"):
@@ -58,7 +66,7 @@ def trained(tmp_path_factory):
     arguments = [*TINY.replace("--no-baselines ", "").split(), "--data", str(data), "--out", str(out)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["program", *arguments])
-        with pytest.raises(SystemExit) as stop:
+        with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
             cli.run(classify.main)
     assert stop.value.code == 0
     return out, json.loads((out / "summary.json").read_text())
@@ -103,7 +111,7 @@ def test_predictions_are_one_row_a_text_whatever_stands_beside_it(
     code, printed, err = call(arguments, monkeypatch, capsys)
     assert (code, err) == (0, "")
     assert printed == f"3 predictions in {out}\n"
-    rows = list(csv.DictReader(out.open()))
+    rows = rows_of(out)
     assert [row["prediction"] for row in rows[:2]] == ["yes", "no"]
     for row in rows:
         np.testing.assert_allclose(float(row["probability_yes"]) + float(row["probability_no"]), 1.0, atol=1e-5)
@@ -140,7 +148,7 @@ def test_series_of_numbers(tmp_path, monkeypatch, capsys):
     assert json.loads((out / "summary.json").read_text())["test_accuracy"] == 1.0
     said = tmp_path / "said.csv"
     assert call(["--checkpoint", out, "--predict", test, "--out", said], monkeypatch, capsys)[0] == 0
-    rows = list(csv.DictReader(said.open()))
+    rows = rows_of(said)
     assert [row["prediction"] for row in rows] == ["down", "up"] * 5
 
 
@@ -158,7 +166,7 @@ def test_numbers_from_arrays(tmp_path, monkeypatch, capsys):
     assert (out / "predictions.png").exists()
     said = tmp_path / "said.csv"
     assert call(["--checkpoint", out, "--predict", tmp_path / "sums.npz", "--out", said], monkeypatch, capsys)[0] == 0
-    rows = [float(row["prediction"]) for row in csv.DictReader(said.open())]
+    rows = [float(row["prediction"]) for row in rows_of(said)]
     assert np.corrcoef(rows, x.sum(axis=(1, 2)))[0, 1] > 0.9
 
 
@@ -173,7 +181,7 @@ def test_several_labels_a_text(tmp_path, monkeypatch, capsys):
     assert (summary["test_accuracy"], summary["test_micro_f1"]) == (1.0, 1.0)
     said = tmp_path / "said.csv"
     assert call(["--checkpoint", out, "--predict", path, "--out", said], monkeypatch, capsys)[0] == 0
-    assert [row["prediction"] for row in csv.DictReader(said.open())][:4] == ["", "sad", "long", "long|sad"]
+    assert [row["prediction"] for row in rows_of(said)][:4] == ["", "sad", "long", "long|sad"]
 
 
 def test_pretrained_vectors_are_where_words_start(tmp_path):
@@ -185,10 +193,12 @@ def test_pretrained_vectors_are_where_words_start(tmp_path):
         model=classify.SequenceToOneConfig(embed_features=3, train_embedding=False),
     )
     loaded = classify.load(config)
-    model = classify.sequence_config.build(loaded.model, classify.nnx.Rngs(0))
+    model = sequence_config.build(loaded.model, nnx.Rngs(0))
     loaded.prepare(model)
     embedding = np.asarray(model.encoder.embed.embed.embedding[...])
-    words = classify.read_words(config)
+    folder = training.RunFolder(tmp_path)
+    loaded.save_companion(folder)
+    words = load_vocabulary(folder.vocabulary)
     np.testing.assert_array_equal(embedding[words.encode("great dull")], [[1, 2, 3], [-1, -2, -3]])
 
 
@@ -217,7 +227,7 @@ MISTAKES = {
 def test_a_mistake_is_a_sentence_and_leaves_nothing(arguments, sentence, tmp_path, monkeypatch, capsys):
     data = reviews(tmp_path / "reviews.tsv")
     (tmp_path / "odd.tsv").write_text("great\tperhaps\n")
-    (tmp_path / "one.tsv").write_text("great\tyes\ndull\tyes\nfine\tyes\n")
+    (tmp_path / "one.tsv").write_text("great\tyes\n" * 20)
     (tmp_path / "a.xlsx").write_text("")
     given = [argument.format(data=data, folder=tmp_path) for argument in arguments]
     code, _, err = call([*given, "--out", tmp_path / "run"], monkeypatch, capsys)
@@ -253,7 +263,7 @@ def test_empty_texts_and_unknown_words_are_predicted(trained):
 
 
 def test_a_test_file_is_laid_out_as_the_training_file(tmp_path):
-    """Its first row is a header if that is the training file's, and else a row like any other, however rare its label."""
+    """Its first row is a header if that is the training file's, and else a row like any other, rare label or not."""
     config = classify.ClassifyConfig(data=str(reviews(tmp_path / "reviews.tsv")))
     test = tmp_path / "test.tsv"
     for header, rows in (("review\tverdict\n", 2), ("", 2)):
@@ -262,14 +272,3 @@ def test_a_test_file_is_laid_out_as_the_training_file(tmp_path):
         assert len(read.sequences) == rows
     test.write_text("text\tlabel\ngreat\tyes\n")
     assert sequence_files.read_more(test, config, ["review", "verdict"]).sequences[0] == "text"
-
-
-def test_the_same_text_in_another_order_is_other_data(tmp_path):
-    one, other = (
-        classify.load(classify.ClassifyConfig(data=str(path))).identity
-        for path in (reviews(tmp_path / "a.tsv"), reviews(tmp_path / "b.tsv", header=""))
-    )
-    assert one["sha256"] == other["sha256"]
-    assert one["columns"] != other["columns"]
-    with pytest.raises(InputError, match="nobody"):
-        raise InputError("nobody")
