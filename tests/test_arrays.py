@@ -217,3 +217,46 @@ def test_arrays_pickled_by_an_older_numpy(tmp_path):
     with zipfile.ZipFile(tmp_path / "steps.npz", "w") as file:
         file.writestr("x.npy", npy(x, pickled))
     assert lists(read_npz(tmp_path / "steps.npz", needs_targets=False)) == [[[0.0], [1.0]], [[0.0]]]
+
+
+OBJECTS = ragged(np.ones((2, 2)), np.array([[1, 2]]), [[np.float64(0.5), 1]])
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_pickles_of_every_protocol(tmp_path, protocol):
+    with zipfile.ZipFile(tmp_path / "steps.npz", "w") as file:
+        file.writestr("x.npy", npy(OBJECTS, pickle.dumps(OBJECTS, protocol)))
+    found = lists(read_npz(tmp_path / "steps.npz", needs_targets=False))
+    assert found == [np.asarray(row).astype(np.float32).tolist() for row in OBJECTS]
+
+
+@pytest.mark.parametrize("array", [OBJECTS, np.array(["a", b"b", np.str_("c")], object), np.array(["a", "b", "c"])])
+def test_damage_anywhere_is_a_sentence_or_another_array(tmp_path, array):
+    content, generator = npy(array), np.random.default_rng(0)
+    refused = 0
+    for _ in range(100):
+        damaged = bytearray(content)
+        damaged[generator.integers(len(damaged))] = generator.integers(256)
+        with zipfile.ZipFile(tmp_path / "steps.npz", "w") as file:
+            file.writestr("x.npy", npy(np.ones((3, 2))) if array.dtype.kind == "U" else bytes(damaged))
+            file.writestr("y.npy", bytes(damaged))
+        try:
+            read_npz(tmp_path / "steps.npz")
+        except InputError as error:
+            refused += "\n" not in str(error)
+    assert refused > 10
+
+
+def test_texts_that_are_no_characters(tmp_path):
+    content = npy(np.array(["a"])).replace(b"a\0\0\0", b"a\0\0a")
+    with zipfile.ZipFile(tmp_path / "steps.npz", "w") as file:
+        file.writestr("x.npy", npy(np.ones((1, 2))))
+        file.writestr("y.npy", content)
+    with pytest.raises(InputError, match="the array y can't be read: "):
+        read_npz(tmp_path / "steps.npz")
+
+
+@pytest.mark.parametrize("dtype", ["M8[s]", "c16", "i4,f8"])
+def test_pickles_of_what_is_neither_number_nor_text(npz, dtype):
+    with pytest.raises(InputError, match=r"the array x can't be read: it holds .*, neither numbers nor texts"):
+        npz(x=ragged(np.zeros(2, dtype), np.ones(1)))

@@ -86,7 +86,10 @@ def _unpacked(content: bytes) -> np.ndarray:
     shape, _, dtype = read_header[np.lib.format.read_magic(file)](file)
     if not dtype.hasobject:
         file.seek(0)
-        return np.lib.format.read_array(file, allow_pickle=False)
+        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        if array.dtype.kind == "U":
+            array.tolist()  # fails here and not later where numbers are no characters
+        return array
     return pickles.load(file).reshape(shape)
 
 
