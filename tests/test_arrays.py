@@ -104,9 +104,9 @@ def with_entry(value, dtype=np.float64):
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        ({"y": X}, r"steps\.npz has the arrays y; expected x, perhaps y and lengths"),
-        ({"x": X, "needs_targets": True}, "has the arrays x; expected x and y, perhaps lengths"),
-        ({"x": X, "length": [1, 2]}, "has the arrays x, length; expected x, perhaps"),
+        ({"y": X}, r"steps\.npz: expected the arrays x, perhaps y and lengths, got 'y'"),
+        ({"x": X, "needs_targets": True}, "expected the arrays x and y, perhaps lengths, got 'x'"),
+        ({"x": X, "length": [1, 2]}, "expected the arrays x, perhaps y and lengths, got 'x', 'length'"),
         ({"x": np.ones(3)}, r"x must be numbers \[N, T, I\] or \[N, T\], .*, got float64 \[3\]"),
         ({"x": np.float64(3)}, r"x must be numbers .*, got float64 \[\]"),
         ({"x": np.array({}, object)}, r"x must be numbers .*, got object \[\]"),
@@ -211,11 +211,52 @@ def test_damaged_files(tmp_path):
 
 
 def test_arrays_pickled_by_an_older_numpy(tmp_path):
-    content = npy(ragged(np.arange(2.0), np.arange(1.0))).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    content = content.replace(b"\x8c\x16numpy.core", b"\x8c\x15numpy.core")
-    start = content.index(b"\x80\x04\x95")
-    size = int.from_bytes(content[start + 3 : start + 11], "little")
-    content = content[: start + 3] + (size - 1).to_bytes(8, "little") + content[start + 11 :]
+    x = ragged(np.arange(2.0), np.arange(1.0))
+    pickled = pickle.dumps(x, protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    assert b"numpy.core.multiarray" in pickled
     with zipfile.ZipFile(tmp_path / "steps.npz", "w") as file:
-        file.writestr("x.npy", content)
+        file.writestr("x.npy", npy(x, pickled))
     assert lists(read_npz(tmp_path / "steps.npz", needs_targets=False)) == [[[0.0], [1.0]], [[0.0]]]
+
+
+OBJECTS = ragged(np.ones((2, 2)), np.array([[1, 2]]), [[np.float64(0.5), 1]])
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_pickles_of_every_protocol(tmp_path, protocol):
+    with zipfile.ZipFile(tmp_path / "steps.npz", "w") as file:
+        file.writestr("x.npy", npy(OBJECTS, pickle.dumps(OBJECTS, protocol)))
+    found = lists(read_npz(tmp_path / "steps.npz", needs_targets=False))
+    assert found == [np.asarray(row).astype(np.float32).tolist() for row in OBJECTS]
+
+
+@pytest.mark.parametrize("array", [OBJECTS, np.array(["a", b"b", np.str_("c")], object), np.array(["a", "b", "c"])])
+def test_damage_anywhere_is_a_sentence_or_another_array(tmp_path, array):
+    content, generator = npy(array), np.random.default_rng(0)
+    refused = 0
+    for _ in range(100):
+        damaged = bytearray(content)
+        damaged[generator.integers(len(damaged))] = generator.integers(256)
+        with zipfile.ZipFile(tmp_path / "steps.npz", "w") as file:
+            file.writestr("x.npy", npy(np.ones((3, 2))) if array.dtype.kind == "U" else bytes(damaged))
+            file.writestr("y.npy", bytes(damaged))
+        try:
+            read_npz(tmp_path / "steps.npz")
+        except InputError as error:
+            refused += "\n" not in str(error)
+    assert refused > 10
+
+
+def test_texts_that_are_no_characters(tmp_path):
+    content = npy(np.array(["a"])).replace(b"a\0\0\0", b"a\0\0a")
+    with zipfile.ZipFile(tmp_path / "steps.npz", "w") as file:
+        file.writestr("x.npy", npy(np.ones((1, 2))))
+        file.writestr("y.npy", content)
+    with pytest.raises(InputError, match="the array y can't be read: "):
+        read_npz(tmp_path / "steps.npz")
+
+
+@pytest.mark.parametrize("dtype", ["M8[s]", "c16", "i4,f8"])
+def test_pickles_of_what_is_neither_number_nor_text(npz, dtype):
+    with pytest.raises(InputError, match=r"the array x can't be read: it holds .*, neither numbers nor texts"):
+        npz(x=ragged(np.zeros(2, dtype), np.ones(1)))

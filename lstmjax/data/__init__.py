@@ -7,6 +7,7 @@
 - `tables.py`: texts with labels or numbers from TSV and CSV
 - `ts_files.py`: sequences from `.ts` files of sktime and aeon
 - `arrays.py`: sequences from NPZ files
+- `pickles.py`: object arrays in NPZ files, without running their pickles
 - `words.py`: texts cut into words, vocabularies of words, vectors from elsewhere
 - `datasets.py`: named sets with their splits
 - `downloads.py`: the files of the named sets, the user's own or downloaded

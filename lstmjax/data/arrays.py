@@ -1,26 +1,18 @@
 """Sequences as NumPy arrays in an NPZ file, of one length or of many, with labels or numbers."""
 
 import io
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lstmjax.data import pickles
 from lstmjax.data.examples import Labelled
 from lstmjax.errors import InputError
 
 REAL = "fiub"
 """The kinds of dtype that hold real numbers."""
-
-HARMLESS = {
-    "ndarray": np.ndarray,
-    "dtype": np.dtype,
-    "_reconstruct": np.empty(0).__reduce__()[0],
-    "scalar": np.float64(0).__reduce__()[0],
-}
-"""All that NumPy writes into an object array of arrays, numbers and texts; whatever else is there is refused."""
 
 
 def read_npz(path: str | Path, *, numbers: bool = False, needs_targets: bool = True) -> Labelled:
@@ -62,16 +54,21 @@ def read_npz(path: str | Path, *, numbers: bool = False, needs_targets: bool = T
 
 
 def _arrays(path: str | Path, needed: set[str]) -> dict[str, np.ndarray]:
+    with _opened(path) as file:
+        there = [name.removesuffix(".npy") for name in file.namelist()]
+        if not needed <= set(there) <= {"x", "y", "lengths"}:
+            wanted = "x and y, perhaps lengths" if "y" in needed else "x, perhaps y and lengths"
+            found = ", ".join(map(repr, there)) or "none"
+            raise InputError(f"{path}: expected the arrays {wanted}, got {found}")
+        return {name: _array(path, file, name) for name in there}
+
+
+def _opened(path: str | Path) -> zipfile.ZipFile:
     try:
-        with zipfile.ZipFile(path) as file:
-            there = [name.removesuffix(".npy") for name in file.namelist()]
-            if not needed <= set(there) <= {"x", "y", "lengths"}:
-                wanted = "x and y, perhaps lengths" if "y" in needed else "x, perhaps y and lengths"
-                raise InputError(f"{path} has the arrays {', '.join(there) or 'none'}; expected {wanted}")
-            return {name: _array(path, file, name) for name in there}
+        return zipfile.ZipFile(path)
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}") from error
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise InputError(f"{path} is not an NPZ file: {error}") from error
 
 
@@ -80,7 +77,7 @@ def _array(path: str | Path, file: zipfile.ZipFile, name: str) -> np.ndarray:
         return _unpacked(file.read(f"{name}.npy"))
     except Exception as error:  # damaged zips, headers and pickles fail in every way there is
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: the array {name} can't be read: {reason}") from error
+        raise InputError(f"{path}: the array {name} can't be read: {reason:.120}") from error
 
 
 def _unpacked(content: bytes) -> np.ndarray:
@@ -89,20 +86,11 @@ def _unpacked(content: bytes) -> np.ndarray:
     shape, _, dtype = read_header[np.lib.format.read_magic(file)](file)
     if not dtype.hasobject:
         file.seek(0)
-        return np.lib.format.read_array(file, allow_pickle=False)
-    array = ArrayUnpickler(file).load()
-    if not isinstance(array, np.ndarray):
-        raise pickle.UnpicklingError(f"expected a pickled array, got {type(array).__name__}")
-    return array.reshape(shape)
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads arrays of objects that are arrays, numbers, texts or lists of them, and refuses all that could do more."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy", "numpy._core.multiarray", "numpy.core.multiarray") and name in HARMLESS:
-            return HARMLESS[name]
-        raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no part of an array")
+        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        if array.dtype.kind == "U":
+            array.tolist()  # fails here and not later where numbers are no characters
+        return array
+    return pickles.load(file).reshape(shape)
 
 
 def _rows(path: str | Path, x: np.ndarray) -> list[np.ndarray]:
