@@ -118,12 +118,13 @@ def _the_classes(train: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
     }
 
 
-def print_table(rows: dict[str, Figures]) -> None:
-    """Validation and test figures of the model, first, and of the baselines."""
-    names = [name for name in next(iter(rows.values())) if name.startswith(("validation_", "test_"))]
-    table = Table("model", *names)
-    for row, values in rows.items():
-        table.add_row(row, *(f"{values[name]:.4g}" if name in values else "" for name in names))
+def print_table(models: dict[str, Figures]) -> None:
+    """Validation and test figures: a column for the model, first, and for each baseline."""
+    names = [name for name in next(iter(models.values())) if name.startswith(("validation_", "test_"))]
+    table = Table("", *models)
+    for name in names:
+        values = [figures_of.get(name) for figures_of in models.values()]
+        table.add_row(name, *("" if value is None else f"{value:.4g}" for value in values))
     Console(highlight=False).print(table)
 
 

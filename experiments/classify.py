@@ -53,7 +53,7 @@ class ClassifyConfig(study.EpochsConfig, sequence_files.FilesConfig):
     """Steps after which sequences are cut; without it, none is."""
     vectors: Path | None = None
     """Pretrained vectors of words, a text file as GloVe and word2vec write them."""
-    num_buckets: int = 8
+    num_buckets: int = 4
     """At most so many lengths of batches, so that sequences are batched with others of nearly their length."""
     balance: bool = False
     """Count every class the same in the loss, however rare it is."""
