@@ -1,26 +1,52 @@
-"""The examples in docs/training.md run, and do what they say."""
+"""The examples in docs/ run, and do what they say."""
 
 import re
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs" / "training.md").read_text(), re.DOTALL)
+DOCS = Path(__file__).parents[1] / "docs"
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
 
-def run(example):
+def blocks(name):
+    return re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)
+
+
+TRAINING = blocks("training.md")
+REVIEWS, KERAS, OURS, NUMBERS, TORCH, OUR_LOOP = blocks("from-keras-and-pytorch.md")
+
+
+def run(*examples):
     names = {}
-    exec(example, names)
+    for example in examples:
+        exec(example, names)
     return names
 
 
 def test_a_loop_of_ones_own_learns():
-    losses = run(BLOCKS[0])["losses"]
+    losses = run(TRAINING[0])["losses"]
     assert losses[-1] < 0.1 * losses[0]
 
 
 def test_fit_trains_a_model_that_is_not_ours():
-    names = run(BLOCKS[1])
+    names = run(TRAINING[1])
     assert names["figures"]["loss"] < 0.5 * names["y"][200:].var()
     assert names["state"].other["norm"]["mean"].any()
+
+
+@pytest.mark.parametrize(("library", "program"), [("keras", KERAS), ("lstmjax", OURS)], ids=["keras", "ours"])
+def test_a_keras_script_and_its_twin_learn(library, program, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    pytest.importorskip(library)
+    with jax.numpy_rank_promotion("allow" if library == "keras" else "raise"):  # Keras broadcasts
+        assert run(REVIEWS, program)["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize(("library", "program"), [("torch", TORCH), ("lstmjax", OUR_LOOP)], ids=["torch", "ours"])
+def test_a_torch_loop_and_its_twin_learn(library, program):
+    pytest.importorskip(library)
+    names = run(NUMBERS, program)
+    assert names["loss"].item() < 0.3 * np.var(names["targets"])
