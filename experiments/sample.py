@@ -64,6 +64,8 @@ def main() -> int:
     config = cli.parse(SampleConfig, DESCRIPTION)
     cli.check_backend()
     model, vocabulary = load_model(config.checkpoint, "best" if config.step is None else config.step)
+    if not isinstance(model, LanguageModel):
+        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a LanguageModel")
     for name, text in (("prompt", config.prompt), ("stop", config.stop)):
         if vocabulary.unknown(text):
             raise InputError(f"--{name} has symbols that the model has never seen: {vocabulary.unknown(text)!r}")

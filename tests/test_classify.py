@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import classify, cli, predictions, sequence_files
+from experiments import classify, cli, predictions, sample, sequence_files
 from lstmjax import load_model, training
 from lstmjax.data.text import load_vocabulary
+from lstmjax.errors import InputError
 from lstmjax.models import sequence_config
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
@@ -251,6 +252,12 @@ def test_what_cannot_be_predicted_is_a_sentence_and_writes_nothing(trained, tmp_
         assert code == 2
         assert sentence in err
         assert not out.exists()
+
+
+def test_a_classifier_writes_no_text(trained, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["program", "--checkpoint", str(trained[0])])
+    with pytest.raises(InputError, match="holds a SequenceClassifier; expected a LanguageModel"):
+        sample.main()
 
 
 def test_empty_texts_and_unknown_words_are_predicted(trained):

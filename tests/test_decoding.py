@@ -218,6 +218,7 @@ def test_samplings_that_cannot_be(arguments, sentence):
         ({"length": 2**31}, ValueError, "length must be at most 2147483647"),
         ({"key": 0}, TypeError, "key must be a key of jax.random, .*, got int"),
         ({"sampling": 0.5}, TypeError, "sampling must be a Sampling, got 0.5"),
+        ({"model": 3}, TypeError, r"model must be a LanguageModel \(decode goes over any other\), got int"),
         ({"prompts": [[VOCAB]]}, ValueError, r"prompts must lie in \[0, 10\], got values from 11 to 11"),
         ({"lengths": [0]}, ValueError, r"lengths must lie in \[1, 2\], got values from 0 to 0"),
         ({"lengths": [3]}, ValueError, r"lengths must lie in \[1, 2\], got values from 3 to 3"),
@@ -227,9 +228,9 @@ def test_samplings_that_cannot_be(arguments, sentence):
     ],
 )
 def test_requests_that_cannot_be_met(model, arguments, error, sentence):
-    good = {"prompts": [[1, 2]], "length": 3, "key": jax.random.key(0)}
+    good = {"model": model, "prompts": [[1, 2]], "length": 3, "key": jax.random.key(0)}
     with pytest.raises(error, match=sentence):
-        decoding.generate(model, **good | arguments)
+        decoding.generate(**good | arguments)
 
 
 def test_texts_that_cannot_be_met(model):

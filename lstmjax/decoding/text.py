@@ -145,6 +145,7 @@ def _begin(
     stop: Sequence[int],
 ) -> tuple[Partial, Decoding, Array]:
     """Arguments checked and prompts read: the model's step, the moment before the first new symbol, the stop."""
+    _check_model(model)
     last = model.vocab_size - 1
     prompts = checks.whole_numbers("prompts", prompts, ("B", "P"), 0, last)
     rows, width = prompts.shape
@@ -185,6 +186,7 @@ def _encode(
     """Prompts as one padded array, their lengths, and the stop sequence."""
     if isinstance(prompts, str):
         raise TypeError(f"prompts must be a list of texts, got the text {prompts!r}")
+    _check_model(model)
     if len(vocabulary) != model.vocab_size:
         raise ValueError(f"vocabulary must have the model's {model.vocab_size} symbols, got {len(vocabulary)}")
     if not prompts or not all(prompts):
@@ -197,3 +199,8 @@ def _encode(
     for place, row in enumerate(rows):
         padded[place, : len(row)] = row
     return padded, lengths, vocabulary.encode(stop).tolist()
+
+
+def _check_model(model: object) -> None:
+    if not isinstance(model, LanguageModel):
+        raise TypeError(f"model must be a LanguageModel (decode goes over any other), got {type(model).__name__}")
