@@ -35,8 +35,8 @@ def parse(
         raise InputError("--out must name where to write, got ''")
     try:
         if default is None:
-            return tyro.cli(config, description=description, args=arguments)
-        return tyro.cli(config, description=description, args=arguments, default=default)
+            return tyro.cli(config, prog=_program(), description=description, args=arguments)
+        return tyro.cli(config, prog=_program(), description=description, args=arguments, default=default)
     except ValueError as error:
         raise InputError(str(error)) from error
 
@@ -97,6 +97,12 @@ def command(module: str, *arguments: object) -> str:
     here = os.path.relpath(sys.executable)
     python = sys.executable if here.startswith(os.pardir) else here
     return shlex.join([python, "-m", module, *map(str, arguments)])
+
+
+def _program() -> str | None:
+    """How the program that runs now is called, as --help shows it; tyro's own choice where it is no module."""
+    spec = sys.modules["__main__"].__spec__
+    return None if spec is None else f"python -m {spec.name.removesuffix('.__main__')}"
 
 
 def _check_streams() -> None:

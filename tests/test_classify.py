@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import classify, cli, predictions, sample, sequence_files
+from experiments import cli, sample, study
+from experiments.classify import __main__ as classify
+from experiments.classify import files, predictions
 from lstmjax import load_model, training
 from lstmjax.data.text import load_vocabulary
 from lstmjax.errors import InputError
@@ -123,7 +125,7 @@ def test_stopped_and_resumed_is_uninterrupted(trained, tmp_path, monkeypatch, ca
     whole, part = tmp_path / "whole", tmp_path / "part"
     arguments = [*TINY.split(), "--data", data]
     assert call([*arguments, "--out", whole], monkeypatch, capsys)[0] == 0
-    save = classify.study.training.Checkpoints.save
+    save = study.training.Checkpoints.save
     with monkeypatch.context() as patch:
 
         def fail(self, state, *rest, **named):
@@ -131,7 +133,7 @@ def test_stopped_and_resumed_is_uninterrupted(trained, tmp_path, monkeypatch, ca
             if int(state.step) >= 20:
                 raise KeyboardInterrupt
 
-        patch.setattr(classify.study.training.Checkpoints, "save", fail)
+        patch.setattr(study.training.Checkpoints, "save", fail)
         assert call([*arguments, "--out", part], patch, capsys)[0] == 130
     assert call(["--resume", "--out", part], monkeypatch, capsys)[0] == 0
     assert (part / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
@@ -275,7 +277,7 @@ def test_a_test_file_is_laid_out_as_the_training_file(tmp_path):
     test = tmp_path / "test.tsv"
     for header, rows in (("review\tverdict\n", 2), ("", 2)):
         test.write_text(header + "great\tyes\ndull\tno\n")
-        read = sequence_files.read_more(test, config, ["review", "verdict"])
+        read = files.read_more(test, config, ["review", "verdict"])
         assert len(read.sequences) == rows
     test.write_text("text\tlabel\ngreat\tyes\n")
-    assert sequence_files.read_more(test, config, ["review", "verdict"]).sequences[0] == "text"
+    assert files.read_more(test, config, ["review", "verdict"]).sequences[0] == "text"

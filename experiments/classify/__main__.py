@@ -13,7 +13,8 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from experiments import answers, cli, predictions, sequence_files, sequences, study
+from experiments import cli, study
+from experiments.classify import answers, files, predictions, sequences
 from lstmjax import checks, training
 from lstmjax.data import datasets, words
 from lstmjax.data.labels import save_labels
@@ -30,7 +31,7 @@ looks at the test part once. Writes checkpoints, metrics, figures and a summary 
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifyConfig(study.EpochsConfig, sequence_files.FilesConfig):
+class ClassifyConfig(study.EpochsConfig, files.FilesConfig):
     """Every setting of a run."""
 
     data: str | None = None
@@ -70,7 +71,7 @@ class ClassifyConfig(study.EpochsConfig, sequence_files.FilesConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sequence_files.FilesConfig.__post_init__(self)
+        files.FilesConfig.__post_init__(self)
         for name in ("validation_fraction", "test_fraction"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
@@ -97,7 +98,7 @@ class ClassifyConfig(study.EpochsConfig, sequence_files.FilesConfig):
 def load(config: ClassifyConfig) -> study.Data:
     """Read and split the data; what the model must know of them goes into its config."""
     splits, columns = _splits(config)
-    answer = sequence_files.TASKS[config.task]
+    answer = files.TASKS[config.task]
     encoding = sequences.Encoding.of(splits.train, answer, config.tokenizer, config.min_count, config.max_words)
     inputs = [[sequence[: config.longest] for sequence in encoding.inputs(part)] for part in splits]
     targets = [encoding.targets(part) for part in splits]
@@ -135,12 +136,12 @@ def _splits(config: ClassifyConfig) -> tuple[sequences.Splits, list[str] | None]
     if config.data in datasets.DATASETS:
         train, validation, test = datasets.DATASETS[config.data]()
     else:
-        train, validation, test = sequence_files.read(Path(config.data), config), None, None
-        columns = sequence_files.columns_of(Path(config.data), train)
+        train, validation, test = files.read(Path(config.data), config), None, None
+        columns = files.columns_of(Path(config.data), train)
     if config.validation is not None:
-        validation = sequence_files.read_more(config.validation, config, columns)
+        validation = files.read_more(config.validation, config, columns)
     if config.test is not None:
-        test = sequence_files.read_more(config.test, config, columns)
+        test = files.read_more(config.test, config, columns)
     splits = sequences.split(train, validation, test, (config.validation_fraction, config.test_fraction), config.seed)
     if config.quick:
         splits = sequences.Splits(*(sequences.first(part, 500, config.seed) for part in splits))

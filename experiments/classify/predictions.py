@@ -11,7 +11,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from experiments import cli, sequence_files, sequences
+from experiments import cli
+from experiments.classify import files, sequences
 from lstmjax import checks
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
@@ -55,8 +56,8 @@ def run(arguments: Sequence[str], description: str) -> int:
     if settings.get("family") != "sequence-to-one":
         raise InputError(f"{config.checkpoint} holds a {settings.get('family')} model; expected sequence-to-one")
     model, meaning = trained
-    encoding = sequences.Encoding.with_meaning(meaning, sequence_files.model_config(settings))
-    labelled = sequence_files.read_like(config.predict, settings, config.text_column, config.header)
+    encoding = sequences.Encoding.with_meaning(meaning, files.model_config(settings))
+    labelled = files.read_like(config.predict, settings, config.text_column, config.header)
     inputs = [sequence[: settings["longest"]] for sequence in encoding.inputs(labelled)]
     answers = predict(model, encoding.answer, inputs, config.batch_size)
     names = None if encoding.labels is None else encoding.labels.names

@@ -8,7 +8,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import cli, figures, predictions, study
+from experiments import cli, figures, study
+from experiments.classify import predictions
 from experiments.observers import plot_curve
 from lstmjax import metrics, training
 from lstmjax.data import Bucketed
