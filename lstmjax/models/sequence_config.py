@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -137,33 +138,20 @@ def build(config: SequenceToOneConfig, rngs: nnx.Rngs) -> SequenceClassifier | S
     ):
         raise ValueError("answer, num_outputs, and either vocab_size or in_features must be set")
     embed, features = _embedding(config, rngs)
-    recurrent = None
-    if config.cell != "none":
-        recurrent = layers.stack(
-            functools.partial(_cell, config),
-            features,
-            config.hidden_features,
-            bidirectional=config.bidirectional,
-            dropout=config.hidden_dropout,
-            rngs=rngs,
-        )
-        features = recurrent.out_shape[-1]
-    pool, features = _pooling(config, features, rngs)
-    dense = []
-    for width in config.dense_features:
-        dense.append(nnx.Linear(features, width, rngs=rngs))
-        features = width
+    recurrent = None if config.cell == "none" else _recurrent(config, features, rngs)
+    pool, features = _pooling(config, features if recurrent is None else recurrent.out_shape[-1], rngs)
+    widths = (features, *config.dense_features)
     encoder = SequenceEncoder(
         recurrent,
         pool,
         embed=embed,
-        dense=dense,
+        dense=[nnx.Linear(below, above, rngs=rngs) for below, above in itertools.pairwise(widths)],
         activation=ACTIVATIONS[config.activation],
         input_dropout=config.input_dropout,
         output_dropout=config.output_dropout,
     )
     kind = SequenceRegressor if config.answer == "number" else SequenceClassifier
-    return kind(encoder, features, config.num_outputs, rngs=rngs)
+    return kind(encoder, widths[-1], config.num_outputs, rngs=rngs)
 
 
 def _embedding(config: SequenceToOneConfig, rngs: nnx.Rngs) -> tuple[Callable[..., Array], int]:
@@ -178,20 +166,32 @@ def _embedding(config: SequenceToOneConfig, rngs: nnx.Rngs) -> tuple[Callable[..
     return regularizers.EmbeddingDropout(embed, config.embedding_dropout), config.embed_features
 
 
+def _recurrent(config: SequenceToOneConfig, in_features: int, rngs: nnx.Rngs) -> layers.Stacked:
+    return layers.stack(
+        functools.partial(_cell, config),
+        in_features,
+        config.hidden_features,
+        bidirectional=config.bidirectional,
+        dropout=config.hidden_dropout,
+        rngs=rngs,
+    )
+
+
 def _cell(config: SequenceToOneConfig, in_features: int, hidden_features: int) -> Cell[Any, Any]:
-    dtype = jnp.dtype(config.dtype)
+    """One layer's cell, with the noise that the config asks for around it."""
+    sizes, dtype, memory = (in_features, hidden_features), jnp.dtype(config.dtype), config.longest_memory
     cell: Any
-    if config.cell == "lstm" and config.longest_memory is not None:
-        bias = Chrono(config.longest_memory)
-        cell = cells.LSTM(in_features, hidden_features, bias_init=bias, forget_bias=0.0, dtype=dtype)
-    elif config.cell == "lstm":
-        cell = cells.LSTM(in_features, hidden_features, dtype=dtype)
-    elif config.cell == "gru" and config.longest_memory is not None:
-        cell = cells.GRU(in_features, hidden_features, bias_init=Chrono(config.longest_memory, "rzn"), dtype=dtype)
-    elif config.cell == "gru":
-        cell = cells.GRU(in_features, hidden_features, dtype=dtype)
-    else:
-        cell = cells.ElmanRNN(in_features, hidden_features, dtype=dtype)
+    match config.cell:
+        case "lstm" if memory is not None:
+            cell = cells.LSTM(*sizes, bias_init=Chrono(memory), forget_bias=0.0, dtype=dtype)
+        case "lstm":
+            cell = cells.LSTM(*sizes, dtype=dtype)
+        case "gru" if memory is not None:
+            cell = cells.GRU(*sizes, bias_init=Chrono(memory, "rzn"), dtype=dtype)
+        case "gru":
+            cell = cells.GRU(*sizes, dtype=dtype)
+        case _:
+            cell = cells.ElmanRNN(*sizes, dtype=dtype)
     if config.recurrent_dropout:
         cell = regularizers.RecurrentDropout(cell, config.recurrent_dropout)
     if config.weight_drop:
