@@ -8,6 +8,7 @@
 - `ts_files.py`: sequences from `.ts` files of sktime and aeon
 - `arrays.py`: sequences from NPZ files
 - `pickles.py`: object arrays in NPZ files, without running their pickles
+- `labels.py`: class labels by name
 - `words.py`: texts cut into words, vocabularies of words, vectors from elsewhere
 - `datasets.py`: named sets with their splits
 - `downloads.py`: the files of the named sets, the user's own or downloaded
@@ -16,6 +17,7 @@
 from lstmjax.data import arrays, datasets, examples, tables, text, ts_files, words
 from lstmjax.data.arrays import read_npz
 from lstmjax.data.examples import Labelled, split
+from lstmjax.data.labels import Labels
 from lstmjax.data.prefetch import IteratorSource, prefetch
 from lstmjax.data.source import Bucketed, Examples, Ordered, SequenceBatch, Shuffled, Source
 from lstmjax.data.tables import read_table
@@ -27,6 +29,7 @@ __all__ = [
     "Examples",
     "IteratorSource",
     "Labelled",
+    "Labels",
     "Ordered",
     "SequenceBatch",
     "Shuffled",
