@@ -109,22 +109,31 @@ class ProgressLine:
         return f"loss {self._loss:.3f}  {validation}{self.speed(step):,.0f} tokens/s"
 
 
-def plot_curve(metrics: Path, image: Path, title: str, unit: str) -> None:
-    """Draw training and validation loss against steps, from a metrics file."""
+def plot_curves(metrics: Path, image: Path, title: str, units: dict[str, str]) -> None:
+    """Draw figures of training and validation against steps, a panel for each.
+
+    Args:
+      metrics: the metrics file.
+      image: the file to draw.
+      title: what is above the panels.
+      units: for each figure by its name in the metrics file, such as "loss", what its axis says.
+    """
     records = read_records(metrics)
-    train = [(record["step"], record["loss"]) for record in records if "loss" in record]
-    validation = [(record["step"], record["validation_loss"]) for record in records if "validation_loss" in record]
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    if train:
-        axes.plot(*zip(*train, strict=True), color="0.7", linewidth=0.8, label="training (single batches)")
-        axes.legend()
-    if validation:
-        axes.plot(*zip(*validation, strict=True), color="C0", marker="o", markersize=3, label="validation")
-        best = min(validation, key=lambda point: point[1])
-        axes.annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, 8), ha="center", color="C0")
-        axes.legend()
-    axes.set(xlabel="step", ylabel=unit, title=title)
-    axes.grid(alpha=0.3)
+    figure, panels = plt.subplots(1, len(units), figsize=(7 * len(units), 4), layout="constrained", squeeze=False)
+    for axes, (name, unit) in zip(panels[0], units.items(), strict=True):
+        train = [(record["step"], record[name]) for record in records if name in record]
+        validation = [(r["step"], r[f"validation_{name}"]) for r in records if f"validation_{name}" in r]
+        if train:
+            axes.plot(*zip(*train, strict=True), color="0.7", linewidth=0.8, label="training (single batches)")
+        if validation:
+            axes.plot(*zip(*validation, strict=True), color="C0", marker="o", markersize=3, label="validation")
+            best = (min if name == "loss" else max)(validation, key=lambda point: point[1])
+            axes.annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, 8), ha="center", color="C0")
+        if train or validation:
+            axes.legend()
+        axes.set(xlabel="step", ylabel=unit)
+        axes.grid(alpha=0.3)
+    figure.suptitle(title)
     figure.savefig(image, dpi=120)
     plt.close(figure)
 

@@ -13,7 +13,7 @@ import jax
 
 from experiments import cli, study
 from experiments.corpora import load_corpus
-from experiments.observers import plot_curve
+from experiments.observers import plot_curves
 from lstmjax import checks, training
 from lstmjax.data import text
 from lstmjax.decoding import Sampling, generate_text
@@ -86,7 +86,7 @@ def finish(run: study.Run, model: Any, vocabulary: text.Vocabulary) -> dict[str,
     assert isinstance(validation, text.Reading)
     ids = validation.ids
     print("trained; everything is saved. Reading the whole validation text once more, with one carried state ...")
-    plot_curve(folder.metrics, folder.curve, "Language model", f"loss (nats per {config.symbol})")
+    plot_curves(folder.metrics, folder.curve, "Language model", {"loss": f"loss (nats per {config.symbol})"})
     graphdef, params, other = training.split_model(model)
     figures = training.make_evaluate(run.task, graphdef)(params, other, text.Reading(ids, text.EXACT))
     written = sample_text(model, vocabulary, ids, config)

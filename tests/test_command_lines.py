@@ -179,7 +179,7 @@ def test_time_spent_after_training_does_not_count():
 
 
 def test_an_empty_curve_can_be_drawn(tmp_path):
-    observers.plot_curve(tmp_path / "nothing.jsonl", tmp_path / "loss.png", "Language model", "loss")
+    observers.plot_curves(tmp_path / "nothing.jsonl", tmp_path / "loss.png", "Language model", {"loss": "loss"})
     assert (tmp_path / "loss.png").exists()
 
 

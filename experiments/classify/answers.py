@@ -10,7 +10,7 @@ from rich.table import Table
 
 from experiments import cli, figures, study
 from experiments.classify import predictions
-from experiments.observers import plot_curve
+from experiments.observers import plot_curves
 from lstmjax import metrics, training
 from lstmjax.data import Bucketed
 from lstmjax.models import SequenceToOneConfig
@@ -24,7 +24,8 @@ def finish(kind: study.Study[Any], run: study.Run, model: Any, meaning: Meaning)
     found = measure(run, model, meaning)
     others = train_baselines(kind, run) if run.config.baselines else {}
     folder, test, answer = run.folder, _parts(run)["test"], run.data.model.answer
-    plot_curve(folder.metrics, folder.curve, "Training", "loss")
+    shown = ("loss", "mae") if answer == "number" else ("loss", "accuracy")
+    plot_curves(folder.metrics, folder.curve, folder.path.name, dict(zip(shown, shown, strict=True)))
     said = predictions.predict(model, answer, test.inputs, test.batch_size)
     drawn = figures.draw_answers(folder.path, answer, np.asarray(test.targets), said, meaning.labels)
     print_table({run.data.model.cell: found, **others})
