@@ -127,8 +127,10 @@ def plot_curves(metrics: Path, image: Path, title: str, units: dict[str, str]) -
             axes.plot(*zip(*train, strict=True), color="0.7", linewidth=0.8, label="training (single batches)")
         if validation:
             axes.plot(*zip(*validation, strict=True), color="C0", marker="o", markersize=3, label="validation")
-            best = (min if name == "loss" else max)(validation, key=lambda point: point[1])
-            axes.annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, 8), ha="center", color="C0")
+            is_low_good = name != "accuracy"
+            best = (min if is_low_good else max)(validation, key=lambda point: point[1])
+            clear = (0, 8 if is_low_good else -14)
+            axes.annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=clear, ha="center", color="C0")
         if train or validation:
             axes.legend()
         axes.set(xlabel="step", ylabel=unit)
