@@ -14,7 +14,7 @@ from lstmjax.trees import split_model
 
 
 class Trained(NamedTuple):
-    """A trained model, and what its inputs and outputs mean: a language model's vocabulary."""
+    """A trained model, and what its inputs and outputs mean: a vocabulary, or `Meaning`: vocabulary and labels."""
 
     model: Any
     companion: Any
@@ -29,7 +29,8 @@ def load_model(folder: str | Path, step: int | Literal["best", "latest"] = "best
         word is damaged, the newest that can be read is taken, and a warning says so.
 
     Returns:
-      the model, with its parameters, and what belongs to it: a language model's vocabulary.
+      the model, with its parameters, and what belongs to it: a language model's vocabulary; a sequence-to-one model's
+      `Meaning`, its vocabulary and its labels, each None where it has none.
 
     Raises:
       TypeError, ValueError: `step` is neither a whole number nor one of the two words.

@@ -64,6 +64,8 @@ class ClassifyConfig(study.EpochsConfig, files.FilesConfig):
     """Train the simple models too that this one should beat."""
     quick: bool = False
     """A look in under a minute: at most 500 training sequences and 3 epochs."""
+    patience: int | None = 5
+    """Stop early after so many epochs in a row without a better validation score."""
     model: SequenceToOneConfig = dataclasses.field(default_factory=SequenceToOneConfig)
     optimizer: training.OptimizerConfig = dataclasses.field(
         default_factory=lambda: training.OptimizerConfig(learning_rate=2e-3, beta2=0.999)
