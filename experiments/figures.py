@@ -1,5 +1,6 @@
 """Pictures of what a model says beside what is true."""
 
+import warnings
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from lstmjax import metrics
 from lstmjax.data.labels import Labels
@@ -53,22 +55,20 @@ def plot_confusion(image: Path, counts: np.ndarray, names: tuple[str, ...]) -> N
                 colour = "white" if share > 0.5 else "black"
                 axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=7)
     figure.colorbar(picture, label="share of the true class")
-    figure.savefig(image, dpi=120)
-    plt.close(figure)
+    _save(figure, image)
 
 
 def plot_numbers(image: Path, targets: np.ndarray, answers: np.ndarray) -> None:
-    """Predictions against what is true, and the line where both are the same."""
-    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
-    for number in range(targets.shape[1]):
-        axes.scatter(targets[:, number], answers[:, number], s=6, alpha=0.5, label=f"target {number + 1}")
-    ends = [min(targets.min(), answers.min()), max(targets.max(), answers.max())]
-    axes.plot(ends, ends, color="0.5", linewidth=0.8)
-    axes.set(xlabel="true", ylabel="predicted", title="Test part")
-    if targets.shape[1] > 1:
-        axes.legend()
-    figure.savefig(image, dpi=120)
-    plt.close(figure)
+    """Predictions against what is true, a panel for each target, and the line where both are the same."""
+    count = targets.shape[1]
+    figure, panels = plt.subplots(1, count, figsize=(5 * count, 5), layout="constrained", squeeze=False)
+    for number, axes in enumerate(panels[0]):
+        true, said = targets[:, number], answers[:, number]
+        axes.scatter(true, said, s=6, alpha=0.5)
+        ends = [min(true.min(), said.min()), max(true.max(), said.max())]
+        axes.plot(ends, ends, color="0.5", linewidth=0.8)
+        axes.set(xlabel="true", ylabel="predicted", title=f"Test part, target {number + 1} of {count}")
+    _save(figure, image)
 
 
 def plot_scores(image: Path, targets: np.ndarray, said: np.ndarray, names: tuple[str, ...]) -> None:
@@ -83,5 +83,11 @@ def plot_scores(image: Path, targets: np.ndarray, said: np.ndarray, names: tuple
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), title="Test part")
     axes.legend()
-    figure.savefig(image, dpi=120)
+    _save(figure, image)
+
+
+def _save(figure: Figure, image: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # it is drawn as a box
+        figure.savefig(image, dpi=120)
     plt.close(figure)

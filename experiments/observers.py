@@ -124,7 +124,10 @@ def plot_curves(metrics: Path, image: Path, title: str, units: dict[str, str]) -
         train = [(record["step"], record[name]) for record in records if name in record]
         validation = [(r["step"], r[f"validation_{name}"]) for r in records if f"validation_{name}" in r]
         if train:
-            axes.plot(*zip(*train, strict=True), color="0.7", linewidth=0.8, label="training (single batches)")
+            marker = "." if len(train) < 3 else None  # too few for a line
+            axes.plot(
+                *zip(*train, strict=True), color="0.7", linewidth=0.8, marker=marker, label="training (single batches)"
+            )
         if validation:
             axes.plot(*zip(*validation, strict=True), color="C0", marker="o", markersize=3, label="validation")
             is_low_good = name != "accuracy"

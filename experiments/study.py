@@ -339,22 +339,32 @@ def _announce(run: Run, state: training.TrainState) -> None:
 
 
 def _finish(study: Study[Any], run: Run, progress: ProgressLine, step: int) -> dict[str, float]:
-    """The study's own figures, and a summary of every figure by its plain name."""
+    """The study's own figures, and a summary of every figure by its plain name.
+
+    A run that had been trained before, and is resumed for what comes after, keeps what was said of its training.
+    """
+    facts = _facts_of_training(run, progress, step)
     model, companion = load_model(run.folder.path)
-    figures = study.finish(run, model, companion)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(training.split_model(model)[1]))
-    summary = {
-        **figures,
-        "parameters": parameters,
+    summary = study.finish(run, model, companion) | facts
+    replace_text(run.folder.summary, json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _facts_of_training(run: Run, progress: ProgressLine, step: int) -> dict[str, float]:
+    """How long training took, written down at once, or as it was written down when it had ended."""
+    facts: dict[str, float] = {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(training.split_model(run.model)[1])),
         "from_step": progress.start_step,
         "steps": step,
         "minutes": progress.seconds / 60,
         "tokens_per_second": progress.speed(step),
     }
-    # A finished run that is resumed has nothing new to say.
-    if progress.start_step < step or not run.folder.summary.exists():
-        replace_text(run.folder.summary, json.dumps(summary, indent=2) + "\n")
-    return summary
+    if progress.start_step == step:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            earlier = json.loads(run.folder.summary.read_text(encoding="utf-8"))
+            return {name: earlier[name] for name in facts}
+    replace_text(run.folder.summary, json.dumps(facts, indent=2) + "\n")
+    return facts
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

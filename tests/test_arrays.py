@@ -17,9 +17,11 @@ from lstmjax.errors import InputError
 def npz(tmp_path):
     """Write an NPZ file and read it."""
 
-    def read(numbers=False, needs_targets=False, **arrays):
+    def read(numbers=False, has_targets=None, **arrays):
         np.savez(tmp_path / "steps.npz", **arrays)
-        return read_npz(tmp_path / "steps.npz", numbers=numbers, needs_targets=needs_targets)
+        return read_npz(
+            tmp_path / "steps.npz", numbers=numbers, has_targets="y" in arrays if has_targets is None else has_targets
+        )
 
     return read
 
@@ -55,7 +57,7 @@ def test_rows_of_many_lengths(tmp_path_factory, lengths, width):
     rows = [np.random.default_rng(n).normal(size=(length, width)) for n, length in enumerate(lengths)]
     path = tmp_path_factory.mktemp("written") / "x.npz"
     np.savez_compressed(path, x=ragged(*rows))
-    for found, row in zip(read_npz(path, needs_targets=False).sequences, rows, strict=True):
+    for found, row in zip(read_npz(path, has_targets=False).sequences, rows, strict=True):
         np.testing.assert_array_equal(found, row.astype(np.float32), strict=True)
 
 
@@ -83,7 +85,7 @@ def test_objects_that_hold_numbers(npz):
     ],
 )
 def test_labels(npz, y, targets):
-    assert npz(x=np.ones((2, 3)), y=y, needs_targets=True).targets == targets
+    assert npz(x=np.ones((2, 3)), y=y, has_targets=True).targets == targets
 
 
 @pytest.mark.parametrize("y", [np.array([1, 2]), np.array([[0.5, 1.0], [2.0, -3.0]]), np.array([0.5, 2], object)])
@@ -104,8 +106,8 @@ def with_entry(value, dtype=np.float64):
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        ({"y": X}, r"steps\.npz: expected the arrays x, perhaps y and lengths, got 'y'"),
-        ({"x": X, "needs_targets": True}, "expected the arrays x and y, perhaps lengths, got 'x'"),
+        ({"y": X}, r"steps\.npz: expected the arrays x and y, perhaps lengths, got 'y'"),
+        ({"x": X, "has_targets": True}, "expected the arrays x and y, perhaps lengths, got 'x'"),
         ({"x": X, "length": [1, 2]}, "expected the arrays x, perhaps y and lengths, got 'x', 'length'"),
         ({"x": np.ones(3)}, r"x must be numbers \[N, T, I\] or \[N, T\], .*, got float64 \[3\]"),
         ({"x": np.float64(3)}, r"x must be numbers .*, got float64 \[\]"),
@@ -190,7 +192,7 @@ def test_damaged_arrays(tmp_path, members, sentence):
         for name, content in members.items():
             file.writestr(name, content)
     with pytest.raises(InputError, match=sentence) as caught:
-        read_npz(tmp_path / "steps.npz", needs_targets=False)
+        read_npz(tmp_path / "steps.npz", has_targets=False)
     assert "\n" not in str(caught.value)
 
 
@@ -201,7 +203,7 @@ def test_damaged_files(tmp_path):
     at = content.index(X.tobytes())
     path.write_bytes(content[:at] + b"\1" + content[at + 1 :])
     with pytest.raises(InputError, match="the array x can't be read: Bad CRC-32"):
-        read_npz(path, needs_targets=False)
+        read_npz(path, has_targets=False)
     for damaged in (content[:100], b"", npy(X)):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"steps\.npz is not an NPZ file"):
@@ -216,7 +218,7 @@ def test_arrays_pickled_by_an_older_numpy(tmp_path):
     assert b"numpy.core.multiarray" in pickled
     with zipfile.ZipFile(tmp_path / "steps.npz", "w") as file:
         file.writestr("x.npy", npy(x, pickled))
-    assert lists(read_npz(tmp_path / "steps.npz", needs_targets=False)) == [[[0.0], [1.0]], [[0.0]]]
+    assert lists(read_npz(tmp_path / "steps.npz", has_targets=False)) == [[[0.0], [1.0]], [[0.0]]]
 
 
 OBJECTS = ragged(np.ones((2, 2)), np.array([[1, 2]]), [[np.float64(0.5), 1]])
@@ -226,7 +228,7 @@ OBJECTS = ragged(np.ones((2, 2)), np.array([[1, 2]]), [[np.float64(0.5), 1]])
 def test_pickles_of_every_protocol(tmp_path, protocol):
     with zipfile.ZipFile(tmp_path / "steps.npz", "w") as file:
         file.writestr("x.npy", npy(OBJECTS, pickle.dumps(OBJECTS, protocol)))
-    found = lists(read_npz(tmp_path / "steps.npz", needs_targets=False))
+    found = lists(read_npz(tmp_path / "steps.npz", has_targets=False))
     assert found == [np.asarray(row).astype(np.float32).tolist() for row in OBJECTS]
 
 

@@ -103,6 +103,7 @@ def test_a_trained_model_is_ready_to_use(trained):
         ("bare.tsv", "great great\ndull film\n\x20\n"),
         ("unnamed.tsv", "great great\tno\ndull film\tyes\n\tno\n"),
         ("named.csv", "verdict,review\nno,great great\n?,dull film\n?,\n"),
+        ("more.csv", "id,Review ,verdict\n1,great great,no\n2,dull film,?\n3,,?\n"),
     ],
 )
 def test_predictions_are_one_row_a_text_whatever_stands_beside_it(
@@ -207,7 +208,7 @@ def test_pretrained_vectors_are_where_words_start(tmp_path):
 
 MISTAKES = {
     "no data": ([], "--data must name a file, or one of japanese-vowels, sst2"),
-    "no file": (["--data", "nowhere.tsv"], "nowhere.tsv can't be read: No such file"),
+    "no file": (["--data", "nowhere.tsv"], "nowhere.tsv is neither a file nor one of japanese-vowels"),
     "suffix": (["--data", "{folder}/a.xlsx"], "a.xlsx is not known as a table"),
     "column": (
         ["--data", "{data}", "--text-column", "txt"],
@@ -218,10 +219,24 @@ MISTAKES = {
         ["--data", "{data}", "--test", "{folder}/odd.tsv"],
         "odd.tsv, row 1 has the label 'perhaps'; expected",
     ),
-    "one label": (["--data", "{folder}/one.tsv"], "has the label 'yes' alone; expected at least 2 labels"),
+    "one label": (["--data", "{folder}/one.tsv"], "has the labels 'yes'; expected at least 2"),
     "outputs": (["--data", "{data}", "--model.num-outputs", "5"], "--model.num-outputs must be the data's 2, got 5"),
     "dropout": (["--data", "{data}", "--model.hidden-dropout", "0.5"], "hidden_dropout acts between recurrent layers"),
     "fraction": (["--data", "{data}", "--test-fraction", "1.0"], "test_fraction must be in (0, 1), got 1.0"),
+    "set": (["--data", "sst"], "is neither a file nor one of japanese-vowels, sst2, names"),
+    "weights": (
+        ["--data", "{data}", "--model.class-weights", "1", "2", "3"],
+        "class_weights must be 2, one a class",
+    ),
+    "memory": (["--data", "{data}", "--model.longest-memory", "2"], "longest_memory must be at least 3, got 2"),
+    "numbers": (["--data", "{data}", "--model.in-features", "2"], "--model.in-features is not for these data, got 2"),
+    "separator": (["--data", "{data}", "--label-separator="], "label_separator must be at least one character"),
+    "no labels": (["--data", "{folder}/bare.tsv", "--task", "multi-label"], "has the labels none; expected at least 1"),
+    "large": (
+        ["--data", "{folder}/large.tsv", "--task", "regression"],
+        "has the target 1e+300; expected at most",
+    ),
+    "few": (["--data", "{folder}/few.tsv"], "few.tsv: too few examples to split, 2: a fraction of 0.2"),
     "vectors": (["--data", "{data}", "--vectors", "{data}"], "reviews.tsv, row"),
 }
 
@@ -232,6 +247,9 @@ def test_a_mistake_is_a_sentence_and_leaves_nothing(arguments, sentence, tmp_pat
     (tmp_path / "odd.tsv").write_text("great\tperhaps\n")
     (tmp_path / "one.tsv").write_text("great\tyes\n" * 20)
     (tmp_path / "a.xlsx").write_text("")
+    (tmp_path / "bare.tsv").write_text("great\t\n" * 20)
+    (tmp_path / "large.tsv").write_text("great\t1\n" * 19 + "dull\t1e300\n")
+    (tmp_path / "few.tsv").write_text("great\tyes\ndull\tno\n")
     given = [argument.format(data=data, folder=tmp_path) for argument in arguments]
     code, _, err = call([*given, "--out", tmp_path / "run"], monkeypatch, capsys)
     assert code == 2
@@ -242,6 +260,7 @@ def test_a_mistake_is_a_sentence_and_leaves_nothing(arguments, sentence, tmp_pat
 def test_what_cannot_be_predicted_is_a_sentence_and_writes_nothing(trained, tmp_path, monkeypatch, capsys):
     out = tmp_path / "said.csv"
     np.savez(tmp_path / "x.npz", x=np.ones((2, 3, 1)))
+    (tmp_path / "wide.csv").write_text("1,great,no\n2,dull,no\n")
     for arguments, sentence in (
         (
             ["--checkpoint", trained[0], "--predict", tmp_path / "x.npz"],
@@ -249,11 +268,40 @@ def test_what_cannot_be_predicted_is_a_sentence_and_writes_nothing(trained, tmp_
         ),
         (["--checkpoint", trained[0], "--predict", tmp_path / "none.tsv"], "none.tsv can't be read"),
         (["--checkpoint", tmp_path, "--predict", tmp_path / "x.npz"], "is not the folder of a training run"),
+        (["--checkpoint", trained[0], "--predict", tmp_path / "wide.csv"], "has 3 columns and none named 'review'"),
+        (["--checkpoint", trained[0], "--predict", out], "out must be another file than the one to predict"),
+        (["--checkpoint", trained[0], "--predict", tmp_path / "wide.csv", "--step", "-1"], "step must be at least 0"),
+        (["--checkpoint", trained[0], "--predict", tmp_path / "wide.csv", "--step", "7"], "no checkpoint at step 7"),
     ):
         code, _, err = call([*arguments, "--out", out], monkeypatch, capsys)
         assert code == 2
         assert sentence in err
         assert not out.exists()
+
+
+def test_no_label_of_ones_own_file_is_lost(tmp_path):
+    """Where labels are rare, where a column of arrays has no 1, and where only a part is looked at."""
+    path = tmp_path / "films.tsv"
+    path.write_text("".join(f"film {n}\t{'sad' if n % 2 else 'long'}{'|rare' if n == 7 else ''}\n" for n in range(40)))
+    for seed in range(4):
+        loaded = classify.load(classify.ClassifyConfig(data=str(path), task="multi-label", header="no", seed=seed))
+        assert loaded.model.num_outputs == 3
+    np.savez(tmp_path / "y.npz", x=np.ones((40, 3, 1)), y=np.tile([1, 0, 0], (40, 1)))
+    assert (
+        classify.load(classify.ClassifyConfig(data=str(tmp_path / "y.npz"), task="multi-label")).model.num_outputs == 3
+    )
+    path.write_text("".join(f"film {n}\t{'rare' if n == 300 else n % 2}\n" for n in range(900)))
+    assert classify.load(classify.ClassifyConfig(data=str(path), quick=True)).model.num_outputs == 3
+
+
+def test_what_became_of_the_first_row_is_told(tmp_path):
+    for header, told in (("review\tverdict\n", "header: review, verdict"), ("", "no header: the first row is data")):
+        loaded = classify.load(classify.ClassifyConfig(data=str(reviews(tmp_path / "reviews.tsv", header=header))))
+        assert loaded.description.endswith("\n" + told)
+    path = tmp_path / "films.tsv"
+    path.write_text("".join(f"film {n}\t{'a|b|c' if n == 0 else 'abc'[n % 3]}\n" for n in range(40)))
+    loaded = classify.load(classify.ClassifyConfig(data=str(path), task="multi-label"))
+    assert sum(loaded.identity["sequences"]) == 40
 
 
 def test_a_classifier_writes_no_text(trained, monkeypatch):
@@ -275,9 +323,10 @@ def test_a_test_file_is_laid_out_as_the_training_file(tmp_path):
     """Its first row is a header if that is the training file's, and else a row like any other, rare label or not."""
     config = classify.ClassifyConfig(data=str(reviews(tmp_path / "reviews.tsv")))
     test = tmp_path / "test.tsv"
-    for header, rows in (("review\tverdict\n", 2), ("", 2)):
+    for header in ("review\tverdict\n", " Review\tVERDICT\n", ""):
         test.write_text(header + "great\tyes\ndull\tno\n")
-        read = files.read_more(test, config, ["review", "verdict"])
-        assert len(read.sequences) == rows
+        assert files.read_more(test, config, ["review", "verdict"]).sequences == ["great", "dull"]
+    test.write_text("verdict\treview\nyes\tgreat\nno\tdull\n")
+    assert files.read_more(test, config, ["review", "verdict"]).sequences == ["great", "dull"]
     test.write_text("text\tlabel\ngreat\tyes\n")
     assert files.read_more(test, config, ["review", "verdict"]).sequences[0] == "text"

@@ -251,6 +251,13 @@ def test_numbers_are_in_the_units_of_the_targets():
         ({"cell": "none", "zoneout": 0.1}, "zoneout acts on recurrent layers, so it needs a cell"),
         ({"cell": "elman", "longest_memory": 9}, "longest_memory needs a cell with gates"),
         ({"num_outputs": 0}, "num_outputs must be at least 1, got 0"),
+        ({"vocab_size": 9}, "in_features is for numbers and vocab_size for symbols"),
+        ({"answer": "x"}, "answer must be one of 'class', 'classes', 'number', got 'x'"),
+        ({"longest_memory": 2}, "longest_memory must be at least 3, got 2"),
+        ({"window": 4}, "window is what pooling by flatten sees, got pooling 'last'"),
+        ({"class_weights": (1.0, 2.0)}, "class_weights must be 3, one a class, got 2"),
+        ({"class_weights": (1.0, -2.0, 1.0)}, "class_weights must be above 0 and finite, got -2.0"),
+        ({"class_weights": (1.0,), "answer": "number"}, "class_weights are for classes"),
     ],
 )
 def test_configs_that_cannot_be(changes, sentence):
@@ -259,11 +266,53 @@ def test_configs_that_cannot_be(changes, sentence):
 
 
 def test_a_config_without_what_the_data_decide_builds_nothing():
-    for changes in ({"answer": None}, {"num_outputs": None}, {"in_features": None}, {"vocab_size": 9}):
+    for changes in ({"answer": None}, {"num_outputs": None}, {"in_features": None}):
         with pytest.raises(ValueError, match="must be set"):
             sequence_config.build(dataclasses.replace(NUMBERS, **changes), nnx.Rngs(0))
     with pytest.raises(ValueError, match="window must be set for pooling by flatten"):
         sequence_config.build(dataclasses.replace(NUMBERS, pooling="flatten"), nnx.Rngs(0))
+
+
+def test_parts_and_inputs_of_the_wrong_kind_are_named():
+    model = sequence_config.build(SYMBOLS, nnx.Rngs(0))
+    for inputs, error, sentence in (
+        ([[9]], ValueError, r"inputs must lie in \[0, 8\], got values from 9 to 9"),
+        ([[-1]], ValueError, r"inputs must lie in \[0, 8\]"),
+        ([1, 2], ValueError, r"inputs must have shape \[B, T\], got \[2\]"),
+        ([[0.5]], TypeError, "inputs must have dtype integer"),
+    ):
+        with pytest.raises(error, match=sentence):
+            model(inputs)
+    with pytest.raises(TypeError, match="recurrent must be a layer"):
+        SequenceEncoder(5, layers.last_step)
+    with pytest.raises(TypeError, match="pool must be a function, got 5"):
+        SequenceEncoder(None, 5)
+    with pytest.raises(TypeError, match="encoder must be a SequenceEncoder, got NoneType"):
+        lx.models.SequenceClassifier(None, 4, 2, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"ys must have shape \[B, T, 4\], got \[1, 2, 3\]"):
+        attention()(np.ones((1, 2, 3), np.float32))
+    for make in POOLINGS.values():
+        with pytest.raises(ValueError, match="the number of steps in ys must be at least 1, got 0"):
+            make()(np.ones((1, 0, H), np.float32))
+
+
+def test_what_cannot_be_standardized_is_named():
+    standardize = layers.Standardize(2)
+    for sequences, sentence in (
+        ([], "at least one step, got none"),
+        ([np.array([[1.0, np.nan]])], r"finite numbers \[..., 2\], got nan"),
+        ([np.ones((3, 3))], r"finite numbers \[..., 2\], got shape \[3, 3\]"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            standardize.adapt(sequences)
+    with pytest.raises(ValueError, match=r"x must have shape \[..., 2\], got \[3\]"):
+        standardize(jnp.ones(3))
+
+
+def test_f1_is_over_classes_that_occur():
+    """As scikit-learn has it: 0 and 1 are right always, nothing is said of 2."""
+    assert sequence_task.macro_f1(np.diag([3.0, 2.0, 0.0])) == 1.0
+    np.testing.assert_allclose(sequence_task.macro_f1(np.array([[1.0, 1, 0], [0, 1, 0], [0, 0, 0]])), 2 / 3)
 
 
 def test_any_layer_and_any_cell_will_do():

@@ -195,7 +195,7 @@ def test_many_small_classes_give_their_share_together():
 
 @pytest.mark.parametrize(("labels", "fraction"), [(["a"], 0.5), (["a", "b"], 0.5), (["a"] * 4, 0.1), ([], 0.5)])
 def test_too_few_for_two_parts(labels, fraction):
-    with pytest.raises(InputError, match=f"{len(labels)} examples can't be split: a fraction of {fraction}"):
+    with pytest.raises(InputError, match=f"too few examples to split, {len(labels)}: a fraction of {fraction}"):
         examples.split(labelled(labels), fraction, seed=0)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from experiments import cli, study
 from experiments.classify import answers, files, predictions, sequences
 from lstmjax import checks, training
-from lstmjax.data import datasets, words
+from lstmjax.data import Labelled, datasets, words
 from lstmjax.data.labels import save_labels
 from lstmjax.data.text import save_vocabulary
 from lstmjax.errors import InputError
@@ -25,9 +25,10 @@ from lstmjax.models import SequenceToOneConfig
 DESCRIPTION = """Learn to say what whole sequences are: their class, any number of classes, or numbers.
 
 Trains on a file (.tsv, .csv: texts; .ts; .npz) or a named set, and baselines beside it; chooses by the validation part,
-looks at the test part once. Writes checkpoints, metrics, figures and a summary into one folder. With --checkpoint DIR
---predict FILE, says what a trained model makes of another file. Ctrl-C saves and says how to go on. Exit codes: 0 done,
-1 failed on the way, 2 the command or its input can't be used, 130 stopped."""
+looks at the test part once. Writes checkpoints, metrics, figures and a summary into one folder. Ctrl-C saves and says
+how to go on. What a trained model makes of another file is written by --checkpoint DIR --predict FILE, which has
+options of its own (--checkpoint DIR --help). Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't
+be used, 130 stopped."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +45,8 @@ class ClassifyConfig(study.EpochsConfig, files.FilesConfig):
     """Share of the training data kept for validation where no file is, in (0, 1)."""
     test_fraction: float = 0.2
     """Share of the data kept for the test where no file is, in (0, 1)."""
-    tokenizer: Literal["words", "whitespace", "characters"] = "words"
-    """What texts are cut into."""
+    tokenizer: Literal["words", "whitespace", "characters"] | None = None
+    """What texts are cut into; without it, words, and the set names into characters."""
     min_count: int = 1
     """How often a word must occur in the training texts to have a symbol of its own."""
     max_words: int | None = None
@@ -77,17 +78,22 @@ class ClassifyConfig(study.EpochsConfig, files.FilesConfig):
         for name in ("validation_fraction", "test_fraction"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
-        for name in ("min_count", "num_buckets"):
-            checks.positive_int(name, getattr(self, name))
-        for name in ("max_words", "longest"):
+        for name in ("min_count", "num_buckets", "max_words", "longest"):
             if getattr(self, name) is not None:
                 checks.positive_int(name, getattr(self, name))
-        checks.one_of("tokenizer", self.tokenizer, tuple(words.TOKENIZERS))
+        if self.tokenizer is not None:
+            checks.one_of("tokenizer", self.tokenizer, tuple(words.TOKENIZERS))
         checks.one_of("choose_by", self.choose_by, ("loss", "accuracy", "f1"))
         if self.data is not None and self.data not in datasets.DATASETS:
             object.__setattr__(self, "data", str(Path(self.data).absolute()))  # where a resumed run finds it again
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """What one option asks of another."""
         if self.task == "regression" and (self.balance or self.choose_by != "loss"):
             raise ValueError("balance and choose_by are about classes, which --task regression has none of")
+        if self.balance and self.model.class_weights is not None:
+            raise ValueError("balance makes its own model.class_weights; only one of them can be given")
 
     def cadence(self, train: Any) -> training.Cadence:
         epochs = min(self.epochs, 3) if self.quick else self.epochs
@@ -99,9 +105,10 @@ class ClassifyConfig(study.EpochsConfig, files.FilesConfig):
 
 def load(config: ClassifyConfig) -> study.Data:
     """Read and split the data; what the model must know of them goes into its config."""
-    splits, columns = _splits(config)
+    whole, splits, header = _splits(config)
+    tokenizer = config.tokenizer or ("characters" if config.data == "names" else "words")
     answer = files.TASKS[config.task]
-    encoding = sequences.Encoding.of(splits.train, answer, config.tokenizer, config.min_count, config.max_words)
+    encoding = sequences.Encoding.of(splits.train, whole, answer, tokenizer, config.min_count, config.max_words)
     inputs = [[sequence[: config.longest] for sequence in encoding.inputs(part)] for part in splits]
     targets = [encoding.targets(part) for part in splits]
     lengths = [len(sequence) for part in inputs for sequence in part]
@@ -119,35 +126,40 @@ def load(config: ClassifyConfig) -> study.Data:
         identity={
             "sequences": [len(part) for part in inputs],
             "sha256": sequences.digest(splits),
-            "columns": columns,
+            "header": header,
+            "width": files.width_of(config.data),
         },
         symbols_per_step=round(config.batch_size * float(np.mean([len(sequence) for sequence in inputs[0]]))),
         description=(
             f"sequences: {len(inputs[0]):,} to train on, {len(inputs[1]):,} to validate on, {len(inputs[2]):,} to test "
             f"on; {min(lengths)} to {max(lengths)} steps, {_described(encoding)}"
+            f"{_header_told(config, header)}"
         ),
         prepare=lambda model: _prepare(model, config, inputs[0], targets[0], encoding),
     )
 
 
-def _splits(config: ClassifyConfig) -> tuple[sequences.Splits, list[str] | None]:
-    """The three parts, and what the header of a table says."""
+def _splits(config: ClassifyConfig) -> tuple[Labelled, sequences.Splits, list[str] | None]:
+    """All that --data holds to learn from, the three parts, and the names in the header of a table."""
     if config.data is None:
         raise InputError(f"--data must name a file, or one of {', '.join(datasets.DATASETS)}")
-    columns = None
+    header = None
     if config.data in datasets.DATASETS:
         train, validation, test = datasets.DATASETS[config.data]()
+    elif not Path(config.data).exists():
+        raise InputError(f"--data {config.data} is neither a file nor one of {', '.join(datasets.DATASETS)}")
     else:
         train, validation, test = files.read(Path(config.data), config), None, None
-        columns = files.columns_of(Path(config.data), train)
+        header = files.header_of(Path(config.data), train)
+    whole = train
     if config.validation is not None:
-        validation = files.read_more(config.validation, config, columns)
+        validation = files.read_more(config.validation, config, header)
     if config.test is not None:
-        test = files.read_more(config.test, config, columns)
+        test = files.read_more(config.test, config, header)
     splits = sequences.split(train, validation, test, (config.validation_fraction, config.test_fraction), config.seed)
     if config.quick:
-        splits = sequences.Splits(*(sequences.first(part, 500, config.seed) for part in splits))
-    return splits, columns
+        splits = sequences.Splits(*(sequences.some(part, 500, config.seed) for part in splits))
+    return whole, splits, header
 
 
 def _model(
@@ -161,13 +173,16 @@ def _model(
         "num_outputs": encoding.num_outputs,
     }
     for name, value in decided.items():
-        if getattr(config.model, name) not in (None, value):
-            raise InputError(
-                f"--model.{name.replace('_', '-')} must be the data's {value}, got {getattr(config.model, name)}"
-            )
+        given, option = getattr(config.model, name), f"--model.{name.replace('_', '-')}"
+        if given is not None and given != value:
+            expected = "is not for these data" if value is None else f"must be the data's {value}"
+            raise InputError(f"{option} {expected}, got {given}")
     window = config.model.window or (longest if config.model.pooling == "flatten" else None)
     weights = _balanced(targets, encoding) if config.balance else config.model.class_weights
-    return dataclasses.replace(config.model, **decided, window=window, class_weights=weights)
+    try:
+        return dataclasses.replace(config.model, **decided, window=window, class_weights=weights)
+    except ValueError as error:
+        raise InputError(f"--model: {error}") from error
 
 
 def _balanced(targets: np.ndarray, encoding: sequences.Encoding) -> tuple[float, ...]:
@@ -176,7 +191,7 @@ def _balanced(targets: np.ndarray, encoding: sequences.Encoding) -> tuple[float,
         positive = targets.sum(axis=0)
         return tuple(((len(targets) - positive) / np.maximum(positive, 1)).tolist())
     counts = np.bincount(targets, minlength=encoding.num_outputs)
-    return tuple((len(targets) / (len(counts) * counts)).tolist())
+    return tuple((len(targets) / (len(counts) * np.maximum(counts, 1))).tolist())
 
 
 def _prepare(
@@ -210,6 +225,13 @@ def _save_meaning(encoding: sequences.Encoding, folder: training.RunFolder) -> N
         save_labels(encoding.labels, folder.labels)
 
 
+def _header_told(config: ClassifyConfig, header: list[str] | None) -> str:
+    """What was made of a table's first row, so that nobody loses one unawares."""
+    if config.data in datasets.DATASETS or not files.is_table(Path(str(config.data))):
+        return ""
+    return "\nno header: the first row is data" if header is None else f"\nheader: {', '.join(header)}"
+
+
 def _described(encoding: sequences.Encoding) -> str:
     what = (
         f"{encoding.in_features} numbers a step"
@@ -231,7 +253,7 @@ STUDY: study.Study[ClassifyConfig] = study.Study(
 
 
 def main() -> int:
-    if any(argument.split("=")[0] == "--checkpoint" for argument in sys.argv[1:]):
+    if any(argument.split("=")[0] in ("--checkpoint", "--predict") for argument in sys.argv[1:]):
         return predictions.run(sys.argv[1:], DESCRIPTION)
     return study.run(STUDY, sys.argv[1:])
 

@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from lstmjax import checks
 from lstmjax.data import Labelled, arrays, tables, ts_files
+from lstmjax.errors import InputError
 from lstmjax.models import SequenceToOneConfig
 from lstmjax.models.sequence_config import Answer
 
@@ -25,13 +26,15 @@ class FilesConfig:
     """Of .tsv and .csv: the column with the label or number, by name or counted from 1."""
     header: Literal["auto", "yes", "no"] = "auto"
     """Of .tsv and .csv: whether the first row names the columns; auto takes it for names if a column is given by name,
-    or if its label stands in no other row (its number is no number)."""
+    or if its label stands in no other row (its number is no number), and says what it did."""
     label_separator: str = "|"
     """Of .tsv and .csv, multi-label: what stands between the labels of one text."""
 
     def __post_init__(self) -> None:
         checks.one_of("task", self.task, tuple(TASKS))
         checks.one_of("header", self.header, ("auto", "yes", "no"))
+        if self.label_separator == "":
+            raise ValueError("label_separator must be at least one character, got ''")
 
 
 def read(path: Path, config: FilesConfig, *, has_targets: bool = True) -> Labelled:
@@ -43,9 +46,9 @@ def read(path: Path, config: FilesConfig, *, has_targets: bool = True) -> Labell
     numbers = config.task == "regression"
     match path.suffix.lower():
         case ".ts":
-            return ts_files.read_ts(path)
+            return ts_files.read_ts(path, has_targets=has_targets)
         case ".npz":
-            return arrays.read_npz(path, numbers=numbers, needs_targets=has_targets)
+            return arrays.read_npz(path, numbers=numbers, has_targets=has_targets)
     return tables.read_table(
         path,
         text_column=config.text_column,
@@ -56,21 +59,23 @@ def read(path: Path, config: FilesConfig, *, has_targets: bool = True) -> Labell
     )
 
 
-def columns_of(path: Path, labelled: Labelled) -> list[str] | None:
-    """What the header of a table that was read says; None where it has none, or the file is no table."""
-    if path.suffix.lower() not in tables.DELIMITERS:
+def header_of(path: Path, labelled: Labelled) -> list[str] | None:
+    """The names in the header of a table that was read; None where it has none, or the file is no table."""
+    if not is_table(path):
         return None
     first = tables.first_row(path)
     return None if labelled.places[0] == f"{path}, row {first.line}" else first.cells
 
 
-def read_more(path: Path, config: FilesConfig, columns: list[str] | None) -> Labelled:
-    """Read another file laid out as the training file: it has a header if that had one, and the same."""
-    is_table = path.suffix.lower() in tables.DELIMITERS
-    if config.header != "auto" or not is_table or not (config.text_column + config.label_column).isdecimal():
+def read_more(path: Path, config: FilesConfig, header: list[str] | None) -> Labelled:
+    """Read another file laid out as the training file; it has a header if that names the same two columns."""
+    if config.header != "auto" or not is_table(path) or not (config.text_column + config.label_column).isdecimal():
         return read(path, config)
-    header: Literal["yes", "no"] = "yes" if tables.first_row(path).cells == columns else "no"
-    return read(path, dataclasses.replace(as_files(config), header=header))
+    columns = [_find(name, path) for name in _names(header, config)]
+    if header is None or None in columns:
+        return read(path, _with(config, header="no"))
+    text, label = columns
+    return read(path, _with(config, header="yes", text_column=text, label_column=label))
 
 
 def read_like(path: Path, settings: dict[str, Any], text_column: str | None, header: str) -> Labelled:
@@ -80,18 +85,58 @@ def read_like(path: Path, settings: dict[str, Any], text_column: str | None, hea
       path: the file.
       settings: of the run, from its config.json.
       text_column: the text's column; None means the one it had in training.
-      header: "yes", "no", or "auto": the first row is one if the names in it are those of the training file.
+      header: "yes", "no", or "auto": there is one if it names the text's column as the training file's does.
+
+    Raises:
+      InputError: see `read`; a table of another width, where nothing says which column the text is in.
     """
     config = FilesConfig(**{field.name: settings[field.name] for field in dataclasses.fields(FilesConfig)})
-    columns = settings["identity"]["columns"]
-    column = text_column or config.text_column
-    if path.suffix.lower() in tables.DELIMITERS and header == "auto":
-        cells = tables.first_row(path).cells
-        has_header = not column.isdecimal() or (columns is not None and set(cells) <= set(columns))
-        if has_header and text_column is None and column.isdecimal() and columns is not None:
-            column = columns[int(column) - 1]  # by name: the labels' column may be missing
-        header = "yes" if has_header else "no"
-    return read(path, dataclasses.replace(config, text_column=column, header=cast(Any, header)), has_targets=False)
+    known = settings["identity"]["header"]
+    if not is_table(path) or header != "auto" or text_column is not None:
+        column = text_column or config.text_column
+        header = "yes" if header == "auto" and not column.isdecimal() else header
+        return read(path, _with(config, text_column=column, header=header), has_targets=False)
+    text, _ = _names(known, config)
+    named = _find(text, path)
+    if named is not None:
+        return read(path, _with(config, text_column=named, header="yes"), has_targets=False)
+    width = len(tables.first_row(path).cells)
+    if width not in (1, settings["identity"]["width"]) or not config.text_column.isdecimal():
+        raise InputError(
+            f"{path} has {width} columns and none named {text!r}, as the training file's text; name it by --text-column"
+        )
+    column = "1" if width == 1 else config.text_column
+    return read(path, _with(config, text_column=column, header="no"), has_targets=False)
+
+
+def width_of(data: str | None) -> int | None:
+    """How many columns the training file has, where it is a table."""
+    path = Path(str(data))
+    return len(tables.first_row(path).cells) if is_table(path) else None
+
+
+def is_table(path: Path) -> bool:
+    return path.suffix.lower() in tables.DELIMITERS
+
+
+def _names(header: list[str] | None, config: FilesConfig) -> list[str | None]:
+    """What a header calls the columns of text and label, which a config knows by name or number."""
+    columns = (config.text_column, config.label_column)
+    if header is None:
+        return [None, None]
+    return [header[int(column) - 1] if column.isdecimal() else column for column in columns]
+
+
+def _find(name: str | None, path: Path) -> str | None:
+    """A name in the first row of a table, as it is spelled there; capitals and blanks around it make no difference."""
+    if name is None:
+        return None
+    spelled = {cell.strip().casefold(): cell.strip() for cell in tables.first_row(path).cells}
+    return spelled.get(name.strip().casefold())
+
+
+def _with(config: FilesConfig, **changes: Any) -> FilesConfig:
+    return dataclasses.replace(as_files(config), **changes)
 
 
 def as_files(config: FilesConfig) -> FilesConfig:

@@ -16,6 +16,7 @@ from experiments.classify import files, sequences
 from lstmjax import checks
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
+from lstmjax.models import SequenceClassifier, SequenceRegressor
 from lstmjax.models.sequence_config import Answer
 from lstmjax.saved import load_model
 from lstmjax.training import RunFolder, split_model
@@ -31,8 +32,8 @@ class PredictConfig:
     """The file to say something of, of the format that the model was trained on; labels in it are not looked at."""
     out: Path | None = None
     """The CSV file to write; without it, FILE-predictions.csv in this folder."""
-    step: str = "best"
-    """Which checkpoint: best, latest, or a step."""
+    step: int | None = None
+    """Which checkpoint; without it, the best."""
     text_column: str | None = None
     """Of .tsv and .csv: the column with the text, by name or counted from 1; without it, the one it was in training."""
     header: Literal["auto", "yes", "no"] = "auto"
@@ -42,6 +43,10 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         checks.positive_int("batch_size", self.batch_size)
+        if self.step is not None:
+            checks.index("step", self.step, 0)
+        if self.out is not None and self.out.resolve() == self.predict.resolve():
+            raise ValueError(f"out must be another file than the one to predict, {self.predict}")
 
 
 def run(arguments: Sequence[str], description: str) -> int:
@@ -50,18 +55,18 @@ def run(arguments: Sequence[str], description: str) -> int:
     out = config.out or Path(f"{config.predict.stem}-predictions.csv")
     cli.check_out(out)
     cli.check_backend()
-    step: Any = int(config.step) if config.step.isdecimal() else config.step
-    trained = load_model(config.checkpoint, step)
+    model, meaning = load_model(config.checkpoint, "best" if config.step is None else config.step)
+    if not isinstance(model, SequenceClassifier | SequenceRegressor):
+        raise InputError(
+            f"{config.checkpoint} holds a {type(model).__name__}; expected a SequenceClassifier or a SequenceRegressor"
+        )
     settings = RunFolder(config.checkpoint).read_config()
-    if settings.get("family") != "sequence-to-one":
-        raise InputError(f"{config.checkpoint} holds a {settings.get('family')} model; expected sequence-to-one")
-    model, meaning = trained
     encoding = sequences.Encoding.with_meaning(meaning, files.model_config(settings))
     labelled = files.read_like(config.predict, settings, config.text_column, config.header)
     inputs = [sequence[: settings["longest"]] for sequence in encoding.inputs(labelled)]
     answers = predict(model, encoding.answer, inputs, config.batch_size)
     names = None if encoding.labels is None else encoding.labels.names
-    replace_text(out, table(encoding.answer, labelled.places, answers, names))
+    replace_text(out, table(encoding.answer, labelled.places, answers, names, settings["label_separator"]))
     print(f"{len(answers):,} predictions in {out}")
     return 0
 
@@ -90,7 +95,9 @@ def predict(
     return np.stack(found)
 
 
-def table(answer: Answer, places: Sequence[str], answers: np.ndarray, names: Sequence[str] | None) -> str:
+def table(
+    answer: Answer, places: Sequence[str], answers: np.ndarray, names: Sequence[str] | None, separator: str
+) -> str:
     """The answers as CSV: where each sequence stands, what is said of it, and with which probabilities."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -102,9 +109,9 @@ def table(answer: Answer, places: Sequence[str], answers: np.ndarray, names: Seq
     writer.writerow(["place", "prediction", *(f"probability_{name}" for name in names)])
     for place, row in zip(places, answers, strict=True):
         said = [names[row.argmax()]] if answer == "class" else [n for n, p in zip(names, row, strict=True) if p > 0.5]
-        writer.writerow([place, "|".join(said), *map(_digits, row)])
+        writer.writerow([place, separator.join(said), *map(_digits, row)])
     return text.getvalue()
 
 
 def _digits(value: float) -> str:
-    return f"{value:.6g}"
+    return f"{value:.9g}"  # all that float32 knows

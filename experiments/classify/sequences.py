@@ -16,6 +16,8 @@ from lstmjax.models import SequenceToOneConfig
 from lstmjax.models.sequence_config import Answer
 from lstmjax.models.sequence_task import Meaning
 
+LARGEST = 1e18  # float32 squares no more
+
 
 class Splits(NamedTuple):
     """What to learn from, what to choose a model by, and what to look at once, at the end."""
@@ -41,11 +43,11 @@ def split(
     return Splits(train, validation, test)
 
 
-def first(labelled: Labelled, count: int, seed: int) -> Labelled:
-    """At most so many of the examples, chosen by a seed."""
+def some(labelled: Labelled, count: int, seed: int) -> Labelled:
+    """About so many of the examples, of every label at least one, chosen by a seed; all where there are no more."""
     if len(labelled.sequences) <= count:
         return labelled
-    return examples.split(labelled, count / len(labelled.sequences), seed)[1]
+    return examples.split(labelled, 1 - count / len(labelled.sequences), seed)[0]
 
 
 class Encoding(NamedTuple):
@@ -59,19 +61,28 @@ class Encoding(NamedTuple):
 
     @classmethod
     def of(
-        cls, train: Labelled, answer: Answer, tokenizer: str = "words", min_count: int = 1, max_words: int | None = None
+        cls,
+        train: Labelled,
+        whole: Labelled,
+        answer: Answer,
+        tokenizer: str = "words",
+        min_count: int = 1,
+        max_words: int | None = None,
     ) -> "Encoding":
-        """The encoding that the training data ask for."""
-        targets = _checked_targets(train, answer)
+        """The encoding that the data ask for: words and sizes of the training part, labels of all that it came from."""
+        targets = _checked_targets(whole, answer)
         texts = [sequence for sequence in train.sequences if isinstance(sequence, str)]
         vocabulary = WordVocabulary.of(texts, TOKENIZERS[tokenizer], min_count, max_words) if texts else None
         in_features = None if texts else int(np.shape(train.sequences[0])[1])
         if answer == "number":
             return cls(answer, vocabulary, in_features, None, np.shape(targets)[1])
         each = targets if answer == "class" else [label for labels in targets for label in labels]
+        each = [*each, *(whole.classes or ())]
+        fewest = 2 if answer == "class" else 1
+        if len(set(each)) < fewest:
+            found = ", ".join(map(repr, set(each))) or "none"
+            raise InputError(f"{whole.file} has the labels {found}; expected at least {fewest}")
         labels = Labels.of(each)
-        if answer == "class" and len(labels) < 2:
-            raise InputError(f"{_file_of(train)} has the label {labels.names[0]!r} alone; expected at least 2 labels")
         return cls(answer, vocabulary, in_features, labels, len(labels))
 
     @classmethod
@@ -111,9 +122,10 @@ class Encoding(NamedTuple):
         """
         targets = _checked_targets(labelled, self.answer)
         if self.answer == "number":
+            _check_representable(targets, labelled.places)
             numbers = np.asarray(targets, np.float32)
             if numbers.shape[1] != self.num_outputs:
-                raise InputError(f"{_file_of(labelled)} has {numbers.shape[1]} targets; expected {self.num_outputs}")
+                raise InputError(f"{labelled.file} has {numbers.shape[1]} targets; expected {self.num_outputs}")
             return numbers
         assert self.labels is not None
         encode = self.labels.encode if self.answer == "class" else self.labels.encode_sets
@@ -158,9 +170,12 @@ def _checked_targets(labelled: Labelled, answer: Answer) -> Any:
     expected = {"number": "numbers", "class": "one label a sequence", "classes": "sets of labels"}
     if not kinds[answer]:
         came = next((what for kind, what in expected.items() if kinds[kind]), "no targets")
-        raise InputError(f"{_file_of(labelled)} has {came}; --task expects {expected[answer]}")
+        raise InputError(f"{labelled.file} has {came}; --task expects {expected[answer]}")
     return labelled.targets
 
 
-def _file_of(labelled: Labelled) -> str:
-    return labelled.places[0].rsplit(", ", 1)[0] if labelled.places else "the file"
+def _check_representable(numbers: np.ndarray, places: Sequence[str]) -> None:
+    """Every target is a number that float32 can hold, and so can its square."""
+    for place, row in zip(places, numbers, strict=True):
+        if np.abs(row).max(initial=0.0) > LARGEST:
+            raise InputError(f"{place} has the target {np.abs(row).max():g}; expected at most {LARGEST:g}")

@@ -15,7 +15,7 @@ REAL = "fiub"
 """The kinds of dtype that hold real numbers."""
 
 
-def read_npz(path: str | Path, *, numbers: bool = False, needs_targets: bool = True) -> Labelled:
+def read_npz(path: str | Path, *, numbers: bool = False, has_targets: bool = True) -> Labelled:
     """Sequences `x`, targets `y` and, where sequences fill only part of their rows, `lengths`.
 
     Messages count examples, steps and features from 0, as NumPy does. Object arrays, which are pickles, are read only
@@ -27,10 +27,10 @@ def read_npz(path: str | Path, *, numbers: bool = False, needs_targets: bool = T
         whole numbers; or [N, K] of 0 and 1, where column k says whether the label "k" holds; or with `numbers` [N]
         or [N, K].
       numbers: targets are numbers and not labels.
-      needs_targets: refuse a file without `y`.
+      has_targets: read `y`; otherwise it may be missing, and is not looked at.
 
     Returns:
-      N arrays float32 [T_n, I]; as targets N labels, N tuples of labels, float64 [N, K], or None where there is no `y`.
+      N arrays float32 [T_n, I]; as targets N labels, N tuples of labels, float64 [N, K], or None without `has_targets`.
 
     Raises:
       InputError: a file that can't be read or holds something else.
@@ -43,14 +43,17 @@ def read_npz(path: str | Path, *, numbers: bool = False, needs_targets: bool = T
     >>> [sequence[:, 0].tolist() for sequence in steps.sequences], steps.targets
     ([[0.0, 1.0, 2.0], [3.0]], ['up', 'down'])
     """
-    arrays = _arrays(path, {"x", "y"} if needs_targets else {"x"})
+    arrays = _arrays(path, {"x", "y"} if has_targets else {"x"})
     rows = _rows(path, arrays["x"])
     if "lengths" in arrays:
         rows = _cut(path, rows, arrays["lengths"])
     places = [f"{path}, example {number}" for number in range(len(rows))]
     sequences = [_finite(place, row) for place, row in zip(places, rows, strict=True)]
-    targets = _targets(path, arrays["y"], places, numbers) if "y" in arrays else None
-    return Labelled(sequences, targets, places)
+    if not has_targets:
+        return Labelled(sequences, None, places)
+    y = arrays["y"]
+    classes = tuple(map(str, range(y.shape[1]))) if y.ndim == 2 and not numbers else None
+    return Labelled(sequences, _targets(path, y, places, numbers), places, classes)
 
 
 def _arrays(path: str | Path, needed: set[str]) -> dict[str, np.ndarray]:
@@ -60,7 +63,8 @@ def _arrays(path: str | Path, needed: set[str]) -> dict[str, np.ndarray]:
             wanted = "x and y, perhaps lengths" if "y" in needed else "x, perhaps y and lengths"
             found = ", ".join(map(repr, there)) or "none"
             raise InputError(f"{path}: expected the arrays {wanted}, got {found}")
-        return {name: _array(path, file, name) for name in there}
+        read = [name for name in there if name in needed or name == "lengths"]
+        return {name: _array(path, file, name) for name in read}
 
 
 def _opened(path: str | Path) -> zipfile.ZipFile:

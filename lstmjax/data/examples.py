@@ -17,15 +17,17 @@ class Labelled(NamedTuple):
     """Sequences, each with what is to be said of it, as a file has them.
 
     `sequences`: N texts, or N arrays float32 [T_n, I]. `targets`: N labels, N tuples of labels, numbers float64 [N, K],
-    or None where the file says nothing. `places`: where each of the N stands, such as "reviews.tsv, row 3".
+    or None where the file says nothing. `places`: where each of the N stands, such as "reviews.tsv, row 3". `classes`:
+    every label that there may be, where a file says so of more than it has.
 
     >>> Labelled(["well made", "a bore"], ["good", "bad"], ["reviews.tsv, row 1", "reviews.tsv, row 2"]).take([1])
-    Labelled(sequences=['a bore'], targets=['bad'], places=['reviews.tsv, row 2'])
+    Labelled(sequences=['a bore'], targets=['bad'], places=['reviews.tsv, row 2'], classes=None)
     """
 
     sequences: list[str] | list[np.ndarray]
     targets: list[str] | list[tuple[str, ...]] | np.ndarray | None
     places: list[str]
+    classes: tuple[str, ...] | None = None
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Labelled":
         """Those of the rows given, numbers in 0..N-1, in that order."""
@@ -35,7 +37,12 @@ class Labelled(NamedTuple):
         elif targets is not None:
             targets = [targets[row] for row in rows]
         sequences: list[Any] = [self.sequences[row] for row in rows]
-        return Labelled(sequences, targets, [self.places[row] for row in rows])
+        return Labelled(sequences, targets, [self.places[row] for row in rows], self.classes)
+
+    @property
+    def file(self) -> str:
+        """The file they are from, for messages."""
+        return self.places[0].rsplit(", ", 1)[0] if self.places else "no file"
 
 
 def split(labelled: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled]:
@@ -66,7 +73,8 @@ def split(labelled: Labelled, fraction: float, seed: int) -> tuple[Labelled, Lab
     held = _drawn(_groups(labelled), fraction, np.random.default_rng(seed))
     if len(held) == 0:
         raise InputError(
-            f"{len(labelled.sequences)} examples can't be split: a fraction of {fraction} would leave one part empty"
+            f"{labelled.file}: too few examples to split, {len(labelled.sequences)}: "
+            f"a fraction of {fraction} would leave one part empty"
         )
     rest = np.setdiff1d(np.arange(len(labelled.sequences)), held)
     return labelled.take(rest), labelled.take(held)

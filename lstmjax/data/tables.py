@@ -45,7 +45,7 @@ def read_table(
       text_column: the column of the texts, by its name or its number from 1.
       target_column: that of the targets; None where there are none to read.
       header: whether the first row names the columns. "auto": yes where a column is given by its name. Else, of labels,
-        where the first row's stands in none of the others, two or more; of numbers, where the first row has none; no
+        where none of the first row's stands in the others, two or more; of numbers, where the first row has none; no
         where there is no target column.
       numbers: targets are numbers and not labels.
       separator: what parts the labels, where a cell may hold any number of them.
@@ -74,7 +74,7 @@ def read_table(
         raise InputError(f"{path} is to be read without a header, so its columns have numbers from 1 and no names")
     rows = _rows(path)
     at, *target_at = (_place(path, column, rows[0]) for column in columns)
-    if _has_header(rows, header, columns, target_at, numbers):
+    if _has_header(rows, header, columns, target_at, numbers, separator):
         rows = rows[1:]
     if not rows:
         raise InputError(f"{path} has a header and no rows; expected at least 1")
@@ -91,7 +91,8 @@ def _rows(path: str | Path) -> list[Row]:
     """All rows but the empty ones, all of one width."""
     delimiter = DELIMITERS.get(Path(path).suffix.lower())
     if delimiter is None:
-        raise InputError(f"{path} is not known as a table: expected a name that ends in {', '.join(DELIMITERS)}")
+        endings = ", ".join(DELIMITERS)
+        raise InputError(f"{path} is not known as a table: expected a name that ends in {endings} (or .ts, .npz)")
     rows = [row for row in _cells(path, text.read_text(path), delimiter) if row.cells]
     if not rows:
         raise InputError(f"{path} has only empty lines; expected rows of text")
@@ -140,7 +141,9 @@ def _place(path: str | Path, column: str, first: Row) -> int:
     return names.index(column)
 
 
-def _has_header(rows: list[Row], header: str, columns: list[str], target_at: list[int], numbers: bool) -> bool:
+def _has_header(
+    rows: list[Row], header: str, columns: list[str], target_at: list[int], numbers: bool, separator: str | None
+) -> bool:
     """Whether the first row names the columns, by the rule of `read_table`."""
     if header != "auto" or not all(map(str.isdecimal, columns)):
         return header != "no"
@@ -149,7 +152,10 @@ def _has_header(rows: list[Row], header: str, columns: list[str], target_at: lis
     first, *others = [row.cells[target_at[0]].strip() for row in rows]
     if numbers:
         return first != "" and any_number(first) is None
-    return len(others) >= 2 and first not in others
+    if separator is not None:
+        first_labels, *labels = [{label.strip() for label in cell.split(separator)} for cell in (first, *others)]
+        return len(others) >= 2 and first != "" and first_labels.isdisjoint(set().union(*labels))
+    return len(others) >= 2 and first != "" and first not in others
 
 
 def _targets(

@@ -28,7 +28,7 @@ class Header(NamedTuple):
     """Whether rows end in a number."""
 
 
-def read_ts(path: str | Path) -> Labelled:
+def read_ts(path: str | Path, *, has_targets: bool = True) -> Labelled:
     """Sequences with their class labels or target numbers.
 
     A row is a line of `@data`: dimensions parted by ":", the values of one by ",", a label or number behind the last.
@@ -37,6 +37,7 @@ def read_ts(path: str | Path) -> Labelled:
 
     Args:
       path: a UTF-8 file.
+      has_targets: read the labels or numbers; otherwise what stands in their place is not looked at.
 
     Returns:
       N arrays float32 [T_n, I]; as targets N labels, float64 [N, 1], or None.
@@ -60,7 +61,7 @@ def read_ts(path: str | Path) -> Labelled:
     rows = {f"{path}, row {row}": line.split(":") for row, line in telling}
     if not rows:
         raise InputError(f"{path} has no rows behind @data; expected at least 1")
-    targets = _targets(header, rows)
+    targets = _targets(header, rows, has_targets)
     return Labelled(_sequences(header, rows), targets, list(rows))
 
 
@@ -115,11 +116,13 @@ def _count(path: str | Path, said: Said, key: str) -> int | None:
     return int(words[0])
 
 
-def _targets(header: Header, rows: dict[str, list[str]]) -> list[str] | np.ndarray | None:
+def _targets(header: Header, rows: dict[str, list[str]], wanted: bool) -> list[str] | np.ndarray | None:
     """The rows' last parts, which are taken from them, where they are targets."""
     if header.labels is None and not header.numbers:
         return None
     last = {place: parts.pop().strip() for place, parts in rows.items()}
+    if not wanted:
+        return None
     if header.numbers:
         return np.array([[_number(place, part)] for place, part in last.items()], np.float64)
     for place, part in last.items():

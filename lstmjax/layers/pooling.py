@@ -96,6 +96,7 @@ class AttentionPooling(nnx.Module):
     """
 
     def __init__(self, features: int, *, rngs: nnx.Rngs) -> None:
+        self.features = checks.positive_int("features", features)
         self.hidden = nnx.Linear(features, features, rngs=rngs)
         self.score = nnx.Linear(features, 1, use_bias=False, rngs=rngs)
 
@@ -108,6 +109,7 @@ class AttentionPooling(nnx.Module):
     ) -> Float[Array, "B T"]:
         """How much each step counts, [B, T]: 0 at invalid steps, and 1 in all where there is a valid one."""
         ys, valid = _checked(ys, lengths, mask)
+        checks.shape("ys", ys, ("B", "T", self.features))
         scores = self.score(jnp.tanh(self.hidden(ys)))[:, :, 0]
         readable = valid | ~jnp.any(valid, axis=1, keepdims=True)  # for a softmax over no steps is no number
         return jax.nn.softmax(jnp.where(readable, scores, -jnp.inf), axis=1) * valid.astype(ys.dtype)
@@ -156,6 +158,7 @@ def _checked(ys: Any, lengths: Any, mask: Any) -> tuple[Float[Array, "B T H"], B
     checks.kind("ys", ys, jnp.floating)
     checks.shape("ys", ys, ("B", "T", "H"))
     batch, steps = ys.shape[:2]
+    checks.positive_int("the number of steps in ys", steps)
     by_time = valid_steps(lengths, mask, steps, batch)
     if by_time is None:
         return ys, jnp.ones((batch, steps), bool)

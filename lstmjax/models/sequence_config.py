@@ -42,7 +42,7 @@ class SequenceToOneConfig:
     cell: Literal["lstm", "gru", "elman", "none"] = "lstm"
     """What the layers are made of; none leaves them out, and what is pooled are the inputs themselves."""
     hidden_features: tuple[int, ...] = (128,)
-    """The width of each recurrent layer, bottom first."""
+    """The width of each recurrent layer, bottom first; unused where there is no cell."""
     bidirectional: bool = False
     """Two cells a layer, one in each direction."""
     pooling: Literal["last", "mean", "max", "attention", "flatten"] = "last"
@@ -84,12 +84,16 @@ class SequenceToOneConfig:
     window: int | None = None
     """How many steps pooling by flatten sees."""
     class_weights: tuple[float, ...] | None = None
-    """How much each class counts in the loss; None counts all the same."""
+    """How much each class counts in the loss, above 0; None counts all the same."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("cell", CELLS), ("pooling", POOLINGS), ("activation", tuple(ACTIVATIONS))):
             checks.one_of(name, getattr(self, name), allowed)
         checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
+        for name in ("bidirectional", "train_embedding"):
+            checks.boolean(name, getattr(self, name))
+        if self.answer is not None:
+            checks.one_of("answer", self.answer, ("class", "classes", "number"))
         self._check_sizes()
         for name in DROPOUTS:
             checks.rate(name, getattr(self, name))
@@ -97,8 +101,10 @@ class SequenceToOneConfig:
 
     def _check_sizes(self) -> None:
         for name in ("hidden_features", "dense_features", "class_weights"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, tuple(getattr(self, name)))  # a list, where it comes from JSON
+            if isinstance(getattr(self, name), list):  # from JSON
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+            if not isinstance(getattr(self, name), tuple | None):
+                raise TypeError(f"{name} must be a tuple of numbers, got {getattr(self, name)!r}")
         for name in ("hidden_features", "dense_features"):
             for width in getattr(self, name):
                 checks.index(name, width, 1, 2**29 - 1)
@@ -117,8 +123,28 @@ class SequenceToOneConfig:
             raise ValueError("hidden_features must have a width for at least one recurrent layer, got none")
         if self.hidden_dropout and len(self.hidden_features) < 2:
             raise ValueError("hidden_dropout acts between recurrent layers, so it needs two widths in hidden_features")
+        if self.window is not None and self.pooling != "flatten":
+            raise ValueError(f"window is what pooling by flatten sees, got pooling {self.pooling!r}")
+        if self.in_features is not None and self.vocab_size is not None:
+            raise ValueError("in_features is for numbers and vocab_size for symbols; only one of them can be given")
+        self._check_memory()
+        self._check_class_weights()
+
+    def _check_memory(self) -> None:
+        if self.longest_memory is not None:
+            checks.index("longest_memory", self.longest_memory, 3)
         if self.longest_memory is not None and self.cell not in ("lstm", "gru"):
             raise ValueError(f"longest_memory needs a cell with gates, lstm or gru, got {self.cell!r}")
+
+    def _check_class_weights(self) -> None:
+        if self.class_weights is None:
+            return
+        if self.answer == "number":
+            raise ValueError("class_weights are for classes, which an answer of numbers has none of")
+        for weight in self.class_weights:
+            checks.positive("class_weights", weight)
+        if self.num_outputs not in (None, len(self.class_weights)):
+            raise ValueError(f"class_weights must be {self.num_outputs}, one a class, got {len(self.class_weights)}")
 
 
 def build(config: SequenceToOneConfig, rngs: nnx.Rngs) -> SequenceClassifier | SequenceRegressor:

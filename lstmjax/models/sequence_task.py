@@ -87,8 +87,14 @@ def _class_figures(sums: Mapping[str, Any]) -> dict[str, float]:
     return {
         "loss": float(sums["loss"].value),
         "accuracy": float(np.trace(confusion) / np.sum(confusion)),
-        "f1": float(metrics.f1(confusion)),
+        "f1": macro_f1(confusion),
     }
+
+
+def macro_f1(confusion: np.ndarray) -> float:
+    """The mean F1 of the classes that occur or were predicted, from counts [C, C]; what scikit-learn calls macro."""
+    there = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
+    return float(np.mean(np.asarray(metrics.f1(confusion, average=None))[there]))
 
 
 def _any_classes(

@@ -9,7 +9,7 @@ from flax import nnx
 
 from lstmjax import checks, layers, regularizers
 from lstmjax.layers.pooling import Pooling
-from lstmjax.layers.recurrent import Layer
+from lstmjax.layers.recurrent import Layer, check_layer, check_rngs
 from lstmjax.types import Array, Bool, Float, Int, Key
 
 
@@ -45,6 +45,10 @@ class SequenceEncoder(nnx.Module):
         input_dropout: float = 0.0,
         output_dropout: float = 0.0,
     ) -> None:
+        if recurrent is not None:
+            check_layer("recurrent", recurrent)
+        for name, function in (("pool", pool), ("activation", activation)):
+            checks.function(name, function)
         self.embed, self.recurrent, self.pool = embed, recurrent, pool
         self.dense, self.activation = nnx.List(dense), activation
         self.input_dropout = regularizers.locked_dropout(input_dropout)
@@ -65,6 +69,10 @@ class SequenceEncoder(nnx.Module):
           lengths: integers [B] in 0..T, for sequences of different lengths.
           mask: booleans [B, T], True at valid steps.
           key: switches dropout on and draws it; None, as at evaluation, means none.
+
+        Raises:
+          TypeError, ValueError: inputs, lengths or mask of another shape or dtype; symbols that the embedding has not
+            (seen outside `jit` only).
         """
         keys = _keys(key, 3 + len(self.dense))
         ys = self.outputs(inputs, lengths=lengths, mask=mask, key=keys[0])
@@ -90,7 +98,9 @@ class SequenceEncoder(nnx.Module):
 
     def _embedded(self, inputs: Array, key: Key[Array, ""] | None) -> Float[Array, "B T I"]:
         if isinstance(self.embed, regularizers.EmbeddingDropout):
-            return self.embed(inputs, key=key)
+            return self.embed(_symbols(inputs, self.embed.embed), key=key)
+        if isinstance(self.embed, nnx.Embed):
+            return self.embed(_symbols(inputs, self.embed))
         return jnp.asarray(inputs) if self.embed is None else self.embed(inputs)
 
 
@@ -115,6 +125,7 @@ class SequenceClassifier(nnx.Module):
     """
 
     def __init__(self, encoder: SequenceEncoder, features: int, num_classes: int, *, rngs: nnx.Rngs) -> None:
+        _check_parts(encoder, features, rngs)
         self.encoder = encoder
         self.head = nnx.Linear(features, checks.positive_int("num_classes", num_classes), rngs=rngs)
 
@@ -150,6 +161,7 @@ class SequenceRegressor(nnx.Module):
     """
 
     def __init__(self, encoder: SequenceEncoder, features: int, num_targets: int, *, rngs: nnx.Rngs) -> None:
+        _check_parts(encoder, features, rngs)
         self.encoder = encoder
         self.head = nnx.Linear(features, checks.positive_int("num_targets", num_targets), rngs=rngs)
         self.targets = layers.Standardize(num_targets)
@@ -176,6 +188,17 @@ class SequenceRegressor(nnx.Module):
         """Predictions in standard deviations from the mean of the training targets."""
         prediction: Array = self.head(self.encoder(inputs, lengths=lengths, mask=mask, key=key))
         return prediction
+
+
+def _check_parts(encoder: SequenceEncoder, features: int, rngs: nnx.Rngs) -> None:
+    if not isinstance(encoder, SequenceEncoder):
+        raise TypeError(f"encoder must be a SequenceEncoder, got {type(encoder).__name__}")
+    checks.positive_int("features", features)
+    check_rngs("rngs", rngs)
+
+
+def _symbols(inputs: Array, embed: nnx.Embed) -> Int[Array, "B T"]:
+    return checks.whole_numbers("inputs", inputs, ("B", "T"), 0, embed.num_embeddings - 1)
 
 
 def _keys(key: Key[Array, ""] | None, count: int) -> Sequence[Any]:
