@@ -237,6 +237,7 @@ MISTAKES = {
         "has the target 1e+300; expected at most",
     ),
     "few": (["--data", "{folder}/few.tsv"], "few.tsv: too few examples to split, 2: a fraction of 0.2"),
+    "no steps": (["--data", "{folder}/none.npz"], "can't be standardised: sequences must hold at least one step"),
     "vectors": (["--data", "{data}", "--vectors", "{data}"], "reviews.tsv, row"),
 }
 
@@ -249,6 +250,7 @@ def test_a_mistake_is_a_sentence_and_leaves_nothing(arguments, sentence, tmp_pat
     (tmp_path / "a.xlsx").write_text("")
     (tmp_path / "bare.tsv").write_text("great\t\n" * 20)
     (tmp_path / "large.tsv").write_text("great\t1\n" * 19 + "dull\t1e300\n")
+    np.savez(tmp_path / "none.npz", x=np.ones((20, 3)), y=[0, 1] * 10, lengths=np.zeros(20, int))
     (tmp_path / "few.tsv").write_text("great\tyes\ndull\tno\n")
     given = [argument.format(data=data, folder=tmp_path) for argument in arguments]
     code, _, err = call([*given, "--out", tmp_path / "run"], monkeypatch, capsys)
@@ -292,6 +294,16 @@ def test_no_label_of_ones_own_file_is_lost(tmp_path):
     )
     path.write_text("".join(f"film {n}\t{'rare' if n == 300 else n % 2}\n" for n in range(900)))
     assert classify.load(classify.ClassifyConfig(data=str(path), quick=True)).model.num_outputs == 3
+
+
+def test_every_class_counts_the_same(tmp_path):
+    path = tmp_path / "films.tsv"
+    path.write_text("".join(f"film {n}\t{'rare' if n % 10 == 0 else 'usual'}\n" for n in range(100)))
+    rare, usual = classify.load(classify.ClassifyConfig(data=str(path), balance=True)).model.class_weights
+    np.testing.assert_allclose([rare, usual], [5.0, 5 / 9], rtol=0.05)
+    path.write_text("".join(f"film {n}\tall{'|rare' if n % 10 == 0 else ''}\n" for n in range(100)))
+    config = classify.ClassifyConfig(data=str(path), balance=True, task="multi-label", header="no")
+    assert classify.load(config).model.class_weights[1] > 5 > classify.load(config).model.class_weights[0] > 0
 
 
 def test_what_became_of_the_first_row_is_told(tmp_path):

@@ -189,7 +189,7 @@ def _balanced(targets: np.ndarray, encoding: sequences.Encoding) -> tuple[float,
     """Weights by which every class counts the same, 1 on average; of several classes, its yes as much as its no."""
     if encoding.answer == "classes":
         positive = targets.sum(axis=0)
-        return tuple(((len(targets) - positive) / np.maximum(positive, 1)).tolist())
+        return tuple((np.maximum(len(targets) - positive, 1) / np.maximum(positive, 1)).tolist())
     counts = np.bincount(targets, minlength=encoding.num_outputs)
     return tuple((len(targets) / (len(counts) * np.maximum(counts, 1))).tolist())
 
@@ -198,24 +198,30 @@ def _prepare(
     model: Any, config: ClassifyConfig, inputs: Sequence[np.ndarray], targets: np.ndarray, encoding: sequences.Encoding
 ) -> None:
     """Means and scales of the training data, and pretrained vectors, go into the model."""
-    if encoding.in_features is not None:
-        model.encoder.embed.adapt(inputs)
-    if encoding.answer == "number":
-        model.targets.adapt(targets)
+    try:
+        if encoding.in_features is not None:
+            model.encoder.embed.adapt(inputs)
+        if encoding.answer == "number":
+            model.targets.adapt(targets)
+    except ValueError as error:
+        raise InputError(f"--data {config.data} can't be standardised: {error}") from error
     if config.vectors is not None:
-        if not isinstance(encoding.vocabulary, words.WordVocabulary):
-            raise InputError("--vectors are for texts, and the data hold numbers")
-        vectors, found = words.read_vectors(config.vectors, encoding.vocabulary.words)
-        embedding = model.encoder.embed.embed.embedding
-        if vectors.shape[1] != embedding.shape[1]:
-            raise InputError(
-                f"{config.vectors} has vectors of {vectors.shape[1]} numbers; "
-                f"--model.embed-features is {embedding.shape[1]}"
-            )
-        rows = np.asarray(embedding[...]).copy()
-        rows[2:][found] = vectors[found]  # after the symbols for padding and for unknown words
-        embedding[...] = jax.numpy.asarray(rows)
-        print(f"vectors: {found.sum():,} of {len(found):,} words have one")
+        _start_from(config.vectors, model, encoding)
+
+
+def _start_from(vectors_file: Path, model: Any, encoding: sequences.Encoding) -> None:
+    """Pretrained vectors take the place of the embeddings of their words."""
+    if not isinstance(encoding.vocabulary, words.WordVocabulary):
+        raise InputError("--vectors are for texts, and the data hold numbers")
+    vectors, found = words.read_vectors(vectors_file, encoding.vocabulary.words)
+    embedding = model.encoder.embed.embed.embedding
+    if vectors.shape[1] != embedding.shape[1]:
+        width, option = vectors.shape[1], f"--model.embed-features is {embedding.shape[1]}"
+        raise InputError(f"{vectors_file} has vectors of {width} numbers; {option}")
+    rows = np.array(embedding[...])
+    rows[words.SPECIAL :][found] = vectors[found]  # the first symbols are for padding and for unknown words
+    embedding[...] = jax.numpy.asarray(rows)
+    print(f"vectors: {found.sum():,} of {len(found):,} words have one")
 
 
 def _save_meaning(encoding: sequences.Encoding, folder: training.RunFolder) -> None:
