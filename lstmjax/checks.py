@@ -40,17 +40,20 @@ def batch_size(name: str, value: int) -> None:
 
 
 def number(name: str, value: float) -> None:
+    """A real number; True and False are none."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {_brief(value)}")
 
 
 def finite(name: str, value: float) -> None:
+    """A real number, neither infinite nor NaN."""
     number(name, value)
     if not math.isfinite(value):
         raise ValueError(f"{name} must be finite, got {value}")
 
 
 def positive(name: str, value: float) -> None:
+    """A finite number above 0."""
     number(name, value)
     if not 0.0 < value < float("inf"):
         raise ValueError(f"{name} must be above 0 and finite, got {value}")
@@ -76,11 +79,13 @@ def floating_dtype(name: str, dtype: DTypeLike) -> None:
 
 
 def boolean(name: str, value: bool) -> None:
+    """True or False, and nothing that only counts as such."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {_brief(value)}")
 
 
 def function(name: str, value: object) -> None:
+    """Something that can be called."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, got {_brief(value)}")
 
@@ -105,6 +110,7 @@ def one_half_precision(name: str, dtype: DTypeLike, other_name: str, other: DTyp
 
 
 def dtype_among(name: str, array: Array | np.ndarray, allowed: Sequence[DTypeLike]) -> None:
+    """The dtype is one of these."""
     names = list(dict.fromkeys(jnp.dtype(dtype).name for dtype in allowed))
     if array.dtype.name not in names:
         raise TypeError(f"{name} must have dtype {' or '.join(names)}, got {array.dtype.name}")
@@ -137,6 +143,7 @@ def sizes(name: str, values: Sequence[int], counts: Sequence[int]) -> None:
 
 
 def square(name: str, sizes: Sequence[int]) -> None:
+    """Two sizes, one the same as the other."""
     if len(sizes) != 2 or sizes[0] != sizes[1]:
         raise ValueError(f"{name} must be square, got {list(sizes)}")
 
@@ -185,6 +192,7 @@ def _brief(value: object) -> str:
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    """One of a few words."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 

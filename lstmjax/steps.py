@@ -148,10 +148,12 @@ def choose(flags: Bool[Array, "*lead"], yes: PyTree, no: PyTree) -> PyTree:
 
 
 def zeros(tree: PyTree) -> PyTree:
+    """Zeros in the shapes and dtypes of a tree."""
     return jax.tree.map(jnp.zeros_like, tree)
 
 
 def add_trees(a: PyTree, b: PyTree) -> PyTree:
+    """The sum, leaf by leaf."""
     return jax.tree.map(jnp.add, a, b)
 
 

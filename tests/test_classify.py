@@ -1,6 +1,7 @@
 """The command that learns what sequences are: its formats, what it writes, predictions, a sentence for mistakes."""
 
 import csv
+import dataclasses
 import json
 import sys
 
@@ -270,7 +271,10 @@ def test_what_cannot_be_predicted_is_a_sentence_and_writes_nothing(trained, tmp_
         ),
         (["--checkpoint", trained[0], "--predict", tmp_path / "none.tsv"], "none.tsv can't be read"),
         (["--checkpoint", tmp_path, "--predict", tmp_path / "x.npz"], "is not the folder of a training run"),
-        (["--checkpoint", trained[0], "--predict", tmp_path / "wide.csv"], "has 3 columns and none named 'review'"),
+        (
+            ["--checkpoint", trained[0], "--predict", tmp_path / "wide.csv"],
+            "none named 'review', unlike the training file",
+        ),
         (["--checkpoint", trained[0], "--predict", out], "out must be another file than the one to predict"),
         (["--checkpoint", trained[0], "--predict", tmp_path / "wide.csv", "--step", "-1"], "step must be at least 0"),
         (["--checkpoint", trained[0], "--predict", tmp_path / "wide.csv", "--step", "7"], "no checkpoint at step 7"),
@@ -329,6 +333,15 @@ def test_empty_texts_and_unknown_words_are_predicted(trained):
     np.testing.assert_allclose(together.sum(axis=1), 1.0, rtol=1e-5)
     alone = [predictions.predict(model, "class", [sequence], batch_size=2)[0] for sequence in inputs]
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_a_model_of_a_named_set_answers_tables_as_wide_as_they_like(tmp_path):
+    """Nothing is known of the columns it was trained on: the text is the first."""
+    path = tmp_path / "more.tsv"
+    path.write_text("great\tyes\nsource\tno\n")
+    fields = {field.name: field.default for field in dataclasses.fields(files.FilesConfig)}
+    settings = fields | {"identity": {"header": None, "width": None}}
+    assert files.read_like(path, settings, None, "auto").sequences == ["great", "source"]
 
 
 def test_a_test_file_is_laid_out_as_the_training_file(tmp_path):

@@ -100,11 +100,10 @@ def read_like(path: Path, settings: dict[str, Any], text_column: str | None, hea
     named = _find(text, path)
     if named is not None:
         return read(path, _with(config, text_column=named, header="yes"), has_targets=False)
-    width = len(tables.first_row(path).cells)
-    if width not in (1, settings["identity"]["width"]) or not config.text_column.isdecimal():
-        raise InputError(
-            f"{path} has {width} columns and none named {text!r}, as the training file's text; name it by --text-column"
-        )
+    width, expected = len(tables.first_row(path).cells), settings["identity"]["width"]
+    if not config.text_column.isdecimal() or (expected is not None and width not in (1, expected)):
+        unlike = f"{width} columns" if text is None else f"{width} columns and none named {text!r}"
+        raise InputError(f"{path} has {unlike}, unlike the training file; say which is the text by --text-column")
     column = "1" if width == 1 else config.text_column
     return read(path, _with(config, text_column=column, header="no"), has_targets=False)
 

@@ -61,6 +61,7 @@ def entries_of(library: str, layer: Recurrent, style: str | None = None) -> Arra
 
 
 def layout_for(library: str, cell: Any, style: str | None = None) -> Layout:
+    """The layout of a library, or of one style of it, that can hold a cell; TypeError where there is none."""
     styles = LAYOUTS[library] if style is None else {style: LAYOUTS[library][style]}
     layout = next((layout for layout in styles.values() if layout.holds(cell)), None)
     if layout is None:

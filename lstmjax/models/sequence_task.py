@@ -101,15 +101,15 @@ def _any_classes(
     config: SequenceToOneConfig, model: SequenceClassifier, batch: SequenceBatch, carry: tuple[()], key: Any
 ) -> tuple[dict[str, Any], tuple[()]]:
     logits, targets = _read(model, batch, key), jnp.asarray(batch.targets, jnp.float32)
-    weights = jnp.broadcast_to(jnp.asarray(batch.weights)[:, None], targets.shape)
+    rows = jnp.broadcast_to(jnp.asarray(batch.weights)[:, None], targets.shape)
+    weights = rows
     if config.class_weights is not None:
         of_class = jnp.broadcast_to(jnp.array(config.class_weights, jnp.float32), targets.shape)
-        weights = weights * jnp.where(targets > 0, of_class, 1)
+        weights = rows * jnp.where(targets > 0, of_class, 1)
     loss = losses.binary_cross_entropy(logits, targets, weights=weights)
-    said, true = (logits > 0).astype(jnp.float32), targets
-    amounts = jnp.broadcast_to(jnp.asarray(batch.weights)[:, None], targets.shape)
-    cells_of = jnp.stack([(1 - true) * (1 - said), (1 - true) * said, true * (1 - said), true * said], axis=-1)
-    return {"loss": loss, "of_class": jnp.sum(cells_of * amounts[:, :, None], axis=0)}, carry
+    said = (logits > 0).astype(jnp.float32)
+    outcomes = [(1 - targets) * (1 - said), (1 - targets) * said, targets * (1 - said), targets * said]
+    return {"loss": loss, "of_class": jnp.stack([jnp.sum(rows * each, axis=0) for each in outcomes], axis=1)}, carry
 
 
 def _classes_figures(sums: Mapping[str, Any]) -> dict[str, float]:

@@ -58,10 +58,12 @@ def keep_outputs(state: Any, gates: Any) -> Trace:
 
 
 def keep_states(state: Any, gates: Any) -> Trace:
+    """Each new state whole, for a backward pass that computes the gates again."""
     return Trace(state, None)
 
 
 def keep_gates(state: Any, gates: Any) -> Trace:
+    """Each new state and its gates, for a backward pass that computes nothing again."""
     return Trace(state, gates)
 
 
@@ -167,6 +169,7 @@ def _thin(h: Array, mask: Array | None) -> Array:
 
 
 def repeat(tree: PyTree, times: int) -> PyTree:
+    """Every leaf so many times, along a new leading axis."""
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (times, *leaf.shape)), tree)
 
 

@@ -36,6 +36,7 @@ def row_counts(batch: int) -> tuple[int, ...]:
 
 
 def longest_first(valid: Bool[Array, "T B"]) -> Order:
+    """The order of rows by their last valid step, the latest first."""
     steps = jnp.arange(1, len(valid) + 1, dtype=jnp.int32)[:, None]
     ends = jnp.max(jnp.where(valid, steps, 0), axis=0)
     rows = jnp.argsort(-ends, stable=True)
@@ -77,10 +78,12 @@ def _pad_rows(values: Array, more: int) -> Array:
 
 
 def sort_rows(tree: PyTree, order: Order | None, axis: int) -> PyTree:
+    """Every leaf with its rows along `axis` in this order; None leaves them."""
     return tree if order is None else jax.tree.map(lambda leaf: _take(leaf, order.rows, axis), tree)
 
 
 def unsort_rows(tree: PyTree, order: Order | None, axis: int) -> PyTree:
+    """What `sort_rows` changed, as it was."""
     return tree if order is None else jax.tree.map(lambda leaf: _take(leaf, order.inverse, axis), tree)
 
 
