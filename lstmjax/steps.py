@@ -1,5 +1,6 @@
 """What each step of a run takes: its input, whether it is valid, whether the state is reset before it."""
 
+import dataclasses
 from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import jax
@@ -27,12 +28,21 @@ class Running(TypedDict, total=False):
     backend: str
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class InMemory:
+    """Which axis arrays come with first, batch or time: one that reads them in place asks."""
+
+    batch_first: bool
+
+
 class Steps(NamedTuple):
     """What each step takes, time first: input, whether it is valid, whether the state is reset before it."""
 
     xs: PyTree
     valid: Bool[Array, "T B"] | None
     resets: Bool[Array, "T B"] | None
+    in_memory: InMemory = InMemory(batch_first=False)
 
 
 def check_running(reverse: bool, remat: int | None, key: Key[Array, ""] | None) -> int | None:
@@ -69,7 +79,8 @@ def prepare(
     state = initial if state is None else state
     checks.like("state", state, zeros)
     resets = _per_step("resets", resets, steps, batch, time_major)
-    return Steps(xs, valid_steps(lengths, mask, steps, batch, time_major), resets), state, initial
+    valid = valid_steps(lengths, mask, steps, batch, time_major)
+    return Steps(xs, valid, resets, InMemory(batch_first=not time_major)), state, initial
 
 
 def valid_steps(

@@ -17,14 +17,14 @@ import jax
 from jax.sharding import AxisType
 
 from lstmjax.cells.wrappers import with_noise
-from lstmjax.kernels import cudnn, fused, scan
+from lstmjax.kernels import cudnn, fused, native, scan
 from lstmjax.kernels.backend import Backend, Explanation, Request, select
 from lstmjax.steps import Steps, check_running, prepare
 from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
 
 __all__ = ["BACKENDS", "Backend", "Explanation", "Request", "backend_for", "explain", "run"]
 
-BACKENDS = (cudnn.BACKEND, fused.BACKEND, scan.BACKEND)
+BACKENDS = (cudnn.BACKEND, native.BACKEND, fused.BACKEND, scan.BACKEND)
 """In the order of falling back."""
 
 

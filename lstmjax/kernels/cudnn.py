@@ -96,7 +96,7 @@ def pack(layers: Sequence[LSTMParams]) -> Float[Array, "N"]:
 def _one_layer(
     cell: LSTM, params: LSTMParams, steps: Steps, state: LSTMState, reverse: bool
 ) -> tuple[LSTMState, Float[Array, "T B H"]]:
-    xs, valid, _ = steps
+    xs, valid, *_ = steps
     time, batch = xs.shape[:2]
     if valid is None:
         lengths, start = jnp.full(batch, time, jnp.int32), state

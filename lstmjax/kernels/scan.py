@@ -16,7 +16,7 @@ def run(
     cell: Cell[Params, State], params: Params, steps: Steps, state: State, initial: State, reverse: bool
 ) -> tuple[State, PyTree]:
     """The state after the last step, and the outputs, time first."""
-    xs, valid, resets = steps
+    xs, valid, resets, _ = steps
     if valid is not None:  # a NaN that no valid step reads would come back through the gradient of the choice below
         xs = choose(valid, xs, zeros(xs))
 

@@ -27,15 +27,15 @@ from jax import lax
 from lstmjax import chunks
 from lstmjax.cells.gru import GRU
 from lstmjax.cells.lstm import LSTM
-from lstmjax.cells.precision import Thinned, accumulation_dtype
-from lstmjax.kernels import scan
+from lstmjax.cells.precision import accumulation_dtype
+from lstmjax.kernels.arguments import Arguments, arguments_of, by_scan
 from lstmjax.kernels.backend import Backend, Request
 from lstmjax.kernels.derivative import with_backward
 from lstmjax.kernels.fused.equations import GRUEquations, LSTMEquations
 from lstmjax.kernels.fused.packing import row_counts
-from lstmjax.kernels.fused.passes import Arguments, Passes, Plan
+from lstmjax.kernels.fused.passes import Passes, Plan
 from lstmjax.steps import Steps
-from lstmjax.types import Array, Float, PyTree
+from lstmjax.types import Array, Float
 
 State = TypeVar("State")
 
@@ -56,8 +56,13 @@ def run(
     cell: LSTM | GRU, params: Any, steps: Steps, state: State, initial: State, reverse: bool
 ) -> tuple[State, Float[Array, "T B H"]]:
     """As `scan.run`."""
+    return run_arguments(cell, arguments_of(params, steps, state, initial), reverse)
+
+
+def run_arguments(cell: LSTM | GRU, arguments: Arguments, reverse: bool) -> tuple[Any, Float[Array, "T B H"]]:
+    """As `run`, of arguments that are one tree."""
     equations = LSTMEquations(cell) if isinstance(cell, LSTM) else GRUEquations(cell)
-    packed = plan(cell, steps, reverse)
+    packed = plan(cell, arguments.steps, reverse)
     passes = Passes(equations, packed)
     forward, saving, backward = passes.forward, passes.forward_saving, passes.backward
     if len(packed.counts) > 1:
@@ -66,14 +71,7 @@ def run(
         saving = _on_cpus(passes.forward_saving, whole.forward_saving)
         backward = _on_cpus(passes.backward, whole.backward)
 
-    def reference(arguments: Arguments) -> tuple[Any, PyTree]:
-        params, mask, steps, state, initial = arguments
-        thinned = params if mask is None else params._replace(w_h=Thinned(params.w_h, mask))
-        return scan.run(cell, thinned, steps, state, initial, reverse)
-
-    new = None if steps.resets is None else initial
-    layer = with_backward(forward, saving, backward, reference)
-    result: tuple[State, Array] = layer(Arguments(*_bare(params), steps, state, new))
+    result: tuple[Any, Array] = with_backward(forward, saving, backward, by_scan(cell, reverse))(arguments)
     return result
 
 
@@ -90,15 +88,6 @@ def plan(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Plan:
 
 def _on_cpus(here: Callable[..., Any], elsewhere: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *arguments: lax.platform_dependent(*arguments, cpu=here, default=elsewhere)
-
-
-def _bare(params: Any) -> tuple[Any, Array | None]:
-    """Parameters with a plain `w_h`, and the mask of a thinned one."""
-    w_h, mask = params.w_h, None
-    while isinstance(w_h, Thinned):
-        mask = w_h.mask if mask is None else mask * w_h.mask
-        w_h = w_h.w
-    return params._replace(w_h=w_h), mask
 
 
 def refuses(request: Request) -> str | None:

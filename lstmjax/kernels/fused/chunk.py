@@ -79,7 +79,7 @@ class Chunk:
         """The state after the chunk; over time, its outputs and what is kept."""
 
         def step(state: Any, inputs: Steps) -> tuple[Any, Trace]:
-            x_share, is_valid, is_reset = inputs
+            x_share, is_valid, is_reset, _ = inputs
             before = state if is_reset is None else choose(is_reset, rows.initial, state)
             after, gates = self.equations.step(self.params, before, x_share, self._h_share(before.h, rows.mask))
             after = after if is_valid is None else choose(is_valid, after, state)
@@ -161,7 +161,7 @@ def _ignoring_invalid_steps(recorded: Recorded) -> Recorded:
         return recorded
     resets: Bool[Array, "T B"] | None = None if steps.resets is None else steps.resets & steps.valid
     xs, d_ys = (where_steps(steps.valid, values, time_major=True) for values in (steps.xs, d_ys))
-    return Recorded(Steps(xs, steps.valid, resets), trace, d_ys)
+    return Recorded(steps._replace(xs=xs, resets=resets), trace, d_ys)
 
 
 def _thin(h: Array, mask: Array | None) -> Array:

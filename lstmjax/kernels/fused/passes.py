@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lstmjax import chunks
+from lstmjax.kernels.arguments import Arguments
 from lstmjax.kernels.fused.chunk import (
     Chunk,
     Keep,
@@ -26,19 +27,6 @@ from lstmjax.kernels.fused.equations import Equations
 from lstmjax.kernels.fused.packing import Order, longest_first, on_first_rows, sort_rows, unsort_rows
 from lstmjax.steps import Steps, add_trees, choose, zeros
 from lstmjax.types import Array, Bool, Float
-
-
-class Arguments(NamedTuple):
-    """A run's arguments; see `PerRow` for `mask` and `initial`.
-
-    `initial` is None where nothing is reset: JAX differentiates no linear system with an argument that is not used.
-    """
-
-    params: Any
-    mask: Float[Array, "B H"] | None
-    steps: Steps
-    state: Any
-    initial: Any
 
 
 class Residuals(NamedTuple):

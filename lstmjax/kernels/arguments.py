@@ -1,0 +1,43 @@
+"""The arguments of a layer's run as trees of arrays, and the run that all derivatives can be taken of."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from lstmjax.cells.precision import Thinned
+from lstmjax.kernels import scan
+from lstmjax.steps import Steps
+from lstmjax.types import Array, Cell, Float
+
+
+class Arguments(NamedTuple):
+    """A run's arguments.
+
+    `mask` [B, H] thins the state before W_h, as recurrent dropout does. `initial` is the state that a reset goes back
+    to, None where nothing is reset: JAX differentiates no linear system with an argument that is not used.
+    """
+
+    params: Any
+    mask: Float[Array, "B H"] | None
+    steps: Steps
+    state: Any
+    initial: Any
+
+
+def arguments_of(params: Any, steps: Steps, state: Any, initial: Any) -> Arguments:
+    """With a plain `w_h` in the parameters, and the mask of a thinned one beside them."""
+    w_h, mask = params.w_h, None
+    while isinstance(w_h, Thinned):
+        mask = w_h.mask if mask is None else mask * w_h.mask
+        w_h = w_h.w
+    return Arguments(params._replace(w_h=w_h), mask, steps, state, None if steps.resets is None else initial)
+
+
+def by_scan(cell: Cell[Any, Any], reverse: bool) -> Callable[[Arguments], tuple[Any, Any]]:
+    """The run by `scan`, of which JAX has every derivative."""
+
+    def run(arguments: Arguments) -> tuple[Any, Any]:
+        params, mask, steps, state, initial = arguments
+        thinned = params if mask is None else params._replace(w_h=Thinned(params.w_h, mask))
+        return scan.run(cell, thinned, steps, state, initial, reverse)
+
+    return run

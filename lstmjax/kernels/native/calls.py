@@ -1,0 +1,314 @@
+"""The library's three functions as functions of JAX arrays: weights packed, a layer forward, a layer backward.
+
+Every array has a leading axis of layers, which run side by side; an array of size 0 says that there is none. What
+`jax.vmap` batches becomes more rows where one set of weights serves all of them, and more layers elsewhere.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstmjax.cells.base import FusedCell
+from lstmjax.cells.lstm import LSTM
+from lstmjax.cells.precision import accumulation_dtype
+from lstmjax.kernels.native import library
+from lstmjax.types import Array, Float
+
+
+class Way(NamedTuple):
+    """How a call goes through time.
+
+    Args:
+      cell: an LSTM or a GRU.
+      batch_major: whether sequences are [layers, B, T, ...] or [layers, T, B, ...].
+      reverse: the direction.
+      chunk: steps that the backward pass takes at a time.
+      keeps_gates: whether the backward pass gets them from the forward pass or computes them again.
+    """
+
+    cell: FusedCell
+    batch_major: bool
+    reverse: bool
+    chunk: int
+    keeps_gates: bool
+
+    @property
+    def sums(self) -> jnp.dtype:
+        return accumulation_dtype(self.cell.compute_dtype)
+
+    @property
+    def row_axis(self) -> int:
+        """Of sequences."""
+        return 1 if self.batch_major else 2
+
+    def attributes(self) -> dict[str, Any]:
+        return {
+            "cell": _number(self.cell),
+            "batch_major": self.batch_major,
+            "reverse": self.reverse,
+            "chunk": np.int64(self.chunk),
+        }
+
+
+class Operands(NamedTuple):
+    """What both passes take.
+
+    Packed weights [1 or N, .], sequences [N, B, T, I] or [N, T, B, I], states and the mask of recurrent dropout
+    [N, B, H], flags of steps [N, T, B]. `memory` is the LSTM's c; `*_initial` is what a reset goes back to.
+    """
+
+    packed: Array
+    xs: Array
+    h: Array
+    memory: Array
+    h_initial: Array
+    memory_initial: Array
+    h_mask: Array
+    valid: Array
+    resets: Array
+
+
+class Outputs(NamedTuple):
+    """What the forward pass gives; the last two are for the backward pass."""
+
+    ys: Array
+    h: Array
+    memory: Array
+    chunk_memory: Array
+    gates: Array
+
+
+class Cotangents(NamedTuple):
+    """What the backward pass takes beside `Operands`."""
+
+    packed_turned: Array
+    ys: Array
+    chunk_memory: Array
+    gates: Array
+    d_ys: Array
+    d_h: Array
+    d_memory: Array
+
+
+class Gradients(NamedTuple):
+    """What the backward pass gives; those of weights and states are in the dtype of sums, of biases for every gate."""
+
+    xs: Array
+    w_x: Array
+    w_h: Array
+    b: Array
+    b_h: Array
+    h: Array
+    memory: Array
+    h_initial: Array
+    memory_initial: Array
+
+
+def nothing(dtype: Any) -> Array:
+    """What stands for an array that is not there."""
+    return jnp.zeros((0,), dtype)
+
+
+def pack(cell: FusedCell, w_x: Array, w_h: Array, b: Array, b_h: Array, turned: bool) -> Float[Array, "N size"]:
+    """Weights in the order in which products read them; `turned` for the way back.
+
+    XLA takes this out of loops in which the weights stay the same.
+
+    Args:
+      w_x: [N, I, G*H], w_h: [N, H, G*H] in the cell's compute dtype.
+      b: [N, G*H] or nothing; b_h: [N, G*H], added to `h W_h`, or nothing; both in the dtype of sums.
+    """
+    sums = accumulation_dtype(cell.compute_dtype)
+    inputs, hidden = w_x.shape[1], w_h.shape[1]
+    width = Panels(hidden, cell.num_gates, library.lanes(sums))
+    size = width.turned_size(inputs) if turned else width.packed_size(inputs)
+
+    def call(*arrays: Array) -> list[Array]:
+        result = [jax.ShapeDtypeStruct((arrays[0].shape[0], size), sums)]
+        made = jax.ffi.ffi_call("lstmjax_pack", result)(*arrays, cell=_number(cell), turned=turned)
+        return list(made)
+
+    return _as_layers(call)(w_x, w_h, b, b_h)[0]
+
+
+def forward(way: Way, operands: Operands, saving: bool) -> Outputs:
+    """A layer over its sequences; `saving` what the backward pass needs."""
+
+    def call(*arrays: Array) -> list[Array]:
+        given = Operands(*arrays)
+        results = _output_shapes(way, given, saving)
+        return list(jax.ffi.ffi_call("lstmjax_forward", results)(*arrays, **way.attributes()))
+
+    rows = way.row_axis
+    axes = Operands(None, rows, 1, 1, 1, 1, 1, 2, 2)  # type: ignore[arg-type]
+    return Outputs(*_as_rows(call, axes, (rows, 1, 1, 2, 2))(*operands))
+
+
+def backward(way: Way, operands: Operands, cotangents: Cotangents) -> Gradients:
+    """The gradients of a layer's inputs, weights and states."""
+
+    def call(*arrays: Array) -> list[Array]:
+        given = Operands(*arrays[: len(Operands._fields)])
+        results = _gradient_shapes(way, given)
+        return list(jax.ffi.ffi_call("lstmjax_backward", results)(*arrays, **way.attributes()))
+
+    return Gradients(*_as_layers(call)(*operands, *cotangents))
+
+
+class Panels(NamedTuple):
+    """How much room weights take: hidden units come a vector at a time, in panels with all their gates.
+
+    The last panel is as narrow as what is left allows: a half or a quarter of a vector. `source/panels.h` has the same.
+    """
+
+    hidden: int
+    gates: int
+    lanes: int
+
+    @property
+    def last(self) -> int:
+        left, width = self.hidden % self.lanes, self.lanes
+        while width > max(2, self.lanes // 4) and left <= width // 2:
+            width //= 2
+        return width if left else 0
+
+    @property
+    def padded(self) -> int:
+        """Hidden units with what fills the last panel."""
+        return self.hidden // self.lanes * self.lanes + self.last
+
+    @property
+    def total(self) -> int:
+        """Numbers of one row in all panels."""
+        vectors = self.gates * (self.hidden // self.lanes) + -(-self.gates * self.last // self.lanes)
+        return vectors * self.lanes
+
+    def packed_size(self, inputs: int) -> int:
+        return (inputs + self.hidden + 2) * self.total
+
+    def turned_size(self, inputs: int) -> int:
+        columns = -(-self.hidden // self.lanes) + -(-inputs // self.lanes)
+        return self.total * columns * self.lanes
+
+
+def _number(cell: FusedCell) -> np.int32:
+    return np.int32(0 if isinstance(cell, LSTM) else 1)
+
+
+def _output_shapes(way: Way, given: Operands, saving: bool) -> list[jax.ShapeDtypeStruct]:
+    layers, hidden = given.h.shape[0], way.cell.hidden_features
+    outer, inner = given.xs.shape[1:3]
+    rows, steps = (outer, inner) if way.batch_major else (inner, outer)
+    padded = Panels(hidden, way.cell.num_gates, library.lanes(way.sums)).padded
+    element = given.xs.dtype
+    has_memory = isinstance(way.cell, LSTM)
+    chunks = -(-steps // way.chunk)
+    return [
+        jax.ShapeDtypeStruct((layers, outer, inner, hidden), element),
+        jax.ShapeDtypeStruct((layers, rows, hidden), element),
+        jax.ShapeDtypeStruct((layers, rows, hidden) if has_memory else (0,), way.sums),
+        jax.ShapeDtypeStruct((layers, chunks, rows, padded) if saving and has_memory else (0,), way.sums),
+        jax.ShapeDtypeStruct((layers, steps, rows, 4 * padded) if saving and way.keeps_gates else (0,), way.sums),
+    ]
+
+
+def _gradient_shapes(way: Way, given: Operands) -> list[jax.ShapeDtypeStruct]:
+    layers, rows, hidden = given.h.shape
+    width = way.cell.num_gates * hidden
+
+    def sums(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, way.sums)
+
+    def like(states: Array) -> jax.ShapeDtypeStruct:
+        return sums(layers, rows, hidden) if states.size or (states.ndim == 3) else sums(0)
+
+    return [
+        jax.ShapeDtypeStruct(given.xs.shape, given.xs.dtype),
+        sums(layers, given.xs.shape[3], width),
+        sums(layers, hidden, width),
+        sums(layers, width),
+        sums(layers, width),
+        like(given.h),
+        like(given.memory),
+        like(given.h_initial),
+        like(given.memory_initial),
+    ]
+
+
+def _as_layers(call: Callable[..., list[Array]]) -> Callable[..., list[Array]]:
+    """`call`, which under vmap takes what is batched as more layers."""
+
+    @jax.custom_batching.custom_vmap
+    def function(*arrays: Array) -> list[Array]:
+        return call(*arrays)
+
+    @function.def_vmap
+    def rule(size: int, batched: Sequence[bool], *arrays: Array) -> tuple[list[Array], list[bool]]:
+        results = _as_layers(call)(*_with_layers(size, batched, arrays))
+        return [_split_layers(size, result) for result in results], [True] * len(results)
+
+    return function
+
+
+def _as_rows(
+    call: Callable[..., list[Array]], axes: Sequence[int | None], result_axes: Sequence[int]
+) -> Callable[..., list[Array]]:
+    """`call`, which under vmap takes what is batched as more rows, along `axes`, unless the weights are batched too."""
+
+    @jax.custom_batching.custom_vmap
+    def function(*arrays: Array) -> list[Array]:
+        return call(*arrays)
+
+    @function.def_vmap
+    def rule(size: int, batched: Sequence[bool], *arrays: Array) -> tuple[list[Array], list[bool]]:
+        again = _as_rows(call, axes, result_axes)
+        if batched[0]:
+            results = again(*_with_layers(size, batched, arrays))
+            return [_split_layers(size, result) for result in results], [True] * len(results)
+        spread = [_spread(size, *each) for each in zip(batched, arrays, strict=True)]
+        folded = [
+            array if axis is None or array.ndim == 1 else _fold(each, axis)
+            for array, each, axis in zip(arrays, spread, axes, strict=True)
+        ]
+        results = again(*folded)
+        return [_unfold(size, *each) for each in zip(results, result_axes, strict=True)], [True] * len(results)
+
+    return function
+
+
+def _spread(size: int, batched: bool, array: Array) -> Array:
+    return array if batched else jnp.broadcast_to(array, (size, *array.shape))
+
+
+def _with_layers(size: int, batched: Sequence[bool], arrays: Sequence[Array]) -> list[Array]:
+    """Arrays with the batched axis made part of that of layers."""
+
+    def one(batched: bool, array: Array) -> Array:
+        if not batched and (array.ndim == 1 or array.shape[0] == 1 and array.ndim == 2):
+            return array  # nothing, or packed weights that serve all
+        spread = _spread(size, batched, array)
+        return spread if spread.ndim == 2 and spread.size == 0 else spread.reshape(-1, *spread.shape[2:])
+
+    return [one(*each) for each in zip(batched, arrays, strict=True)]
+
+
+def _split_layers(size: int, result: Array) -> Array:
+    if result.ndim == 1:
+        return jnp.broadcast_to(result, (size, *result.shape))
+    return result.reshape(size, -1, *result.shape[1:])
+
+
+def _fold(array: Array, axis: int) -> Array:
+    """[size, N, ..., rows, ...] to [N, ..., size * rows, ...]; `axis` is that of rows without the first."""
+    moved = jnp.moveaxis(array, 0, axis)
+    return moved.reshape(*moved.shape[:axis], -1, *moved.shape[axis + 2 :])
+
+
+def _unfold(size: int, result: Array, axis: int) -> Array:
+    if result.ndim == 1:
+        return jnp.broadcast_to(result, (size, *result.shape))
+    return jnp.moveaxis(result.reshape(*result.shape[:axis], size, -1, *result.shape[axis + 1 :]), axis, 0)

@@ -1,0 +1,221 @@
+// Forward through all steps of some rows.
+#pragma once
+#include "cells.h"
+#include "products.h"
+#include "rows.h"
+
+namespace lstmjax::LSTMJAX_ISA {
+
+// Rows of a product of inputs for which weights that are read once are used often enough.
+constexpr Index input_rows = 96;
+
+template <class S, template <class> class CellOf>
+class Forward {
+  using Cell = CellOf<S>;
+  static constexpr int gates = Cell::gates;
+
+ public:
+  Forward(const Layer& layer, const Results& results, const Rows& rows)
+      : layer_(layer),
+        results_(results),
+        rows_(rows),
+        panels_(layer.hidden, gates),
+        weights_(layer.packed, panels_, layer.inputs),
+        stride_(panels_.padded() + lanes<S>),
+        most_steps_(chunk_steps(layer, rows)),
+        chunk_(most_steps_),
+        memory_block_(static_cast<std::size_t>(most_steps_ * rows.count() * (layer.inputs + panels_.total()) + 3 * rows.count() * stride_ +
+                                         panels_.total() * 2) * sizeof(S)) {
+    xs_ = memory_block_.as<S>();
+    x_shares_ = xs_ + most_steps_ * rows.count() * layer.inputs;
+    memory_ = x_shares_ + most_steps_ * rows.count() * panels_.total();
+    entering_[0] = memory_ + rows.count() * stride_;
+    entering_[1] = entering_[0] + rows.count() * stride_;
+  }
+
+  void run(const Crew& crew) {
+    begin();
+    Index live = rows_.count();
+    for (Index s = 0; s < rows_.longest(); s += most_steps_) {
+      const Index end = s + most_steps_ < rows_.longest() ? s + most_steps_ : rows_.longest();
+      chunk_.set(rows_, s, end, live);
+      crew.split(chunk_.pairs(), [&](Index from, Index to) { take_inputs(from, to); });
+      crew.split(panels_.count(), [&](Index from, Index to) { multiply_inputs(from, to); });
+      for (Index step = s; step < end; ++step) {
+        crew.split(panels_.count(), [&](Index from, Index to) { run_step(step, from, to); });
+      }
+      live = chunk_.live(end - 1);
+    }
+  }
+
+ private:
+  static Index chunk_steps(const Layer& layer, const Rows& rows) {
+    const Index steps = divide_up(input_rows, rows.count() > 0 ? rows.count() : 1);
+    return steps < layer.steps ? steps : layer.steps;
+  }
+
+  // States before the first step, and zeros where a step is not valid.
+  void begin() {
+    for (Index r = 0; r < rows_.count(); ++r) {
+      const Index row = rows_.row(r), at_row = row * layer_.hidden;
+      S *h = entering_[0] + r * stride_, *memory = memory_ + r * stride_;
+      clear(h, stride_), clear(entering_[1] + r * stride_, stride_), clear(memory, stride_);
+      set_state(row, layer_.h_start, layer_.memory_start, 0, layer_.hidden, h, memory);
+      if (rows_.length(r) == 0) {
+        write(layer_.element, h, layer_.hidden, results_.h_end, at_row);
+        if (results_.memory_end) store_memory(memory, 0, layer_.hidden, at_row);
+      } else if (rows_.is_reset(r, 0)) {
+        set_state(row, layer_.h_initial, layer_.memory_initial, 0, layer_.hidden, h, memory);
+      }
+      thin(row, 0, layer_.hidden, h);
+      if (layer_.valid) silence(r);
+    }
+  }
+
+  // Units begin .. end of a state, from the caller's arrays.
+  void set_state(Index row, const void* h_from, const void* memory_from, Index begin, Index end, S* h, S* memory) const {
+    const Index from = row * layer_.hidden + begin;
+    read(layer_.element, h_from, from, end - begin, h + begin);
+    if constexpr (Cell::memory_is_output) {
+      read(layer_.element, h_from, from, end - begin, memory + begin);
+    } else {
+      __builtin_memcpy(memory + begin, static_cast<const S*>(memory_from) + from, static_cast<std::size_t>(end - begin) * sizeof(S));
+    }
+  }
+
+  void store_memory(const S* memory, Index begin, Index end, Index at_row) const {
+    __builtin_memcpy(static_cast<S*>(results_.memory_end) + at_row + begin, memory + begin,
+                     static_cast<std::size_t>(end - begin) * sizeof(S));
+  }
+
+  // Recurrent dropout.
+  void thin(Index row, Index begin, Index end, S* h) const {
+    if (!layer_.h_mask) return;
+    for (Index j = begin; j < end; ++j) {
+      S factor;
+      read(layer_.element, layer_.h_mask, row * layer_.hidden + j, 1, &factor);
+      h[j] *= factor;
+      if (layer_.element == Element::bfloat16) h[j] = static_cast<S>(widen(narrow(static_cast<float>(h[j]))));
+    }
+  }
+
+  void silence(Index r) const {
+    clear(entering_[1] + r * stride_, stride_);
+    for (Index t = 0; t < layer_.steps; ++t) {
+      if (!rows_.is_valid(r, t)) write(layer_.element, entering_[1] + r * stride_, layer_.hidden, layer_.ys.data, y_at(r, t));
+    }
+  }
+
+  Index y_at(Index r, Index time) const { return rows_.row(r) * layer_.ys.row_stride + time * layer_.ys.step_stride; }
+
+  void take_inputs(Index from, Index to) {
+    chunk_.each(from, to, [&](Index s, Index r, Index pair) {
+      const Index at_step = rows_.row(r) * layer_.xs.row_stride + rows_.time(r, s) * layer_.xs.step_stride;
+      read(layer_.element, layer_.xs.data, at_step, layer_.inputs, xs_ + pair * layer_.inputs);
+    });
+  }
+
+  S* x_share(Index p, Index pair) const {
+    return x_shares_ + panels_.before(p) * most_steps_ * rows_.count() + pair * panels_.row(p);
+  }
+
+  // x W_x + b for all pairs of the chunk.
+  void multiply_inputs(Index from, Index to) {
+    for (Index p = from; p < to; ++p) {
+      with_width<S>(panels_.width(p), [&](auto width) {
+        constexpr int N = static_cast<int>(divide_up(gates * width, lanes<S>));
+        in_tiles(0, chunk_.pairs(), [&](auto R, Index pair) {
+          rows_times_panel<S, R, N>(xs_ + pair * layer_.inputs, layer_.inputs, weights_.w_x + panels_.before(p) * layer_.inputs,
+                                    layer_.inputs, weights_.b + panels_.before(p), x_share(p, pair));
+        });
+      });
+    }
+  }
+
+  // One step of the units of some panels. Reads all of the state before it, writes these units of the state after it.
+  void run_step(Index s, Index from, Index to) {
+    const S* const h_before = entering_[s % 2];
+    S* const h_after = entering_[(s + 1) % 2];
+    const Index live = chunk_.live(s);
+    if (results_.chunk_memory && s % layer_.chunk == 0) keep_memory(s, live, from, to);
+    for (Index p = from; p < to; ++p) {
+      const Index unit = p * lanes<S>;
+      with_width<S>(panels_.width(p), [&](auto width) {
+        constexpr int N = static_cast<int>(divide_up(gates * width, lanes<S>));
+        const S* const w = weights_.w_h + panels_.before(p) * layer_.hidden;
+        in_tiles(0, live, [&](auto R, Index r) {
+          alignas(64) S tile[R * N * lanes<S>];
+          rows_times_panel<S, R, N>(h_before + r * stride_, stride_, w, layer_.hidden, weights_.b_h + panels_.before(p), tile);
+          for (int q = 0; q < R; ++q) {
+            Cell::template step<width>(x_share(p, chunk_.pair(s, r + q)), tile + q * N * lanes<S>, memory_ + (r + q) * stride_ + unit,
+                                       h_after + (r + q) * stride_ + unit, kept_gates(s, r + q, p));
+          }
+        });
+      });
+    }
+    const Index begin = from * lanes<S>, end = to < panels_.count() ? to * lanes<S> : layer_.hidden;
+    for (Index r = 0; r < live; ++r) finish_row(s, r, begin, end, h_after + r * stride_);
+  }
+
+  S* kept_gates(Index s, Index r, Index p) const {
+    if (!results_.gates) return nullptr;
+    return static_cast<S*>(results_.gates) + ((s * layer_.rows + rows_.row(r)) * panels_.padded() + p * lanes<S>) * 4;
+  }
+
+  void keep_memory(Index s, Index live, Index from, Index to) const {
+    const Index begin = from * lanes<S>, end = to < panels_.count() ? to * lanes<S> : panels_.padded();
+    for (Index r = 0; r < live; ++r) {
+      S* const kept = static_cast<S*>(results_.chunk_memory) + (s / layer_.chunk * layer_.rows + rows_.row(r)) * panels_.padded();
+      __builtin_memcpy(kept + begin, memory_ + r * stride_ + begin, static_cast<std::size_t>(end - begin) * sizeof(S));
+    }
+  }
+
+  // Units begin .. end of a row's output go out; what enters the next step's product is made of them.
+  void finish_row(Index s, Index r, Index begin, Index end, S* h) {
+    const Index row = rows_.row(r), at_row = row * layer_.hidden;
+    S* const memory = memory_ + r * stride_;
+    write(layer_.element, h + begin, end - begin, layer_.ys.data, y_at(r, rows_.time(r, s)) + begin);
+    if (layer_.element == Element::bfloat16) round(h, memory, begin, end);
+    if (s + 1 == rows_.length(r)) {
+      write(layer_.element, h + begin, end - begin, results_.h_end, at_row + begin);
+      if (results_.memory_end) store_memory(memory, begin, end, at_row);
+      return;
+    }
+    if (rows_.is_reset(r, s + 1)) set_state(row, layer_.h_initial, layer_.memory_initial, begin, end, h, memory);
+    thin(row, begin, end, h);
+  }
+
+  void round(S* h, S* memory, Index begin, Index end) const {
+    for (Index j = begin; j < end; ++j) {
+      h[j] = static_cast<S>(widen(narrow(static_cast<float>(h[j]))));
+      if constexpr (Cell::memory_is_output) memory[j] = h[j];
+    }
+  }
+
+  const Layer& layer_;
+  const Results& results_;
+  const Rows rows_;
+  const Panels<S> panels_;
+  const Packed<S> weights_;
+  const Index stride_;  // of a row of states: a vector more than it needs, so that rows do not fall on the same cache lines
+  const Index most_steps_;
+  Chunk chunk_;
+  Scratch memory_block_;
+  S *xs_, *x_shares_, *memory_, *entering_[2];
+};
+
+template <class S, template <class> class CellOf>
+void forward(const Layer& layer, const Results& results, const Crew& crew) {
+  const Schedule schedule(layer);
+  const Index threads = crew.size() < layer.rows ? crew.size() : layer.rows;
+  const Index weight_bytes = layer.hidden * layer.hidden * CellOf<S>::gates * static_cast<Index>(sizeof(S));
+  if (shares_units(layer, crew.size(), weight_bytes)) {
+    Forward<S, CellOf>(layer, results, Rows(layer, schedule, 0, 1)).run(crew);
+  } else {
+    crew.each(static_cast<int>(threads), [&](int share) {
+      Forward<S, CellOf>(layer, results, Rows(layer, schedule, share, threads)).run(Crew{nullptr});
+    });
+  }
+}
+
+}  // namespace lstmjax::LSTMJAX_ISA
