@@ -116,11 +116,11 @@ class Backward {
   }
 
   void copy_state(const S* from, Index r, S* to) const {
-    __builtin_memcpy(to, from + rows_.row(r) * layer_.hidden, static_cast<std::size_t>(layer_.hidden) * sizeof(S));
+    copy(from + rows_.row(r) * layer_.hidden, layer_.hidden, to);
   }
 
   void give_state(const S* from, Index r, void* to) const {
-    __builtin_memcpy(static_cast<S*>(to) + rows_.row(r) * layer_.hidden, from, static_cast<std::size_t>(layer_.hidden) * sizeof(S));
+    copy(from, layer_.hidden, static_cast<S*>(to) + rows_.row(r) * layer_.hidden);
   }
 
   static void add(const S* from, Index begin, Index end, S* to) {
@@ -154,7 +154,7 @@ class Backward {
         S* const before = before_ + pair * panels_.padded();
         clear(before + panels_.padded() - lanes<S>, panels_.padded() < lanes<S> ? 0 : lanes<S>);
         if (panels_.padded() < lanes<S>) clear(before, panels_.padded());
-        __builtin_memcpy(before, h, static_cast<std::size_t>(layer_.hidden) * sizeof(S));
+        copy(h, layer_.hidden, before);
       }
       thin(r, 0, layer_.hidden, h);
       if (layer_.h_mask && layer_.element == Element::bfloat16) {
@@ -206,7 +206,7 @@ class Backward {
           if (reset) source = static_cast<const S*>(layer_.memory_initial) + row * layer_.hidden + unit;
           with_width<S>(panels_.width(p), [&](auto width) {
             clear(before, width);
-            __builtin_memcpy(before, source, static_cast<std::size_t>(used) * sizeof(S));
+            copy(source, used, before);
             Cell::template remember<width>(kept(s, r, p), before, after_ + pair * panels_.padded() + unit);
           });
         }
@@ -245,8 +245,8 @@ class Backward {
   // From the gradients of pre-activations to those of h before the step, for some columns.
   void through_weights(Index s, Index from, Index to) {
     const Index live = chunk_.live(s);
-    for (Index q = from; q < to; ++q) {
-      const Index unit = q * h_columns_.wide;
+    for (Index i = from; i < to; ++i) {
+      const Index q = s % 2 ? from + to - 1 - i : i, unit = q * h_columns_.wide;  // back and forth, as forward
       const S* const w = turned_h_ + unit * panels_.total();
       with_vectors(h_columns_.vectors(q), [&](auto N) {
         in_tiles(0, live, [&](auto R, Index r) {
@@ -337,8 +337,7 @@ class WeightSums {
       for (Index p = 0; p < panels_.count(); ++p) {
         const S* const sums = panel(p) + m * panels_.row(p);
         for (int g = 0; g < gates; ++g) {
-          __builtin_memcpy(out + g * layer_.hidden + p * lanes<S>, sums + g * panels_.width(p),
-                           static_cast<std::size_t>(panels_.used(p)) * sizeof(S));
+          copy(sums + g * panels_.width(p), panels_.used(p), out + g * layer_.hidden + p * lanes<S>);
         }
       }
     }

@@ -17,9 +17,9 @@ struct LSTM {
   static constexpr bool memory_is_output = false;
 
   template <int width>
-  static void step(const S* x_share, const S* h_share, S* c, S* h, S* kept) {
+  [[gnu::always_inline]] static void step(const S* x_share, const S* h_share, S* c, S* h, S* kept) {
     using V = Vector<S, width>;
-    const auto share = [&](int gate) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
+    const auto share = [&](int gate) __attribute__((always_inline)) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
     const auto i = sigmoid<S, width>(share(0)), f = sigmoid<S, width>(share(1));
     const auto g = tanh<S, width>(share(2)), o = sigmoid<S, width>(share(3));
     const V after = value(f * load<V>(c) + i * g);
@@ -30,27 +30,27 @@ struct LSTM {
 
   // Gates from the products alone, as `step` keeps them.
   template <int width>
-  static void activate(const S* x_share, const S* h_share, S* kept) {
+  [[gnu::always_inline]] static void activate(const S* x_share, const S* h_share, S* kept) {
     using V = Vector<S, width>;
-    const auto share = [&](int gate) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
+    const auto share = [&](int gate) __attribute__((always_inline)) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
     keep<width>(value(sigmoid<S, width>(share(0))), value(sigmoid<S, width>(share(1))), value(tanh<S, width>(share(2))),
                 value(sigmoid<S, width>(share(3))), kept);
   }
 
   template <int width>
-  static void keep(Vector<S, width> i, Vector<S, width> f, Vector<S, width> g, Vector<S, width> o, S* kept) {
+  [[gnu::always_inline]] static void keep(Vector<S, width> i, Vector<S, width> f, Vector<S, width> g, Vector<S, width> o, S* kept) {
     store(kept, i), store(kept + width, f), store(kept + 2 * width, g), store(kept + 3 * width, o);
   }
 
   template <int width>
-  static void remember(const S* kept, const S* before, S* after) {
+  [[gnu::always_inline]] static void remember(const S* kept, const S* before, S* after) {
     using V = Vector<S, width>;
     store(after, load<V>(kept + width) * load<V>(before) + load<V>(kept) * load<V>(kept + 2 * width));
   }
 
   // From the gradients of h and c after the step: those of the pre-activations, and of c before it.
   template <int width>
-  static void backward(const S* kept, const S* c_before, const S* c_after, const S* d_h_, S* d_c, S* d_x_share, S*) {
+  [[gnu::always_inline]] static void backward(const S* kept, const S* c_before, const S* c_after, const S* d_h_, S* d_c, S* d_x_share, S*) {
     using V = Vector<S, width>;
     const V i = load<V>(kept), f = load<V>(kept + width), g = load<V>(kept + 2 * width), o = load<V>(kept + 3 * width);
     const V seen = value(tanh<S, width>(load<V>(c_after))), d_h = load<V>(d_h_);
@@ -73,9 +73,9 @@ struct GRU {
   static constexpr bool memory_is_output = true;
 
   template <int width>
-  static void step(const S* x_share, const S* h_share, S* memory, S* h, S* kept) {
+  [[gnu::always_inline]] static void step(const S* x_share, const S* h_share, S* memory, S* h, S* kept) {
     using V = Vector<S, width>;
-    const auto share = [&](int gate) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
+    const auto share = [&](int gate) __attribute__((always_inline)) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
     const V one = V{} + S{1}, h_n = load<V>(h_share + 2 * width);
     const V r = value(sigmoid<S, width>(share(0)));
     const auto z = sigmoid<S, width>(share(1));
@@ -89,28 +89,28 @@ struct GRU {
   }
 
   template <int width>
-  static void activate(const S* x_share, const S* h_share, S* kept) {
+  [[gnu::always_inline]] static void activate(const S* x_share, const S* h_share, S* kept) {
     using V = Vector<S, width>;
-    const auto share = [&](int gate) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
+    const auto share = [&](int gate) __attribute__((always_inline)) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
     const V r = value(sigmoid<S, width>(share(0))), h_n = load<V>(h_share + 2 * width);
     const V n = value(tanh<S, width>(load<V>(x_share + 2 * width) + r * h_n));
     keep<width>(r, value(sigmoid<S, width>(share(1))), n, h_n, kept);
   }
 
   template <int width>
-  static void keep(Vector<S, width> r, Vector<S, width> z, Vector<S, width> n, Vector<S, width> h_n, S* kept) {
+  [[gnu::always_inline]] static void keep(Vector<S, width> r, Vector<S, width> z, Vector<S, width> n, Vector<S, width> h_n, S* kept) {
     store(kept, r), store(kept + width, z), store(kept + 2 * width, n), store(kept + 3 * width, h_n);
   }
 
   template <int width>
-  static void remember(const S* kept, const S* before, S* after) {
+  [[gnu::always_inline]] static void remember(const S* kept, const S* before, S* after) {
     using V = Vector<S, width>;
     const V z = load<V>(kept + width);
     store(after, z * load<V>(before) + (S{1} - z) * load<V>(kept + 2 * width));
   }
 
   template <int width>
-  static void backward(const S* kept, const S* before, const S*, const S* d_h_, S* d_memory, S* d_x_share, S* d_h_share) {
+  [[gnu::always_inline]] static void backward(const S* kept, const S* before, const S*, const S* d_h_, S* d_memory, S* d_x_share, S* d_h_share) {
     using V = Vector<S, width>;
     const V r = load<V>(kept), z = load<V>(kept + width), n = load<V>(kept + 2 * width), h_n = load<V>(kept + 3 * width);
     const V d_h = load<V>(d_h_) + load<V>(d_memory);

@@ -79,13 +79,12 @@ class Forward {
     if constexpr (Cell::memory_is_output) {
       read(layer_.element, h_from, from, end - begin, memory + begin);
     } else {
-      __builtin_memcpy(memory + begin, static_cast<const S*>(memory_from) + from, static_cast<std::size_t>(end - begin) * sizeof(S));
+      copy(static_cast<const S*>(memory_from) + from, end - begin, memory + begin);
     }
   }
 
   void store_memory(const S* memory, Index begin, Index end, Index at_row) const {
-    __builtin_memcpy(static_cast<S*>(results_.memory_end) + at_row + begin, memory + begin,
-                     static_cast<std::size_t>(end - begin) * sizeof(S));
+    copy(memory + begin, end - begin, static_cast<S*>(results_.memory_end) + at_row + begin);
   }
 
   // Recurrent dropout.
@@ -138,8 +137,9 @@ class Forward {
     S* const h_after = entering_[(s + 1) % 2];
     const Index live = chunk_.live(s);
     if (results_.chunk_memory && s % layer_.chunk == 0) keep_memory(s, live, from, to);
-    for (Index p = from; p < to; ++p) {
-      const Index unit = p * lanes<S>;
+    for (Index i = from; i < to; ++i) {
+      // Back and forth, so that the weights read last are read first again while they are in a near cache.
+      const Index p = s % 2 ? from + to - 1 - i : i, unit = p * lanes<S>;
       with_width<S>(panels_.width(p), [&](auto width) {
         constexpr int N = static_cast<int>(divide_up(gates * width, lanes<S>));
         const S* const w = weights_.w_h + panels_.before(p) * layer_.hidden;
@@ -166,7 +166,7 @@ class Forward {
     const Index begin = from * lanes<S>, end = to < panels_.count() ? to * lanes<S> : panels_.padded();
     for (Index r = 0; r < live; ++r) {
       S* const kept = static_cast<S*>(results_.chunk_memory) + (s / layer_.chunk * layer_.rows + rows_.row(r)) * panels_.padded();
-      __builtin_memcpy(kept + begin, memory_ + r * stride_ + begin, static_cast<std::size_t>(end - begin) * sizeof(S));
+      copy(memory_ + r * stride_ + begin, end - begin, kept + begin);
     }
   }
 

@@ -75,13 +75,16 @@ Layer layer_of(const Inputs& in, const ffi::AnyBuffer& ys, Index i, Element elem
   return layer;
 }
 
-// Threads for so much work: waking one is worth it from some ten microseconds on.
-int team_size(const ffi::ThreadPool& pool, const Layer& layer, CellKind kind, Index layers) {
-  const double products = static_cast<double>(layer.steps) * layer.rows * (layer.inputs + layer.hidden) * gates_of(kind) * layer.hidden;
+// Threads for so many multiplications: waking one is worth it from some ten microseconds on.
+int threads_for(const ffi::ThreadPool& pool, double multiplications) {
   const double enough = 5e5;
-  const Index threads = pool.num_threads() > 0 ? pool.num_threads() : 1;
-  if (products * static_cast<double>(layers) < enough) return 1;
-  return static_cast<int>(threads);
+  const auto threads = static_cast<int>(pool.num_threads());
+  return multiplications < enough || threads < 1 ? 1 : threads;
+}
+
+int threads_for(const ffi::ThreadPool& pool, const Layer& layer, CellKind kind, std::size_t layers) {
+  const double pairs = static_cast<double>(layer.steps * layer.rows) * static_cast<double>(layers);
+  return threads_for(pool, pairs * static_cast<double>((layer.inputs + layer.hidden) * gates_of(kind) * layer.hidden));
 }
 
 Team::Schedule schedule_on(ffi::ThreadPool& pool) {
@@ -92,10 +95,12 @@ ffi::Error wrong_dtype(const ffi::AnyBuffer& buffer) {
   return ffi::Error::InvalidArgument("lstmjax: no code for XLA's element type " + std::to_string(static_cast<int>(buffer.element_type())));
 }
 
-ffi::Error Pack(ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::AnyBuffer b_h, Result packed, int32_t cell, bool turned) {
+ffi::Error Pack(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::AnyBuffer b_h, Result packed, int32_t cell, bool turned) {
   Weights weights;
   if (!element_of(w_x.element_type(), weights.element)) return wrong_dtype(w_x);
   const Index layers = w_x.dimensions()[0];
+  expect_writes(packed->untyped_data(), packed->size_bytes());
+  Team team(threads_for(pool, static_cast<double>(packed->element_count()) * 8), schedule_on(pool));
   for (Index i = 0; i < layers; ++i) {
     weights.inputs = w_x.dimensions()[1];
     weights.hidden = w_h.dimensions()[1];
@@ -103,8 +108,7 @@ ffi::Error Pack(ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::A
     weights.w_h = part(w_h, i);
     weights.b = part(b, i);
     weights.b_h = part(b_h, i);
-    const auto pack = turned ? kernels().pack_turned : kernels().pack;
-    pack(kind_of(cell), weights, part(*packed, i));
+    kernels().pack(kind_of(cell), weights, turned, part(*packed, i), team);
   }
   return ffi::Error::Success();
 }
@@ -126,7 +130,7 @@ ffi::Error Forward(ffi::ThreadPool pool, ffi::AnyBuffer packed, ffi::AnyBuffer x
   expect_writes(ys->untyped_data(), ys->size_bytes());
   expect_writes(gates->untyped_data(), gates->size_bytes());
   const FlushSubnormals flush;
-  Team team(team_size(pool, layers[0], kind_of(cell), static_cast<Index>(layers.size())), schedule_on(pool));
+  Team team(threads_for(pool, layers[0], kind_of(cell), layers.size()), schedule_on(pool));
   kernels().forward(kind_of(cell), layers.data(), results.data(), static_cast<Index>(layers.size()), team);
   return ffi::Error::Success();
 }
@@ -152,7 +156,7 @@ ffi::Error Backward(ffi::ThreadPool pool, ffi::AnyBuffer packed, ffi::AnyBuffer 
   if (layers.empty()) return ffi::Error::Success();
   expect_writes(d_xs->untyped_data(), d_xs->size_bytes());
   const FlushSubnormals flush;
-  Team team(team_size(pool, layers[0], kind_of(cell), static_cast<Index>(layers.size())), schedule_on(pool));
+  Team team(threads_for(pool, layers[0], kind_of(cell), layers.size()), schedule_on(pool));
   kernels().backward(kind_of(cell), layers.data(), gradients.data(), static_cast<Index>(layers.size()), team);
   return ffi::Error::Success();
 }
@@ -170,7 +174,11 @@ LSTMJAX_EXPORT XLA_FFI_Error* LstmjaxBackward(XLA_FFI_CallFrame*);
 using Any = ffi::AnyBuffer;
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmjaxPack, lstmjax::Pack,
-                              ffi::Ffi::Bind().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Ret<Any>().Attr<int32_t>("cell").Attr<bool>("turned"));
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
+                                  .Ret<Any>()
+                                  .Attr<int32_t>("cell").Attr<bool>("turned"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmjaxForward, lstmjax::Forward,
                               ffi::Ffi::Bind()

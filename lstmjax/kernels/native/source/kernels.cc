@@ -6,30 +6,13 @@
 
 #include "backward.h"
 #include "forward.h"
+#include "packing.h"
 
 namespace lstmjax::LSTMJAX_ISA {
 
 namespace {
 
-template <template <class> class CellOf>
-void pack_cell(const Weights& weights, void* packed) {
-  constexpr int gates = CellOf<float>::gates;
-  const Scratch row(static_cast<std::size_t>(gates * weights.hidden) * sizeof(double));
-  if (weights.element == Element::float64) {
-    pack<double>(gates, weights, row.as<double>(), static_cast<double*>(packed));
-  } else {
-    pack<float>(gates, weights, row.as<float>(), static_cast<float*>(packed));
-  }
-}
-
-template <class S>
-void turn(int gates, const Weights& weights, S* packed) {
-  const Scratch row(static_cast<std::size_t>(gates * weights.hidden) * sizeof(S));
-  const Panels<S> panels(weights.hidden, gates);
-  pack_turned(weights.element, weights.w_h, weights.hidden, panels, row.as<S>(), packed);
-  packed += panels.total() * Columns<S>(weights.hidden).padded();
-  pack_turned(weights.element, weights.w_x, weights.inputs, panels, row.as<S>(), packed);
-}
+Crew whole(Team& team) { return Crew{team.size() > 1 ? &team : nullptr}; }
 
 // One call's layers: on a thread each where there are enough of them, else one after the other on all threads.
 template <class F>
@@ -37,18 +20,19 @@ void each_layer(Index count, Team& team, const F& f) {
   if (count >= team.size() && count > 1) {
     team.each(static_cast<int>(count), [&](int i) { f(i, Crew{nullptr}); });
   } else {
-    for (Index i = 0; i < count; ++i) f(i, Crew{team.size() > 1 ? &team : nullptr});
+    for (Index i = 0; i < count; ++i) f(i, whole(team));
   }
 }
 
-void pack_any(CellKind kind, const Weights& weights, void* packed) {
-  kind == CellKind::lstm ? pack_cell<LSTM>(weights, packed) : pack_cell<GRU>(weights, packed);
-}
-
-void turn_any(CellKind kind, const Weights& weights, void* packed) {
-  const int gates = kind == CellKind::lstm ? 4 : 3;
-  if (weights.element == Element::float64) return turn(gates, weights, static_cast<double*>(packed));
-  turn(gates, weights, static_cast<float*>(packed));
+void pack_any(CellKind kind, const Weights& weights, bool turned, void* packed, Team& team) {
+  const int gates = kind == CellKind::lstm ? LSTM<float>::gates : GRU<float>::gates;
+  if (weights.element == Element::float64) {
+    const auto pack_wide = turned ? pack_turned<double> : pack<double>;
+    pack_wide(gates, weights, whole(team), static_cast<double*>(packed));
+  } else {
+    const auto pack_narrow = turned ? pack_turned<float> : pack<float>;
+    pack_narrow(gates, weights, whole(team), static_cast<float*>(packed));
+  }
 }
 
 template <class S>
@@ -81,6 +65,6 @@ void backward_any(CellKind kind, const Layer* layers, const Gradients* gradients
 #define LSTMJAX_NAME(isa) LSTMJAX_NAME_OF(isa)
 
 extern const Kernels kernels;
-const Kernels kernels{LSTMJAX_NAME(LSTMJAX_ISA), vector_bytes, pack_any, turn_any, forward_any, backward_any};
+const Kernels kernels{LSTMJAX_NAME(LSTMJAX_ISA), vector_bytes, pack_any, forward_any, backward_any};
 
 }  // namespace lstmjax::LSTMJAX_ISA

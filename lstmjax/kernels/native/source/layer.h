@@ -74,8 +74,7 @@ class Team;
 struct Kernels {
   const char* name;
   int vector_bytes;
-  void (*pack)(CellKind, const Weights&, void* packed);
-  void (*pack_turned)(CellKind, const Weights&, void* packed);
+  void (*pack)(CellKind, const Weights&, bool turned, void* packed, Team&);
   void (*forward)(CellKind, const Layer*, const Results*, Index count, Team&);
   void (*backward)(CellKind, const Layer*, const Gradients*, Index count, Team&);
 };

@@ -75,6 +75,30 @@ inline uint16_t narrow(float x) {
   return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
+template <int width, class S>
+[[gnu::always_inline]] inline void copy_rest(const S* from, Index count, S* to) {
+  if (count & width) {
+    store(to, load<Vector<S, width>>(from));
+    from += width, to += width;
+  }
+  if constexpr (width > 2) {
+    copy_rest<width / 2>(from, count, to);
+  } else if (count & 1) {
+    *to = *from;
+  }
+}
+
+// Short rows, for which a call of memcpy is long.
+template <class S>
+inline void copy(const S* from, Index count, S* to) {
+  for (; count >= lanes<S>; count -= lanes<S>, from += lanes<S>, to += lanes<S>) store(to, load<Vector<S>>(from));
+  if constexpr (lanes<S> > 2) {
+    copy_rest<lanes<S> / 2>(from, count, to);
+  } else if (count > 0) {
+    *to = *from;
+  }
+}
+
 // Copies `count` numbers of the caller's `element`, from number `at` on, to floats or doubles.
 template <class S>
 inline void read(Element element, const void* from, Index at, Index count, S* to) {
@@ -82,7 +106,7 @@ inline void read(Element element, const void* from, Index at, Index count, S* to
     const uint16_t* halves = static_cast<const uint16_t*>(from) + at;
     for (Index j = 0; j < count; ++j) to[j] = static_cast<S>(widen(halves[j]));
   } else {
-    __builtin_memcpy(to, static_cast<const S*>(from) + at, static_cast<std::size_t>(count) * sizeof(S));
+    copy(static_cast<const S*>(from) + at, count, to);
   }
 }
 
@@ -92,7 +116,7 @@ inline void write(Element element, const S* from, Index count, void* to, Index a
     uint16_t* halves = static_cast<uint16_t*>(to) + at;
     for (Index j = 0; j < count; ++j) halves[j] = narrow(static_cast<float>(from[j]));
   } else {
-    __builtin_memcpy(static_cast<S*>(to) + at, from, static_cast<std::size_t>(count) * sizeof(S));
+    copy(from, count, static_cast<S*>(to) + at);
   }
 }
 
@@ -104,57 +128,6 @@ inline const void* at(Element element, const void* data, Index i) {
 template <class S>
 inline void clear(S* to, Index count) {
   __builtin_memset(to, 0, static_cast<std::size_t>(count) * sizeof(S));
-}
-
-// One row [gates * units] of the caller's into its place in each panel; `rows` is the depth of a panel.
-template <class S>
-inline void place_row(const S* from, const Panels<S>& panels, Index k, Index rows, S* packed) {
-  for (Index p = 0; p < panels.count(); ++p) {
-    S* to = packed + panels.before(p) * rows + k * panels.row(p);
-    const Index used = panels.used(p);
-    clear(to, panels.row(p));
-    for (int g = 0; g < panels.gates; ++g) {
-      for (Index j = 0; j < used; ++j) to[g * panels.width(p) + j] = from[g * panels.units + p * lanes<S> + j];
-    }
-  }
-}
-
-template <class S>
-void pack(int gates, const Weights& weights, S* row, S* packed) {
-  const Panels<S> panels(weights.hidden, gates);
-  const Index width = gates * weights.hidden;
-  const auto matrix = [&](const void* data, Index rows, S* to) {
-    for (Index k = 0; k < rows; ++k) {
-      read(weights.element, data, k * width, width, row);
-      place_row(row, panels, k, rows, to);
-    }
-  };
-  const Packed<S> parts(packed, panels, weights.inputs);
-  matrix(weights.w_x, weights.inputs, const_cast<S*>(parts.w_x));
-  matrix(weights.w_h, weights.hidden, const_cast<S*>(parts.w_h));
-  clear(const_cast<S*>(parts.b), 2 * panels.total());
-  if (weights.b) place_row(static_cast<const S*>(weights.b), panels, 0, 1, const_cast<S*>(parts.b));
-  if (weights.b_h) place_row(static_cast<const S*>(weights.b_h), panels, 0, 1, const_cast<S*>(parts.b_h));
-}
-
-// w [rows, gates * units] turned: for each panel of columns (rows of w), the gates' numbers in the order of `panels`.
-template <class S>
-void pack_turned(Element element, const void* w, Index rows, const Panels<S>& panels, S* row, S* packed) {
-  const Columns<S> columns(rows);
-  const Index width = panels.gates * panels.units;
-  clear(packed, panels.total() * columns.padded());
-  for (Index n = 0; n < rows; ++n) {
-    read(element, w, n * width, width, row);
-    const Index q = n / columns.wide, span = columns.vectors(q) * lanes<S>;
-    S* to = packed + q * columns.wide * panels.total() + n % columns.wide;
-    for (Index p = 0; p < panels.count(); ++p) {
-      for (int g = 0; g < panels.gates; ++g) {
-        for (Index j = 0; j < panels.used(p); ++j) {
-          to[(panels.before(p) + g * panels.width(p) + j) * span] = row[g * panels.units + p * lanes<S> + j];
-        }
-      }
-    }
-  }
 }
 
 }  // namespace lstmjax::LSTMJAX_ISA

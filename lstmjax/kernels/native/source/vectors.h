@@ -33,14 +33,14 @@ template <class S, int width = lanes<S>>
 using Vector = typename VectorOf<S, width>::Type;
 
 template <class V, class S>
-inline V load(const S* from) {
+[[gnu::always_inline]] inline V load(const S* from) {
   V v;
   __builtin_memcpy(&v, from, sizeof v);
   return v;
 }
 
 template <class V, class S>
-inline void store(S* to, V v) {
+[[gnu::always_inline]] inline void store(S* to, V v) {
   __builtin_memcpy(to, &v, sizeof v);
 }
 
@@ -50,25 +50,25 @@ struct Ratio {
   V over, under;
 };
 template <class V>
-inline Ratio<V> operator*(Ratio<V> a, Ratio<V> b) {
+[[gnu::always_inline]] inline Ratio<V> operator*(Ratio<V> a, Ratio<V> b) {
   return {a.over * b.over, a.under * b.under};
 }
 template <class V>
-inline Ratio<V> operator*(Ratio<V> a, V b) {
+[[gnu::always_inline]] inline Ratio<V> operator*(Ratio<V> a, V b) {
   return {a.over * b, a.under};
 }
 template <class V>
-inline Ratio<V> operator+(Ratio<V> a, Ratio<V> b) {
+[[gnu::always_inline]] inline Ratio<V> operator+(Ratio<V> a, Ratio<V> b) {
   return {a.over * b.under + b.over * a.under, a.under * b.under};
 }
 template <class V>
-inline V value(Ratio<V> a) {
+[[gnu::always_inline]] inline V value(Ratio<V> a) {
   return a.over / a.under;
 }
 
 // The comparisons are written so that NaN comes out where it goes in.
 template <class V>
-inline V clip(V x, V most) {
+[[gnu::always_inline]] inline V clip(V x, V most) {
   x = x > most ? most : x;
   return x < -most ? -most : x;
 }
@@ -95,7 +95,7 @@ struct Exponential<double> {
 constexpr double one_over_factorial(int n) { return n < 2 ? 1.0 : one_over_factorial(n - 1) / n; }
 
 template <class S, class V, int k>
-inline V taylor(V r) {
+[[gnu::always_inline]] inline V taylor(V r) {
   if constexpr (k == Exponential<S>::degree) {
     return V{} + static_cast<S>(one_over_factorial(k));
   } else {
@@ -105,7 +105,7 @@ inline V taylor(V r) {
 
 // e^x for |x| <= 2 * Exponential::most: x = k ln 2 + r, e^x = 2^k e^r.
 template <class S, int width>
-inline Vector<S, width> exponential(Vector<S, width> x) {
+[[gnu::always_inline]] inline Vector<S, width> exponential(Vector<S, width> x) {
   using E = Exponential<S>;
   using V = Vector<S, width>;
   using Bits = Vector<typename E::Bits, width>;
@@ -118,7 +118,7 @@ inline Vector<S, width> exponential(Vector<S, width> x) {
 }
 
 template <class S, int width>
-inline Ratio<Vector<S, width>> sigmoid(Vector<S, width> x) {
+[[gnu::always_inline]] inline Ratio<Vector<S, width>> sigmoid(Vector<S, width> x) {
   using V = Vector<S, width>;
   const V one = V{} + S{1};
   return {one, one + exponential<S, width>(-clip(x, V{} + Exponential<S>::most))};
@@ -126,7 +126,7 @@ inline Ratio<Vector<S, width>> sigmoid(Vector<S, width> x) {
 
 // Rational approximations: for float that of Eigen's tanh; for double, near 0, that of Cephes, and (e^2x - 1) / (e^2x + 1).
 template <class S, int width>
-inline Ratio<Vector<S, width>> tanh(Vector<S, width> x) {
+[[gnu::always_inline]] inline Ratio<Vector<S, width>> tanh(Vector<S, width> x) {
   using V = Vector<S, width>;
   if constexpr (std::is_same_v<S, float>) {
     const V y = clip(x, V{} + 7.90531110763549805f), z = y * y;
