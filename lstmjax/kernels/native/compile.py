@@ -40,7 +40,7 @@ X86: dict[str, tuple[str, ...]] = {"baseline": (), "avx2": AVX2, "avx512": AVX51
 ARM: dict[str, tuple[str, ...]] = {"baseline": ()}
 SANITIZERS = ("address", "undefined", "thread")
 EXPORTS = {"linux-gnu": "{ global: Lstmjax*; lstmjax_*; local: *; };\n", "macos": "_Lstmjax*\n_lstmjax_*\n"}
-"""What a library shows, as linkers read it: ours, and nothing of the C++ library, which others have in the process too."""
+"""What a library shows, as linkers read it: ours, and nothing of the C++ library, which others brought too."""
 
 
 class Target(NamedTuple):
