@@ -243,7 +243,8 @@ def _run(command: Sequence[str]) -> str:
     except OSError as error:
         raise BuildError(f"the compiler {command[0]} can't be run: {error.strerror}") from None
     if done.returncode:
-        raise BuildError(f"{shlex.join(command)}\nfailed with status {done.returncode}:\n{done.stderr.strip()}")
+        said = done.stderr.strip() or "nothing"
+        raise BuildError(f"the compiler failed with status {done.returncode} and said {said}\nas {shlex.join(command)}")
     return done.stdout
 
 
