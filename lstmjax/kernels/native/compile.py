@@ -98,9 +98,9 @@ def compile_library(
     with tempfile.TemporaryDirectory(prefix=".build-", dir=out.parent) as folder:
         commands = compile_commands(compiler, flags, name, sources, Path(folder))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = [path for path, _ in zip(commands, pool.map(_run, commands.values()), strict=True)]
+            list(pool.map(_run, reversed(commands.values())))  # what takes longest comes last there
         linked = Path(folder, out.name)
-        _run([*compiler, *flags, *_linking(compiler, name, linked, sanitize), *map(str, objects)])
+        _run([*compiler, *flags, *_linking(compiler, name, linked, sanitize), *map(str, commands)])
         os.replace(linked, out)
     return out
 
