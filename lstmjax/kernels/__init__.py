@@ -7,6 +7,7 @@ fused, fused to scan. `explain` says who serves and why.
 - `backend.py`: what a backend is, and which one serves a call
 - `scan.py`: any cell
 - `fused/`: LSTM and GRU, faster
+- `native/`: LSTM and GRU on CPUs, a library in C++
 - `cudnn.py`: NVIDIA's LSTM
 - `derivative.py`: a function with a backward pass of its own that keeps every other derivative
 """
