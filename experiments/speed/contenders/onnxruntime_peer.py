@@ -24,6 +24,8 @@ SPIN_MICROSECONDS = 5_000
 
 
 def prepare(request: Request) -> Case:
+    if request.device != "cpu":
+        raise ValueError(f"it takes part on the CPU only, got {request.device}")  # what pip brings has no other
     problem = draw(request.row)
     return _generation(problem, request) if request.row.kind == "generation" else _layers(problem, request)
 
