@@ -5,10 +5,14 @@ import functools
 import json
 import math
 import sys
+import types
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import lstmjax as lx
 from experiments import cli
 from experiments.parity.measuring import foreign
 from experiments.speed import __main__ as program
@@ -18,14 +22,21 @@ from experiments.speed.contenders.case import Request, difference
 from experiments.speed.problem import draw, draw_lengths
 from experiments.speed.processes import ContenderError, Process
 from experiments.speed.results import Measurement, Results
-from experiments.speed.spec import JOBS, MODES, ROWS, Row, bar, plain, row_from_json, row_named, sweep_rows
+from experiments.speed.spec import GROUPS, JOBS, MODES, ROWS, Row, bar, plain, row_from_json, row_named, sweep_rows
 from lstmjax.errors import InputError
 
 TINY = plain(5, 2, 3, 4, modes=("forward", "forward+backward", "compile", "memory"))
 TAGGER = Row("tagger", 5, 3, 4, 6, layers=2, bidirectional=True)
 RAGGED = Row("ragged", 7, 3, 4, 6, ragged=True)
+STACK = Row("stack", 5, 3, 4, 6, layers=3)
 GENERATION = Row("generation", 9, 3, 8, 8, kind="generation", symbols=11, modes=("generate",))
-MODES_OF = {TINY: "forward", TAGGER: "forward+backward", RAGGED: "forward+backward", GENERATION: "generate"}
+MODES_OF = {
+    TINY: ("forward",),
+    STACK: ("forward",),
+    TAGGER: ("forward", "forward+backward"),
+    RAGGED: ("forward", "forward+backward"),
+    GENERATION: ("generate",),
+}
 QUICK = rounds.Timing(rounds=2, seconds=1e-4)
 MACHINE = {"matrix_flops_per_second": 1e9, "bytes_per_second": 1e9, "cores": 2, "versions": {"jax": "1.2"}}
 
@@ -44,10 +55,11 @@ def measured(contender, seconds, row=TINY, mode="forward+backward", **fields):
 
 @pytest.fixture
 def found():
-    """Three contenders on the tiny row, of which one computes something else, and two on a sweep."""
+    """Four contenders on the tiny row, of which one computes something else, and three on a sweep."""
     results = Results(machine=MACHINE, settings={"rounds": 3})
     table = [
-        measured("lstmjax", [1.0, 2.0, 1.0], difference=1e-6),
+        measured("lstmjax", [1.0, 2.0, 1.0], difference=1e-6, backend="native (avx2)"),
+        measured("lstmjax-fused", [1.1, 2.2, 1.1]),
         measured("torch", [3.0, 4.0, 2.0], difference=2e-6),
         measured("keras", [0.1, 0.1, 0.1], error="it computes something else"),
         measured("lstmjax", [], mode="compile", compile_seconds=0.5),
@@ -126,21 +138,46 @@ def test_an_epoch_reads_every_sequence():
 
 def test_ratios(found):
     table = found.of(TINY.name, "forward+backward")
-    assert ratios.best_peer(table).contender == "torch"  # keras is faster but computes something else
-    assert ratios.speedup(table) == 2.0  # the median of 3/1, 4/2, 2/1
-    assert ratios.geometric_mean([1.0, 100.0]) == pytest.approx(10.0)
-    assert ratios.geometric_mean([]) is None
+    assert ratios.beside(table) == pytest.approx({"lstmjax-fused": 1.1, "torch": 2.0})  # the median of 3/1, 4/2, 2/1
+    assert ratios.best_peer(table) == "torch"  # keras is faster but computes something else
+    assert ratios.speedup(table) == 2.0
+    assert ratios.speedup({name: one for name, one in table.items() if name != "lstmjax"}) is None
     fraction = ratios.matrix_fraction(TINY, table["lstmjax"], MACHINE)
     assert fraction == pytest.approx(3 * 2240 / 1.0 / 1e9)
 
 
 def test_the_summary(found):
     summary = ratios.summary(found)["float32"]
-    assert summary["forward+backward"]["geometric_mean"] == 2.0
-    assert summary["forward+backward"]["worst_row"] == TINY.name
+    means = summary["forward+backward"]["rows of full length"]
+    assert {who: one["geometric_mean"] for who, one in means.items()} == {
+        "lstmjax-fused": 1.1,
+        "torch": 2.0,
+        "best peer": 2.0,
+    }
+    assert means["best peer"]["worst_row"] == TINY.name
     assert summary["compile_time"] == {"flax / lstmjax": 4.0}
     assert summary["largest_gradient_difference"]["torch"] == 2e-6
     assert "generation" not in summary
+
+
+def test_each_group_of_rows_has_means_of_its_own(found):
+    one, short = plain(5, 1, 3, 4), plain(6, 2, 3, 4)
+    assert [row.group for row in (short, RAGGED, one)] == list(GROUPS)
+    times = {TINY: 4.0, short: 1.0, RAGGED: 5.0, one: 0.5}
+    for row, seconds in times.items():
+        found.add(row, [measured("lstmjax", [1.0], row, "forward"), measured("torch", [seconds], row, "forward")])
+    found.add(short, [measured("onnxruntime", [0.25], short, "forward")])
+    summary = ratios.summary(found)["float32"]["forward"]
+    means = {group: {who: one["geometric_mean"] for who, one in table.items()} for group, table in summary.items()}
+    assert means == {
+        "rows of full length": {"torch": 2.0, "onnxruntime": 0.25, "best peer": 1.0},
+        "ragged rows": {"torch": 5.0, "best peer": 5.0},
+        "rows of one sequence": {"torch": 0.5, "best peer": 0.5},
+    }
+    page = report.page(found)
+    assert "Rows of full length (2): the others take" in page
+    assert "torch nn.LSTM 2.00, ONNX Runtime 0.25 (over 1), the fastest other library of each row 1.00." in page
+    assert f"The worst row beside another library is {short.name}: ONNX Runtime takes 0.25 times as long" in page
 
 
 def test_results_come_back_from_their_file(found, tmp_path):
@@ -160,11 +197,23 @@ def test_the_report_is_made_from_the_file_alone(found, tmp_path, capsys):
     code, out, _ = call(report.main, [tmp_path / "results.json", "--plot", tmp_path / "plot.png"], capsys)
     assert code == 0
     line = next(line for line in out.splitlines() if line.startswith("| T 5, B 2, I 3, H 4 | **1000**"))
-    assert [cell.strip() for cell in line.split("|")[3:6]] == ["3000", "", "2.00"]
-    assert "Geometric mean over rows of full length: 2.00; worst: 2.00, 5x2x3x4." in out
+    assert [cell.strip() for cell in line.split("|")[3:7]] == ["1100", "3000", "", "2.00"]
+    assert "lstmjax-fused 1.10, torch nn.LSTM 2.00, the fastest other library of each row 2.00." in out
+    assert "The worst row beside another library is 5x2x3x4: torch nn.LSTM takes 2.00 times as long as lstmjax." in out
+    assert "The backend that lstmjax chose: native (avx2) for all layers." in out
+    assert "| T 5, B 2, I 3, H 4 | 0.50 | 2.00 | 4.00 |" in out
     assert "3 planned, 4 grown" in out
     assert "keras does not count on 5x2x3x4 forward+backward float32: it computes something else" in out
     assert (tmp_path / "plot.png").stat().st_size > 10_000
+
+
+def test_the_report_reads_results_of_before_backends_were_kept(found, tmp_path):
+    results.write(found, {}, tmp_path / "results.json")
+    fields = json.loads((tmp_path / "results.json").read_text())
+    for one in fields["measurements"]:
+        del one["backend"]
+    (tmp_path / "results.json").write_text(json.dumps(fields))
+    assert "The backend" not in report.page(results.read(tmp_path / "results.json"))
 
 
 def test_a_plot_needs_sweeps(tmp_path):
@@ -213,13 +262,26 @@ def test_a_contender_that_is_not_installed_gets_its_pip_command(monkeypatch, cap
     assert "pip install" in err
 
 
+def test_who_cannot_train_takes_part_forward_only():
+    name, timing = "onnxruntime", rounds.Timing(rounds=3)
+    able, everyone = contender_named(name), tuple(map(contender_named, (name, "lstmjax")))
+    assert able.can(RAGGED, "float32")
+    assert not able.can(RAGGED, "bfloat16")
+    assert rounds.units(TINY, TINY.modes, [able], timing) == 1 + 3
+    assert rounds.units(TINY, TINY.modes, everyone, timing) == 3 * (1 + 3) + 1
+    config = program.SpeedConfig(rows=(TINY.name,), modes=("forward+backward",), contenders=(name,))
+    with pytest.raises(InputError, match="nothing to measure"):
+        program.tasks_of(config)
+
+
 def test_sweeps_and_jobs_have_their_own_contenders(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     pytest.importorskip("torch")
     pytest.importorskip("keras")
     config = program.SpeedConfig(rows=(), sweeps=True, jobs=True)
     names = {task.row.kind: [one.name for one in task.contenders] for task in program.tasks_of(config)}
-    assert names == {"layer": ["lstmjax", "torch", "flax-optimized", "keras"], "job": ["lstmjax", "torch", "keras"]}
+    ours = ["lstmjax", "lstmjax-fused", "lstmjax-scan"]
+    assert names == {"layer": [*ours, "torch", "flax-optimized", "keras"], "job": [*ours, "torch", "keras"]}
 
 
 def test_lstmjax_goes_through_its_own_process(monkeypatch, tmp_path, capsys):
@@ -235,6 +297,9 @@ def test_lstmjax_goes_through_its_own_process(monkeypatch, tmp_path, capsys):
     table = {one.mode: one for one in results.read(path).measurements}
     assert [len(table[mode].seconds) for mode in ("forward", "forward+backward", "compile")] == [2, 2, 0]
     assert table["forward"].difference < 1e-5
+    cell = lx.cells.LSTM(3, 4)
+    served = lx.kernels.explain(cell, cell.init(jax.random.key(0)), jnp.ones((2, 5, 3))).backend
+    assert {one.backend.split(" (")[0] for one in table.values()} == {served}
     assert table["compile"].compile_seconds > 0
     assert table["compile"].program_bytes > 0
 
@@ -250,14 +315,26 @@ def test_a_process_answers_a_failure_with_a_sentence_and_goes_on():
         assert peak >= 0 if sys.platform == "linux" else peak is None
 
 
+def test_native_is_told_with_its_instructions(monkeypatch):
+    library = types.ModuleType("lstmjax.kernels.native.library")
+    library.isa = lambda: "avx2"
+    monkeypatch.setitem(sys.modules, "lstmjax.kernels.native", types.ModuleType("lstmjax.kernels.native"))
+    monkeypatch.setitem(sys.modules, library.__name__, library)
+    monkeypatch.setattr(lx.kernels, "explain", lambda *_, **__: lx.kernels.Explanation("native", {}))
+    case = contender_named("lstmjax").load().prepare(Request(STACK, "forward", option="scan"))
+    assert case.backend == "native (avx2)"
+
+
 @pytest.mark.parametrize("name", [name for name in DEFAULT if name != "lstmjax"])
 def test_peers_compute_what_ours_do(name, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     contender = contender_named(name)
     with foreign():
         pytest.importorskip(contender.package)
-        for row, mode in MODES_OF.items():
-            if contender.can(row, "float32"):
+        for also in contender.also:
+            pytest.importorskip(also)
+        for row, mode in ((row, mode) for row, modes in MODES_OF.items() for mode in modes):
+            if contender.can(row, "float32") and contender.does(mode):
                 ours, theirs = answers_of("lstmjax", row, mode), answers_of(name, row, mode)
                 assert difference(theirs, ours, mode) <= bar(mode, "float32") / 10, (row.name, mode)
 

@@ -12,6 +12,7 @@
 - `formulas.py`: what a row costs by arithmetic
 - `results.py`: what was measured, and its file
 - `ratios.py`: from times to statements
-- `report.py`: the table
+- `report.py`: the report
+- `tables.py`: its tables
 - `plot.py`: the plot
 """

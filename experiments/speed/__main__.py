@@ -41,7 +41,7 @@ class SpeedConfig:
     modes: tuple[Mode, ...] = MODES  # type: ignore[assignment]
     """What to measure on rows, as far as it is for them; sweeps are of forward+backward, jobs of epochs."""
     contenders: tuple[str, ...] = DEFAULT
-    """Who takes part; lstmjax-scan, lstmjax-fused and lstmjax-cudnn are ours with that backend."""
+    """Who takes part; lstmjax chooses its backend itself, lstmjax-fused, -scan and -cudnn are ours with that one."""
     dtypes: tuple[DType, ...] = ("float32",)
     """bfloat16 is for lstmjax and torch."""
     rounds: int = 7
@@ -89,10 +89,9 @@ def tasks_of(config: SpeedConfig) -> list[Task]:
     asked += [(row, row.modes) for row in sweep_rows() if config.sweeps]
     asked += [(row, row.modes) for row in JOBS if config.jobs]
     tasks = [
-        Task(row, modes, dtype, _contenders(config, row, dtype))
+        Task(row, modes, dtype, _contenders(config, row, modes, dtype))
         for row, modes in asked
         for dtype in config.dtypes
-        if modes
     ]
     tasks = [task for task in tasks if task.contenders]
     for one in {one.name: one for task in tasks for one in task.contenders}.values():
@@ -102,9 +101,9 @@ def tasks_of(config: SpeedConfig) -> list[Task]:
     return tasks
 
 
-def _contenders(config: SpeedConfig, row: Row, dtype: str) -> tuple[Contender, ...]:
+def _contenders(config: SpeedConfig, row: Row, modes: Sequence[str], dtype: str) -> tuple[Contender, ...]:
     names = dict.fromkeys([*config.contenders, *(row.extra if "lstmjax" in config.contenders else ())])
-    able = [one for one in map(contender_named, names) if one.can(row, dtype)]
+    able = [one for one in map(contender_named, names) if one.can(row, dtype) and any(map(one.does, modes))]
     return tuple(one for one in able if not row.sweep or one.is_ours or one.name in SWEEPERS)
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-PACKAGES = ("lstmjax", "jax", "jaxlib", "flax", "torch", "keras", "dm-haiku", "numpy")
+PACKAGES = ("lstmjax", "jax", "jaxlib", "flax", "torch", "onnxruntime", "keras", "dm-haiku", "numpy")
 _SIDES = (2048, 4096)
 _FLOATS = 2**26  # 256 MB, more than any cache
 _CALLS = 5
@@ -21,13 +21,18 @@ def describe() -> dict[str, Any]:
     """Processor, cores, memory, system and versions; nothing of JAX is started."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measure() -> dict[str, Any]:

@@ -1,16 +1,18 @@
 """From times to statements: paired ratios, the best peer, geometric means, and the summary of a run."""
 
-import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from experiments.speed.contenders import CONTENDERS
 from experiments.speed.formulas import bytes_moved, flops
 from experiments.speed.results import Measurement, Results
-from experiments.speed.spec import Row
+from experiments.speed.spec import GROUPS, Row
 
 OURS = "lstmjax"
+BEST = "best peer"
+FLAX = ("flax", "flax-optimized")
+"""What our compile time is measured by."""
 
 
 def paired_ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
@@ -22,28 +24,31 @@ def paired_ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
     return statistics.median(t / o for t, o in zip(theirs, ours, strict=True))
 
 
-def geometric_mean(values: Iterable[float]) -> float | None:
-    """None where there are no values.
-
-    >>> round(geometric_mean([2.0, 8.0]), 6)
-    4.0
-    """
-    logs = [math.log(value) for value in values]
-    return math.exp(statistics.fmean(logs)) if logs else None
+def beside(found: dict[str, Measurement]) -> dict[str, float]:
+    """The time of each of the others over ours; of none where one of the two is missing."""
+    own, others = found.get(OURS), {name: one for name, one in found.items() if name != OURS and one.counts}
+    if own is None or not own.counts:
+        return {}
+    return {name: paired_ratio(one.seconds, own.seconds) for name, one in others.items()}
 
 
-def best_peer(found: dict[str, Measurement]) -> Measurement | None:
-    """The fastest of other libraries that computes the same."""
-    peers = [one for name, one in found.items() if not CONTENDERS[name].is_ours and one.counts]
-    return min(peers, key=lambda one: one.median, default=None)
+def best_peer(found: dict[str, Measurement]) -> str | None:
+    """The fastest of other libraries beside ours."""
+    ratios = beside(found)
+    return min((name for name in ratios if not CONTENDERS[name].is_ours), key=ratios.__getitem__, default=None)
 
 
-def speedup(found: dict[str, Measurement], ours: str = OURS) -> float | None:
+def speedup(found: dict[str, Measurement]) -> float | None:
     """The best peer's time over ours; None where one of them is missing."""
-    best, own = best_peer(found), found.get(ours)
-    if best is None or own is None or not own.counts:
-        return None
-    return paired_ratio(best.seconds, own.seconds)
+    best = best_peer(found)
+    return None if best is None else beside(found)[best]
+
+
+def compile_ratio(found: dict[str, Measurement], peer: str) -> float | None:
+    """Their compile time over ours; None where one of them is missing."""
+    pair = [one for name in (peer, OURS) if (one := found.get(name)) and not one.error]
+    theirs, ours = [one.compile_seconds for one in pair] if len(pair) == 2 else [None, None]
+    return theirs / ours if theirs and ours else None
 
 
 def matrix_fraction(row: Row, one: Measurement, machine: dict[str, Any]) -> float | None:
@@ -69,30 +74,37 @@ def summary(results: Results) -> dict[str, Any]:
 
 def _of_dtype(results: Results, dtype: str) -> dict[str, Any]:
     layers = [row for row in results.rows.values() if row.kind == "layer" and not row.sweep]
-    full, ragged = [r for r in layers if not r.ragged], [r for r in layers if r.ragged]
-    table: dict[str, Any] = {}
-    for mode in ("forward", "forward+backward"):
-        table[mode] = _speedups(results, full, mode, dtype)
-        table[f"{mode}, ragged"] = _speedups(results, ragged, mode, dtype)
+    groups = {group: [row for row in layers if row.group == group] for group in GROUPS}
+    table: dict[str, Any] = {
+        mode: _filled({group: _speedups(results, rows, mode, dtype) for group, rows in groups.items()})
+        for mode in ("forward", "forward+backward")
+    }
     table["generation"] = _generation(results, dtype)
     table["jobs"] = _jobs(results, dtype)
     table["compile_time"] = _compile_time(results, layers, dtype)
     table["largest_gradient_difference"] = _largest_difference(results, dtype)
+    return _filled(table)
+
+
+def _filled(table: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in table.items() if value}
 
 
 def _speedups(results: Results, rows: Sequence[Row], mode: str, dtype: str) -> dict[str, Any]:
-    ratios = {row.name: speedup(results.of(row.name, mode, dtype)) for row in rows}
-    known = {name: round(ratio, 3) for name, ratio in ratios.items() if ratio is not None}
-    if not known:
-        return {}
-    worst = min(known, key=lambda name: known[name])
-    mean = geometric_mean(known.values())
+    """Of each of the others over a group of rows, of ours with another backend too, and of the best peer of each."""
+    found = {row.name: results.of(row.name, mode, dtype) for row in rows}
+    each = {name: {**beside(table), BEST: speedup(table)} for name, table in found.items()}
+    known = {who: _filled({name: ratios.get(who) for name, ratios in each.items()}) for who in (*CONTENDERS, BEST)}
+    return {who: _mean(ratios) for who, ratios in known.items() if ratios}
+
+
+def _mean(ratios: dict[str, float]) -> dict[str, Any]:
+    worst = min(ratios, key=ratios.__getitem__)
     return {
-        "geometric_mean": None if mean is None else round(mean, 3),
+        "geometric_mean": round(statistics.geometric_mean(ratios.values()), 3),
         "worst_row": worst,
-        "worst": known[worst],
-        "rows": known,
+        "worst": round(ratios[worst], 3),
+        "rows": {name: round(ratio, 3) for name, ratio in ratios.items()},
     }
 
 
@@ -116,22 +128,9 @@ def _jobs(results: Results, dtype: str) -> dict[str, Any]:
 
 def _compile_time(results: Results, rows: Sequence[Row], dtype: str) -> dict[str, Any]:
     """Flax's compile time over ours, geometric mean over the rows."""
-    table = {}
-    for peer in ("flax", "flax-optimized"):
-        pairs = [_compile_pair(results.of(row.name, "compile", dtype), peer) for row in rows]
-        mean = geometric_mean(theirs / ours for theirs, ours in pairs if theirs and ours)
-        if mean is not None:
-            table[f"{peer} / {OURS}"] = round(mean, 3)
-    return table
-
-
-def _compile_pair(found: dict[str, Measurement], peer: str) -> tuple[float | None, float | None]:
-    theirs, ours = (found.get(name) for name in (peer, OURS))
-    return _compile_seconds(theirs), _compile_seconds(ours)
-
-
-def _compile_seconds(one: Measurement | None) -> float | None:
-    return None if one is None or one.error else one.compile_seconds
+    found = [results.of(row.name, "compile", dtype) for row in rows]
+    known = {peer: [ratio for table in found if (ratio := compile_ratio(table, peer))] for peer in FLAX}
+    return {f"{peer} / {OURS}": round(statistics.geometric_mean(each), 3) for peer, each in known.items() if each}
 
 
 def _largest_difference(results: Results, dtype: str) -> dict[str, float]:

@@ -18,7 +18,7 @@ class Measurement:
 
     Fields:
       seconds: for each run, one number a round, the rounds of all contenders side by side.
-      compile_seconds, program_bytes, note: see `contenders.case.Case`.
+      compile_seconds, program_bytes, note, backend: see `contenders.case.Case`.
       peak_bytes: by how much a fresh process grew while it ran once.
       difference: from the reference in float64, see `spec.BARS`.
       error: why there is nothing to count, or "".
@@ -34,6 +34,7 @@ class Measurement:
     peak_bytes: int | None = None
     difference: float | None = None
     note: str = ""
+    backend: str = ""
     error: str = ""
 
     @property

@@ -33,9 +33,9 @@ class Timing:
 
 def units(row: Row, modes: Sequence[str], contenders: Sequence[Contender], timing: Timing) -> int:
     """How often `measure` will call `advance`."""
-    timed = [mode for mode in _prepared(modes) if row.runs]
-    rounds = sum(1 + (timing.rounds if mode in modes else 0) for mode in timed)
-    return len(contenders) * (rounds + ("memory" in modes))
+    turns = {mode: 1 + (timing.rounds if mode in modes else 0) for mode in _prepared(modes) if row.runs}
+    turns |= {"memory": 1} if "memory" in modes else {}
+    return sum(turns[mode] for one in contenders for mode in turns if one.does(mode))
 
 
 def measure(
@@ -48,10 +48,12 @@ def measure(
         references = _answer(row, prepared, dtype, Path(folder), timing.device)
         with _started(contenders if prepared else [], timing.device) as (processes, failed):
             for mode in prepared:
-                table = _measure_mode(row, mode, dtype, processes, failed, references[mode], timing, modes, advance)
+                able = [process for process in processes if process.contender.does(mode)]
+                unable = {one.name: why for one, why in failed.items() if one.does(mode)}
+                table = _measure_mode(row, mode, dtype, able, unable, references[mode], timing, modes, advance)
                 found += _kept(table, mode, modes)
     if "memory" in modes:
-        found += [_memory(row, dtype, contender, timing.device, advance) for contender in contenders]
+        found += [_memory(row, dtype, one, timing.device, advance) for one in contenders if one.does("memory")]
     return found
 
 
@@ -87,7 +89,7 @@ def _answer(row: Row, modes: Sequence[str], dtype: str, folder: Path, device: st
 
 
 @contextlib.contextmanager
-def _started(contenders: Sequence[Contender], device: str) -> Iterator[tuple[list[Process], dict[str, str]]]:
+def _started(contenders: Sequence[Contender], device: str) -> Iterator[tuple[list[Process], dict[Contender, str]]]:
     """All processes that came up, and what the others said."""
     with contextlib.ExitStack() as stack:
         ready, failed = [], {}
@@ -96,7 +98,7 @@ def _started(contenders: Sequence[Contender], device: str) -> Iterator[tuple[lis
                 process.wait_until_ready()
                 ready.append(process)
             except ContenderError as error:
-                failed[process.contender.name] = str(error)
+                failed[process.contender] = str(error)
         yield ready, failed
 
 
@@ -138,12 +140,7 @@ def _time_in_turn(
 def _prepare(row: Row, mode: str, dtype: str, process: Process, reference: Path, device: str) -> Measurement:
     one = Measurement(row.name, mode, dtype, process.contender.name)
     try:
-        ready = process.prepare(row, mode, dtype)
-        one.compile_seconds, one.program_bytes, one.note = (
-            ready["compile_seconds"],
-            ready["program_bytes"],
-            ready["note"],
-        )
+        one = dataclasses.replace(one, **process.prepare(row, mode, dtype))
         one.difference = process.ask("check", path=str(reference))["difference"]
     except ContenderError as error:
         one.error = str(error)

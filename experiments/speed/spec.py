@@ -16,6 +16,7 @@ RUN_MODES = ("forward", "forward+backward", "generate", "epoch")
 """Modes that are timed; "compile" and "memory" are read off the program of the kind's gradient, or of its run."""
 
 LAYER_MODES = ("forward", "forward+backward", "compile")
+GROUPS = ("rows of full length", "ragged rows", "rows of one sequence")
 BARS = {"forward": 1e-4, "forward+backward": 1e-3, "generate": 0.1, "epoch": 0.1}
 """How far a contender's answers in float32 may be from the reference's before it counts as computing something else.
 
@@ -75,6 +76,12 @@ class Row:
         return self.ways * self.hidden
 
     @property
+    def group(self) -> str:
+        """The rows of layers that it is averaged with, of `GROUPS`."""
+        full, ragged, one = GROUPS
+        return ragged if self.ragged else one if self.batch == 1 else full
+
+    @property
     def shape(self) -> str:
         sizes = f"T {self.steps}, B {self.batch}, I {self.in_features}, H {self.hidden}"
         forms = [f"{self.layers} layers"] * (self.layers > 1) + ["bidirectional"] * self.bidirectional
@@ -112,7 +119,8 @@ _ROWS = (
     ragged(plain(100, 64, 128, 512)),
     Row("tagger", 40, 32, 100, 200, layers=2, bidirectional=True),
     Row("language-model", 70, 20, 400, 1150, layers=3, modes=_WITH_MEMORY),
-    Row("long", 16000, 32, 64, 256, modes=("memory",), runs=False, extra=("lstmjax-scan",)),
+    Row("long", 16000, 32, 64, 256, modes=("memory",), runs=False, extra=("lstmjax-fused", "lstmjax-scan")),
+    *(plain(t, 1, h, h, modes=("forward", "forward+backward")) for t in (200, 2000) for h in (128, 512)),
     generation(512, 1),
     generation(1024, 1),
     generation(1024, 64),

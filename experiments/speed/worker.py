@@ -48,8 +48,8 @@ class Worker:
         gc.collect()
         request = Request(row_from_json(row), mode, dtype, self._device, self._contender.option)
         self._case, self._mode = self._module.prepare(request), mode
-        case = self._ready
-        return {"compile_seconds": case.compile_seconds, "program_bytes": case.program_bytes, "note": case.note}
+        names = ("compile_seconds", "program_bytes", "note", "backend")
+        return {name: getattr(self._ready, name) for name in names}
 
     def answer(self, path: str) -> dict[str, Any]:
         """Run, and write what came out to a file."""

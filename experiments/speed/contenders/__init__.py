@@ -4,6 +4,7 @@
 - `jax_case.py`: what all contenders on JAX share
 - `lstmjax_own.py`: ours
 - `torch_peer.py`: PyTorch
+- `onnxruntime_peer.py`: ONNX Runtime
 - `keras_peer.py`: Keras on JAX
 - `flax_peer.py`: Flax
 - `haiku_peer.py`: Haiku
@@ -11,7 +12,6 @@
 
 import dataclasses
 import importlib
-import importlib.metadata
 import importlib.util
 from typing import Any
 
@@ -27,11 +27,13 @@ class Contender:
       title: what a table calls it.
       module: which has `prepare(Request) -> Case`.
       package, distribution: what is imported, and what pip calls it.
+      also: other packages that it needs, which pip calls as they are imported.
       option: handed on to `prepare`.
       on_jax: it is compiled by JAX, so there is a compile time and a memory analysis.
       has_lengths: it has an argument for sequences of different lengths.
       has_jobs: it is asked for whole jobs.
       has_bfloat16: it is asked for bfloat16.
+      has_gradients: it can train; else it takes part forward only.
     """
 
     name: str
@@ -40,10 +42,12 @@ class Contender:
     package: str
     distribution: str
     option: str = ""
+    also: tuple[str, ...] = ()
     on_jax: bool = True
     has_lengths: bool = True
     has_jobs: bool = False
     has_bfloat16: bool = False
+    has_gradients: bool = True
 
     @property
     def is_ours(self) -> bool:
@@ -56,23 +60,21 @@ class Contender:
             and (self.has_jobs or row.kind != "job")
             and (self.has_bfloat16 or dtype == "float32")
             and (self.on_jax or row.runs)
-            and (
-                row.kind != "generation" or self.option not in ("scan", "fused", "cudnn")
-            )  # one step at a time has none
+            and (row.kind != "generation" or not self.is_ours or self.option == "auto")  # one step has no backend
         )
+
+    def does(self, mode: str) -> bool:
+        """Whether it takes part in a mode."""
+        return self.has_gradients or mode in ("forward", "generate")
 
     def check_installed(self) -> None:
         """Raises InputError, which says how to install it, where it is not."""
-        if importlib.util.find_spec(self.package) is None:
+        if any(importlib.util.find_spec(package) is None for package in (self.package, *self.also)):
             raise InputError(f"{self.name} needs {self.distribution}, which is not installed: {self.pip_command}")
 
     @property
     def pip_command(self) -> str:
-        return f'pip install -e ".[experiments]" {self.distribution}'
-
-    @property
-    def version(self) -> str:
-        return importlib.metadata.version(self.distribution)
+        return " ".join(['pip install -e ".[experiments]"', self.distribution, *self.also])
 
     def load(self) -> Any:
         return importlib.import_module(f"experiments.speed.contenders.{self.module}")
@@ -86,6 +88,16 @@ def _ours(backend: str) -> Contender:
 _CONTENDERS = (
     *map(_ours, ("auto", "scan", "fused", "cudnn")),
     Contender("torch", "torch nn.LSTM", "torch_peer", "torch", "torch", on_jax=False, has_jobs=True, has_bfloat16=True),
+    Contender(
+        "onnxruntime",
+        "ONNX Runtime",
+        "onnxruntime_peer",
+        "onnxruntime",
+        "onnxruntime",
+        also=("onnx",),
+        on_jax=False,
+        has_gradients=False,
+    ),
     Contender("flax", "Flax nnx LSTMCell", "flax_peer", "flax", "flax", "LSTMCell"),
     Contender("flax-optimized", "Flax nnx OptimizedLSTMCell", "flax_peer", "flax", "flax", "OptimizedLSTMCell"),
     Contender("keras", "Keras on JAX", "keras_peer", "keras", "keras", has_jobs=True),
@@ -93,7 +105,10 @@ _CONTENDERS = (
 )
 CONTENDERS = {one.name: one for one in _CONTENDERS}
 REFERENCE = Contender("reference", "lstmjax in float64", "lstmjax_own", "lstmjax", "lstmjax", "scan", has_jobs=True)
-DEFAULT = ("lstmjax", "torch", "flax", "flax-optimized", "keras", "haiku")
+DEFAULT = (
+    *("lstmjax", "lstmjax-fused", "lstmjax-scan"),
+    *("torch", "onnxruntime", "flax", "flax-optimized", "keras", "haiku"),
+)
 SWEEPERS = ("lstmjax", "torch", "flax-optimized", "keras")
 
 

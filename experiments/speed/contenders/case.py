@@ -34,6 +34,7 @@ class Case:
       compile_seconds: None where nothing is compiled.
       program_bytes: temporary and output memory by the compiler's account; None where there is none.
       note: what the table should say of it.
+      backend: of ours, what `lstmjax.kernels.explain` says runs its layers.
     """
 
     run: Callable[[], Any]
@@ -41,6 +42,7 @@ class Case:
     compile_seconds: float | None = None
     program_bytes: int | None = None
     note: str = ""
+    backend: str = ""
 
 
 def gradients(problem: Problem, d_inputs: np.ndarray, d_weights: Weights) -> Answers:

@@ -1,7 +1,10 @@
 """Ours: `lx.unroll` for one layer, `lx.LSTM` for several; the option is the backend. In float64 it is the reference."""
 
+import dataclasses
+import importlib
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -16,12 +19,31 @@ from lstmjax.trees import split_model
 
 def prepare(request: Request) -> Case:
     problem = draw(request.row)
-    if request.row.kind == "job":
-        return jobs.prepare_lstmjax(request, problem)
     if request.row.kind == "generation":
         return generation_case(_one_cell(request, problem), request, problem)
     is_single = request.row.layers == request.row.ways == 1
-    return layer_case((_single if is_single else _stack)(request, problem), request, problem)
+    if request.row.kind == "job":
+        case = jobs.prepare_lstmjax(request, problem)
+    else:
+        case = layer_case((_single if is_single else _stack)(request, problem), request, problem)
+    backends = dict.fromkeys(_backend(request, depth, problem.lengths) for depth in range(request.row.layers))
+    return dataclasses.replace(case, backend=" and ".join(backends))
+
+
+def _backend(request: Request, depth: int, lengths: Any) -> str:
+    """What runs a layer, from shapes alone; of "native" with the processor's instructions that it uses."""
+    row, cell, found = request.row, _cell(request, depth), []
+
+    def explain(key: Any, xs: Any) -> None:
+        params, option = cell.init(key), request.option
+        found.append(lx.kernels.explain(cell, params, xs, lengths=lengths, time_major=True, backend=option).backend)
+
+    shape = (row.steps, row.batch, row.features_into(depth))
+    jax.eval_shape(lambda key: explain(key, jnp.zeros(shape, request.dtype)), jax.random.key(0))
+    if found[0] != "native":
+        return found[0]
+    library: Any = importlib.import_module("lstmjax.kernels.native.library")
+    return f"native ({library.isa()})"
 
 
 def _single(request: Request, problem: Problem) -> JaxModel:
@@ -68,8 +90,8 @@ def _one_cell(request: Request, problem: Problem) -> JaxCell:
     return JaxCell(_params(problem.weights[0][0], request), cell.initial_state((request.row.batch,)), step)
 
 
-def _cell(request: Request) -> lx.cells.LSTM:
-    return lx.cells.LSTM(request.row.in_features, request.row.hidden, param_dtype=jnp.dtype(request.dtype))
+def _cell(request: Request, depth: int = 0) -> lx.cells.LSTM:
+    return lx.cells.LSTM(request.row.features_into(depth), request.row.hidden, param_dtype=jnp.dtype(request.dtype))
 
 
 def _params(parts: Parts, request: Request) -> lx.LSTMParams:

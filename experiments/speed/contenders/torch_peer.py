@@ -1,14 +1,13 @@
 """`torch.nn.LSTM`, time-major as it is by default, on all cores; ragged batches as packed sequences."""
 
 import importlib
-import os
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from experiments.speed import jobs
+from experiments.speed import jobs, machine
 from experiments.speed.contenders.case import Answers, Case, Request, gradients
 from experiments.speed.problem import Parts, Problem, Weights, draw
 
@@ -16,7 +15,7 @@ torch: Any = importlib.import_module("torch")
 
 
 def prepare(request: Request) -> Case:
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    torch.set_num_threads(machine.cores())
     problem = draw(request.row)
     if request.row.kind == "job":
         return jobs.prepare_torch(request, problem, filled(request, problem), torch)
