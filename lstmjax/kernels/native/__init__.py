@@ -36,6 +36,8 @@ WIDE = 128
 """Hidden features from which on computing the gates again costs more than keeping them."""
 MOST_KEPT_BYTES = 2**29
 """Of kept gates: above it memory goes before speed."""
+FEW_STEPS = 4
+"""Up to so many steps a call may be one of many in a loop, whose weights are packed before the loop."""
 
 
 def run(
@@ -45,10 +47,12 @@ def run(
     way = way_of(cell, steps, reverse)
 
     def forward(arguments: Arguments) -> tuple[Any, Array]:
-        return _results(way, calls.forward(way, _operands(way, arguments), saving=False))
+        operands = _operands(way, arguments)
+        packed = calls.pack(way, operands) if len(arguments.steps.xs) <= FEW_STEPS else nothing(way.sums)
+        return _results(way, calls.forward(way, operands, packed, saving=False))
 
     def saving(arguments: Arguments) -> tuple[Any, Any]:
-        outputs = calls.forward(way, _operands(way, arguments), saving=True)
+        outputs = calls.forward(way, _operands(way, arguments), nothing(way.sums), saving=True)
         return _results(way, outputs), (arguments, outputs)
 
     def backward(saved: tuple[Arguments, Outputs], cotangents: tuple[Any, Array]) -> tuple[Arguments]:
@@ -103,7 +107,7 @@ def _operands(way: Way, arguments: Arguments) -> Operands:
         return nothing(jnp.bool_) if array is None else array[None]
 
     return Operands(
-        calls.pack(way.cell, *_weights(way, params), turned=False),
+        *_weights(way, params),
         _turn(way, steps.xs.astype(element))[None],
         states(state, "h"),
         states(state, "c"),
@@ -142,7 +146,6 @@ def _gradients(way: Way, arguments: Arguments, outputs: Outputs, d_state: Any, d
     params, mask, steps, state, initial = arguments
     has_memory = isinstance(way.cell, LSTM)
     cotangents = Cotangents(
-        calls.pack(way.cell, *_weights(way, params), turned=True),
         outputs.ys,
         outputs.chunk_memory,
         outputs.gates,

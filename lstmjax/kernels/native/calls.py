@@ -57,11 +57,15 @@ class Way(NamedTuple):
 class Operands(NamedTuple):
     """What both passes take.
 
-    Packed weights [1 or N, .], sequences [N, B, T, I] or [N, T, B, I], states and the mask of recurrent dropout
-    [N, B, H], flags of steps [N, T, B]. `memory` is the LSTM's c; `*_initial` is what a reset goes back to.
+    Weights [1 or N, ., G*H] in the compute dtype and biases [1 or N, G*H] in that of sums; sequences [N, B, T, I] or
+    [N, T, B, I]; states and the mask of recurrent dropout [N, B, H]; flags of steps [N, T, B]. `b_h` is added to
+    `h W_h`, `memory` is the LSTM's c, `*_initial` is what a reset goes back to.
     """
 
-    packed: Array
+    w_x: Array
+    w_h: Array
+    b: Array
+    b_h: Array
     xs: Array
     h: Array
     memory: Array
@@ -70,6 +74,10 @@ class Operands(NamedTuple):
     h_mask: Array
     valid: Array
     resets: Array
+
+
+WEIGHTS = 4
+"""How many of the operands are weights."""
 
 
 class Outputs(NamedTuple):
@@ -85,7 +93,6 @@ class Outputs(NamedTuple):
 class Cotangents(NamedTuple):
     """What the backward pass takes beside `Operands`."""
 
-    packed_turned: Array
     ys: Array
     chunk_memory: Array
     gates: Array
@@ -113,39 +120,37 @@ def nothing(dtype: Any) -> Array:
     return jnp.zeros((0,), dtype)
 
 
-def pack(cell: FusedCell, w_x: Array, w_h: Array, b: Array, b_h: Array, turned: bool) -> Float[Array, "N size"]:
-    """Weights in the order in which products read them; `turned` for the way back.
+def pack(way: Way, operands: Operands) -> Float[Array, "N size"]:
+    """The weights in the order in which products read them.
 
-    XLA takes this out of loops in which the weights stay the same.
+    `forward` can do it itself; XLA takes this out of a loop whose steps are calls with the same weights.
+    """
+    inputs, hidden = operands.w_x.shape[1], operands.w_h.shape[1]
+    size = Panels(hidden, way.cell.num_gates, library.lanes(way.sums)).packed_size(inputs)
+
+    def call(*arrays: Array) -> list[Array]:
+        result = [jax.ShapeDtypeStruct((arrays[0].shape[0], size), way.sums)]
+        return list(jax.ffi.ffi_call("lstmjax_pack", result)(*arrays, cell=_number(way.cell)))
+
+    return _as_layers(call)(*operands[:WEIGHTS])[0]
+
+
+def forward(way: Way, operands: Operands, packed: Array, saving: bool) -> Outputs:
+    """A layer over its sequences.
 
     Args:
-      w_x: [N, I, G*H], w_h: [N, H, G*H] in the cell's compute dtype.
-      b: [N, G*H] or nothing; b_h: [N, G*H], added to `h W_h`, or nothing; both in the dtype of sums.
+      packed: what `pack` gives, or nothing: then the weights are packed here.
+      saving: whether to give what the backward pass needs.
     """
-    sums = accumulation_dtype(cell.compute_dtype)
-    inputs, hidden = w_x.shape[1], w_h.shape[1]
-    width = Panels(hidden, cell.num_gates, library.lanes(sums))
-    size = width.turned_size(inputs) if turned else width.packed_size(inputs)
 
-    def call(*arrays: Array) -> list[Array]:
-        result = [jax.ShapeDtypeStruct((arrays[0].shape[0], size), sums)]
-        made = jax.ffi.ffi_call("lstmjax_pack", result)(*arrays, cell=_number(cell), turned=turned)
-        return list(made)
-
-    return _as_layers(call)(w_x, w_h, b, b_h)[0]
-
-
-def forward(way: Way, operands: Operands, saving: bool) -> Outputs:
-    """A layer over its sequences; `saving` what the backward pass needs."""
-
-    def call(*arrays: Array) -> list[Array]:
-        given = Operands(*arrays)
-        results = _output_shapes(way, given, saving)
-        return list(jax.ffi.ffi_call("lstmjax_forward", results)(*arrays, **way.attributes()))
+    def call(packed: Array, *arrays: Array) -> list[Array]:
+        results = _output_shapes(way, Operands(*arrays), saving)
+        in_order = (*arrays[:WEIGHTS], packed, *arrays[WEIGHTS:])
+        return list(jax.ffi.ffi_call("lstmjax_forward", results)(*in_order, **way.attributes()))
 
     rows = way.row_axis
-    axes = Operands(None, rows, 1, 1, 1, 1, 1, 2, 2)  # type: ignore[arg-type]
-    return Outputs(*_as_rows(call, axes, (rows, 1, 1, 2, 2))(*operands))
+    axes = (None, None, None, None, None, rows, 1, 1, 1, 1, 1, 2, 2)
+    return Outputs(*_as_rows(call, axes, (rows, 1, 1, 2, 2))(packed, *operands))
 
 
 def backward(way: Way, operands: Operands, cotangents: Cotangents) -> Gradients:
@@ -189,10 +194,6 @@ class Panels(NamedTuple):
 
     def packed_size(self, inputs: int) -> int:
         return (inputs + self.hidden + 2) * self.total
-
-    def turned_size(self, inputs: int) -> int:
-        columns = -(-self.hidden // self.lanes) + -(-inputs // self.lanes)
-        return self.total * columns * self.lanes
 
 
 def _number(cell: FusedCell) -> np.int32:
@@ -266,7 +267,7 @@ def _as_rows(
     @function.def_vmap
     def rule(size: int, batched: Sequence[bool], *arrays: Array) -> tuple[list[Array], list[bool]]:
         again = _as_rows(call, axes, result_axes)
-        if batched[0]:
+        if any(one and axis is None for one, axis in zip(batched, axes, strict=True)):
             results = again(*_with_layers(size, batched, arrays))
             return [_split_layers(size, result) for result in results], [True] * len(results)
         spread = [_spread(size, *each) for each in zip(batched, arrays, strict=True)]
@@ -288,10 +289,10 @@ def _with_layers(size: int, batched: Sequence[bool], arrays: Sequence[Array]) ->
     """Arrays with the batched axis made part of that of layers."""
 
     def one(batched: bool, array: Array) -> Array:
-        if not batched and (array.ndim == 1 or array.shape[0] == 1 and array.ndim == 2):
-            return array  # nothing, or packed weights that serve all
+        if array.ndim - batched == 1:
+            return array[0] if batched else array  # nothing
         spread = _spread(size, batched, array)
-        return spread if spread.ndim == 2 and spread.size == 0 else spread.reshape(-1, *spread.shape[2:])
+        return spread.reshape(-1, *spread.shape[2:])
 
     return [one(*each) for each in zip(batched, arrays, strict=True)]
 

@@ -24,7 +24,7 @@ class Backward {
         h_columns_(layer.hidden),
         x_columns_(layer.inputs),
         weights_(layer.packed, panels_, layer.inputs),
-        turned_h_(static_cast<const S*>(gradients.packed_turned)),
+        turned_h_(static_cast<const S*>(gradients.turned)),
         turned_x_(turned_h_ + panels_.total() * h_columns_.padded()),
         inputs_stride_(layer.inputs + layer.hidden + 2),
         stride_(h_columns_.padded() + lanes<S>),

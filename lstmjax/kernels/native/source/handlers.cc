@@ -1,5 +1,6 @@
 // What XLA calls: buffers are checked, put into words of this library, and handed to the code of this machine.
-#include <cstring>
+#include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,9 +48,36 @@ Sequences sequences(const ffi::AnyBuffer& buffer, Index layer, bool batch_major)
   return {part(buffer, layer), batch_major ? outer : inner, batch_major ? inner : outer};
 }
 
-// Which end of a layer's arguments is which: the arrays that forward and backward both take.
+struct WeightArrays {
+  ffi::AnyBuffer w_x, w_h, b, b_h;
+};
+
+Weights weights_of(const WeightArrays& arrays, Index i, Element element) {
+  return {element, arrays.w_x.dimensions()[1], arrays.w_h.dimensions()[1], part(arrays.w_x, i), part(arrays.w_h, i), part(arrays.b, i),
+          part(arrays.b_h, i)};
+}
+
+// Weights packed, or turned, for the length of a call: one for all layers, or one for each.
+class PackedWeights {
+ public:
+  using Pack = void (*)(CellKind, const Weights&, void* packed, Team&);
+
+  PackedWeights(const WeightArrays& arrays, Element element, CellKind kind, Pack pack, Index (*size)(CellKind, const Weights&), Team& team) {
+    for (Index i = 0; i < arrays.w_x.dimensions()[0]; ++i) {
+      const Weights weights = weights_of(arrays, i, element);
+      blocks_.emplace_back(static_cast<std::size_t>(size(kind, weights)));
+      pack(kind, weights, blocks_.back().as<void>(), team);
+    }
+  }
+  const void* of(Index layer) const { return blocks_[blocks_.size() == 1 ? 0 : static_cast<std::size_t>(layer)].as<void>(); }
+
+ private:
+  std::deque<Scratch> blocks_;
+};
+
+// The arrays that forward and backward both take.
 struct Inputs {
-  ffi::AnyBuffer packed, xs, h_start, memory_start, h_initial, memory_initial, h_mask, valid, resets;
+  ffi::AnyBuffer xs, h_start, memory_start, h_initial, memory_initial, h_mask, valid, resets;
 };
 
 Layer layer_of(const Inputs& in, const ffi::AnyBuffer& ys, Index i, Element element, bool batch_major, bool reverse, Index chunk) {
@@ -62,7 +90,7 @@ Layer layer_of(const Inputs& in, const ffi::AnyBuffer& ys, Index i, Element elem
   layer.hidden = ys.dimensions()[3];
   layer.reverse = reverse;
   layer.chunk = chunk;
-  layer.packed = part(in.packed, i);
+  layer.packed = nullptr;
   layer.xs = sequences(in.xs, i, batch_major);
   layer.h_start = part(in.h_start, i);
   layer.memory_start = part(in.memory_start, i);
@@ -95,32 +123,28 @@ ffi::Error wrong_dtype(const ffi::AnyBuffer& buffer) {
   return ffi::Error::InvalidArgument("lstmjax: no code for XLA's element type " + std::to_string(static_cast<int>(buffer.element_type())));
 }
 
-ffi::Error Pack(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::AnyBuffer b_h, Result packed, int32_t cell, bool turned) {
-  Weights weights;
-  if (!element_of(w_x.element_type(), weights.element)) return wrong_dtype(w_x);
-  const Index layers = w_x.dimensions()[0];
+ffi::Error Pack(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::AnyBuffer b_h, Result packed,
+                int32_t cell) {
+  const WeightArrays arrays{w_x, w_h, b, b_h};
+  Element element;
+  if (!element_of(w_x.element_type(), element)) return wrong_dtype(w_x);
   expect_writes(packed->untyped_data(), packed->size_bytes());
   Team team(threads_for(pool, static_cast<double>(packed->element_count()) * 8), schedule_on(pool));
-  for (Index i = 0; i < layers; ++i) {
-    weights.inputs = w_x.dimensions()[1];
-    weights.hidden = w_h.dimensions()[1];
-    weights.w_x = part(w_x, i);
-    weights.w_h = part(w_h, i);
-    weights.b = part(b, i);
-    weights.b_h = part(b_h, i);
-    kernels().pack(kind_of(cell), weights, turned, part(*packed, i), team);
+  for (Index i = 0; i < w_x.dimensions()[0]; ++i) {
+    kernels().pack(kind_of(cell), weights_of(arrays, i, element), part(*packed, i), team);
   }
   return ffi::Error::Success();
 }
 
-ffi::Error Forward(ffi::ThreadPool pool, ffi::AnyBuffer packed, ffi::AnyBuffer xs, ffi::AnyBuffer h_start, ffi::AnyBuffer memory_start,
-                   ffi::AnyBuffer h_initial, ffi::AnyBuffer memory_initial, ffi::AnyBuffer h_mask, ffi::AnyBuffer valid,
-                   ffi::AnyBuffer resets, Result ys, Result h_end, Result memory_end, Result chunk_memory, Result gates, int32_t cell,
-                   bool batch_major, bool reverse, int64_t chunk) {
+ffi::Error Forward(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::AnyBuffer b_h, ffi::AnyBuffer packed,
+                   ffi::AnyBuffer xs, ffi::AnyBuffer h_start, ffi::AnyBuffer memory_start, ffi::AnyBuffer h_initial,
+                   ffi::AnyBuffer memory_initial, ffi::AnyBuffer h_mask, ffi::AnyBuffer valid, ffi::AnyBuffer resets, Result ys,
+                   Result h_end, Result memory_end, Result chunk_memory, Result gates, int32_t cell, bool batch_major, bool reverse,
+                   int64_t chunk) {
   Element element;
   if (!element_of(xs.element_type(), element)) return wrong_dtype(xs);
   if (ys->element_count() == 0) return ffi::Error::Success();
-  const Inputs in{packed, xs, h_start, memory_start, h_initial, memory_initial, h_mask, valid, resets};
+  const Inputs in{xs, h_start, memory_start, h_initial, memory_initial, h_mask, valid, resets};
   std::vector<Layer> layers;
   std::vector<Results> results;
   for (Index i = 0; i < xs.dimensions()[0]; ++i) {
@@ -129,35 +153,51 @@ ffi::Error Forward(ffi::ThreadPool pool, ffi::AnyBuffer packed, ffi::AnyBuffer x
   }
   expect_writes(ys->untyped_data(), ys->size_bytes());
   expect_writes(gates->untyped_data(), gates->size_bytes());
+
   const FlushSubnormals flush;
-  Team team(threads_for(pool, layers[0], kind_of(cell), layers.size()), schedule_on(pool));
-  kernels().forward(kind_of(cell), layers.data(), results.data(), static_cast<Index>(layers.size()), team);
+  const CellKind kind = kind_of(cell);
+  Team team(threads_for(pool, layers[0], kind, layers.size()), schedule_on(pool));
+  std::optional<PackedWeights> own;
+  if (packed.element_count() == 0) own.emplace(WeightArrays{w_x, w_h, b, b_h}, element, kind, kernels().pack, kernels().packed_bytes, team);
+  for (Index i = 0; i < static_cast<Index>(layers.size()); ++i) layers[i].packed = own ? own->of(i) : part(packed, i);
+  kernels().forward(kind, layers.data(), results.data(), static_cast<Index>(layers.size()), team);
   return ffi::Error::Success();
 }
 
-ffi::Error Backward(ffi::ThreadPool pool, ffi::AnyBuffer packed, ffi::AnyBuffer xs, ffi::AnyBuffer h_start, ffi::AnyBuffer memory_start,
-                    ffi::AnyBuffer h_initial, ffi::AnyBuffer memory_initial, ffi::AnyBuffer h_mask, ffi::AnyBuffer valid,
-                    ffi::AnyBuffer resets, ffi::AnyBuffer packed_turned, ffi::AnyBuffer ys, ffi::AnyBuffer chunk_memory, ffi::AnyBuffer gates,
-                    ffi::AnyBuffer d_ys, ffi::AnyBuffer d_h_end, ffi::AnyBuffer d_memory_end, Result d_xs, Result d_w_x, Result d_w_h,
-                    Result d_b, Result d_b_h, Result d_h_start, Result d_memory_start, Result d_h_initial, Result d_memory_initial,
-                    int32_t cell, bool batch_major, bool reverse, int64_t chunk) {
+ffi::Error Backward(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::AnyBuffer b_h, ffi::AnyBuffer xs,
+                    ffi::AnyBuffer h_start, ffi::AnyBuffer memory_start, ffi::AnyBuffer h_initial, ffi::AnyBuffer memory_initial,
+                    ffi::AnyBuffer h_mask, ffi::AnyBuffer valid, ffi::AnyBuffer resets, ffi::AnyBuffer ys, ffi::AnyBuffer chunk_memory,
+                    ffi::AnyBuffer gates, ffi::AnyBuffer d_ys, ffi::AnyBuffer d_h_end, ffi::AnyBuffer d_memory_end, Result d_xs,
+                    Result d_w_x, Result d_w_h, Result d_b, Result d_b_h, Result d_h_start, Result d_memory_start, Result d_h_initial,
+                    Result d_memory_initial, int32_t cell, bool batch_major, bool reverse, int64_t chunk) {
   Element element;
   if (!element_of(xs.element_type(), element)) return wrong_dtype(xs);
-  const Inputs in{packed, xs, h_start, memory_start, h_initial, memory_initial, h_mask, valid, resets};
+  const Inputs in{xs, h_start, memory_start, h_initial, memory_initial, h_mask, valid, resets};
   std::vector<Layer> layers;
   std::vector<Gradients> gradients;
   for (Index i = 0; i < xs.dimensions()[0]; ++i) {
     layers.push_back(layer_of(in, ys, i, element, batch_major, reverse, chunk));
     gradients.push_back({sequences(d_ys, i, batch_major), part(d_h_end, i), part(d_memory_end, i), part(chunk_memory, i), part(gates, i),
-                         part(packed_turned, i), sequences(*d_xs, i, batch_major), part(*d_w_x, i), part(*d_w_h, i), part(*d_b, i),
-                         part(*d_b_h, i), part(*d_h_start, i), part(*d_memory_start, i), part(*d_h_initial, i),
-                         part(*d_memory_initial, i)});
+                         nullptr, sequences(*d_xs, i, batch_major), part(*d_w_x, i), part(*d_w_h, i), part(*d_b, i), part(*d_b_h, i),
+                         part(*d_h_start, i), part(*d_memory_start, i), part(*d_h_initial, i), part(*d_memory_initial, i)});
   }
   if (layers.empty()) return ffi::Error::Success();
   expect_writes(d_xs->untyped_data(), d_xs->size_bytes());
+  expect_writes(d_w_x->untyped_data(), d_w_x->size_bytes());
+  expect_writes(d_w_h->untyped_data(), d_w_h->size_bytes());
+
   const FlushSubnormals flush;
-  Team team(threads_for(pool, layers[0], kind_of(cell), layers.size()), schedule_on(pool));
-  kernels().backward(kind_of(cell), layers.data(), gradients.data(), static_cast<Index>(layers.size()), team);
+  const CellKind kind = kind_of(cell);
+  const WeightArrays weights{w_x, w_h, b, b_h};
+  Team team(threads_for(pool, layers[0], kind, layers.size()), schedule_on(pool));
+  const PackedWeights turned(weights, element, kind, kernels().turn, kernels().turned_bytes, team);
+  std::optional<PackedWeights> packed;  // to compute the gates again
+  if (gates.element_count() == 0) packed.emplace(weights, element, kind, kernels().pack, kernels().packed_bytes, team);
+  for (Index i = 0; i < static_cast<Index>(layers.size()); ++i) {
+    layers[i].packed = packed ? packed->of(i) : nullptr;
+    gradients[i].turned = turned.of(i);
+  }
+  kernels().backward(kind, layers.data(), gradients.data(), static_cast<Index>(layers.size()), team);
   return ffi::Error::Success();
 }
 
@@ -178,20 +218,21 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmjaxPack, lstmjax::Pack,
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
                                   .Ret<Any>()
-                                  .Attr<int32_t>("cell").Attr<bool>("turned"));
+                                  .Attr<int32_t>("cell"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmjaxForward, lstmjax::Forward,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
-                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
+                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
+                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
                                   .Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>()
                                   .Attr<int32_t>("cell").Attr<bool>("batch_major").Attr<bool>("reverse").Attr<int64_t>("chunk"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmjaxBackward, lstmjax::Backward,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
-                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
-                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
+                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
+                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
                                   .Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>()
                                   .Attr<int32_t>("cell").Attr<bool>("batch_major").Attr<bool>("reverse").Attr<int64_t>("chunk"));
 

@@ -24,15 +24,35 @@ void each_layer(Index count, Team& team, const F& f) {
   }
 }
 
-void pack_any(CellKind kind, const Weights& weights, bool turned, void* packed, Team& team) {
-  const int gates = kind == CellKind::lstm ? LSTM<float>::gates : GRU<float>::gates;
-  if (weights.element == Element::float64) {
-    const auto pack_wide = turned ? pack_turned<double> : pack<double>;
-    pack_wide(gates, weights, whole(team), static_cast<double*>(packed));
-  } else {
-    const auto pack_narrow = turned ? pack_turned<float> : pack<float>;
-    pack_narrow(gates, weights, whole(team), static_cast<float*>(packed));
-  }
+int gates_of(CellKind kind) { return kind == CellKind::lstm ? LSTM<float>::gates : GRU<float>::gates; }
+
+template <class S>
+Index packed_numbers(CellKind kind, const Weights& weights) {
+  return (weights.inputs + weights.hidden + 2) * Panels<S>(weights.hidden, gates_of(kind)).total();
+}
+
+template <class S>
+Index turned_numbers(CellKind kind, const Weights& weights) {
+  const Index columns = Columns<S>(weights.inputs).padded() + Columns<S>(weights.hidden).padded();
+  return columns * Panels<S>(weights.hidden, gates_of(kind)).total();
+}
+
+Index packed_bytes(CellKind kind, const Weights& weights) {
+  return weights.element == Element::float64 ? packed_numbers<double>(kind, weights) * 8 : packed_numbers<float>(kind, weights) * 4;
+}
+
+Index turned_bytes(CellKind kind, const Weights& weights) {
+  return weights.element == Element::float64 ? turned_numbers<double>(kind, weights) * 8 : turned_numbers<float>(kind, weights) * 4;
+}
+
+void pack_any(CellKind kind, const Weights& weights, void* packed, Team& team) {
+  if (weights.element == Element::float64) return pack(gates_of(kind), weights, whole(team), static_cast<double*>(packed));
+  pack(gates_of(kind), weights, whole(team), static_cast<float*>(packed));
+}
+
+void turn_any(CellKind kind, const Weights& weights, void* turned, Team& team) {
+  if (weights.element == Element::float64) return turn(gates_of(kind), weights, whole(team), static_cast<double*>(turned));
+  turn(gates_of(kind), weights, whole(team), static_cast<float*>(turned));
 }
 
 template <class S>
@@ -65,6 +85,6 @@ void backward_any(CellKind kind, const Layer* layers, const Gradients* gradients
 #define LSTMJAX_NAME(isa) LSTMJAX_NAME_OF(isa)
 
 extern const Kernels kernels;
-const Kernels kernels{LSTMJAX_NAME(LSTMJAX_ISA), vector_bytes, pack_any, forward_any, backward_any};
+const Kernels kernels{LSTMJAX_NAME(LSTMJAX_ISA), vector_bytes, packed_bytes, turned_bytes, pack_any, turn_any, forward_any, backward_any};
 
 }  // namespace lstmjax::LSTMJAX_ISA

@@ -24,7 +24,7 @@ struct Layer {
   Index steps, rows, inputs, hidden;
   bool reverse;
   Index chunk;         // steps that the backward pass takes at a time
-  const void* packed;  // weights as `pack` lays them out
+  const void* packed;  // weights as `pack` lays them out; the backward pass needs them where gates are not kept
   Sequences xs;
   const void* h_start;        // [rows, hidden], as are all states
   const void* memory_start;   // c of an LSTM, in the dtype of sums
@@ -49,7 +49,7 @@ struct Gradients {
   const void* d_memory_end;
   const void* chunk_memory;
   const void* gates;
-  const void* packed_turned;  // weights turned, for the way back
+  const void* turned;  // weights as `turn` lays them out
   Sequences d_xs;
   void* d_w_x;  // [inputs, gates * hidden], in the dtype of sums as all that follow
   void* d_w_h;  // [hidden, gates * hidden]
@@ -74,7 +74,10 @@ class Team;
 struct Kernels {
   const char* name;
   int vector_bytes;
-  void (*pack)(CellKind, const Weights&, bool turned, void* packed, Team&);
+  Index (*packed_bytes)(CellKind, const Weights&);
+  Index (*turned_bytes)(CellKind, const Weights&);
+  void (*pack)(CellKind, const Weights&, void* packed, Team&);
+  void (*turn)(CellKind, const Weights&, void* turned, Team&);
   void (*forward)(CellKind, const Layer*, const Results*, Index count, Team&);
   void (*backward)(CellKind, const Layer*, const Gradients*, Index count, Team&);
 };

@@ -67,7 +67,7 @@ void turn_rows(Element element, const void* w, Index rows, const Panels<S>& pane
 
 // w [rows, gates * units] turned: for each panel of columns (rows of w), the gates' numbers in the order of `panels`.
 template <class S>
-void turn(Element element, const void* w, Index rows, const Panels<S>& panels, const Crew& crew, S* packed) {
+void turn_matrix(Element element, const void* w, Index rows, const Panels<S>& panels, const Crew& crew, S* packed) {
   crew.split(Columns<S>(rows).padded() / lanes<S>, [&](Index from, Index until) {
     const Scratch block(static_cast<std::size_t>(lanes<S> * panels.gates * panels.units) * sizeof(S));
     for (Index i = from; i < until; ++i) turn_rows(element, w, rows, panels, i * lanes<S>, block.as<S>(), packed);
@@ -76,11 +76,11 @@ void turn(Element element, const void* w, Index rows, const Panels<S>& panels, c
 
 // W_h turned, then W_x turned.
 template <class S>
-void pack_turned(int gates, const Weights& weights, const Crew& crew, S* packed) {
+void turn(int gates, const Weights& weights, const Crew& crew, S* packed) {
   const Panels<S> panels(weights.hidden, gates);
-  turn(weights.element, weights.w_h, weights.hidden, panels, crew, packed);
+  turn_matrix(weights.element, weights.w_h, weights.hidden, panels, crew, packed);
   packed += panels.total() * Columns<S>(weights.hidden).padded();
-  turn(weights.element, weights.w_x, weights.inputs, panels, crew, packed);
+  turn_matrix(weights.element, weights.w_x, weights.inputs, panels, crew, packed);
 }
 
 }  // namespace lstmjax::LSTMJAX_ISA
