@@ -20,6 +20,7 @@ from jax import lax
 
 from lstmjax.cells.gru import GRU, GRUParams
 from lstmjax.cells.lstm import LSTM, LSTMParams
+from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.kernels import fused
 from lstmjax.kernels.arguments import Arguments, arguments_of, by_scan
 from lstmjax.kernels.backend import Backend, Request
@@ -70,7 +71,7 @@ def run(
 def way_of(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Way:
     """Chunks that fill the products' rows; gates kept where that is cheaper."""
     time, batch = steps.xs.shape[:2]
-    kept_bytes = time * batch * 4 * cell.hidden_features * calls.accumulation_dtype(cell.compute_dtype).itemsize
+    kept_bytes = time * batch * 4 * cell.hidden_features * accumulation_dtype(cell.compute_dtype).itemsize
     chunk = min(time, max(1, -(-CHUNK_ROWS // max(1, batch))))
     keeps = cell.hidden_features >= WIDE and kept_bytes <= MOST_KEPT_BYTES
     return Way(cell, steps.in_memory.batch_first, reverse, chunk, keeps)
@@ -168,7 +169,8 @@ def _gradients(way: Way, arguments: Arguments, outputs: Outputs, d_state: Any, d
         d_initial = d_initial._replace(c=got.memory_initial[0]) if has_memory else d_initial
     d_mask = None if mask is None else jnp.zeros_like(mask)  # it is drawn from a key, where gradients end
     gradients = Arguments(d_params, d_mask, steps._replace(xs=_turn(way, got.xs[0])), d_before, d_initial)
-    return jax.tree.map(lambda gradient, leaf: gradient.astype(leaf.dtype), gradients, arguments)
+    cast: Arguments = jax.tree.map(lambda gradient, leaf: gradient.astype(leaf.dtype), gradients, arguments)
+    return cast
 
 
 BACKEND = Backend("native", refuses, declines, run, elsewhere="fused")
