@@ -1,7 +1,7 @@
 """LSTM and GRU over time as one call of a library in C++, on CPUs.
 
-On other platforms the same call is lowered to `fused`. Where the library is missing, `fused` serves and `explain` says
-why. Reverse mode has a call of its own; forward mode and second derivatives are those of `scan`.
+Where the library is missing, `fused` serves and `explain` says why. Reverse mode has a call of its own; forward mode
+and second derivatives are those of `scan`.
 
 `jax.export` does not take custom calls unless it is told to trust them: export with `backend="fused"`, or with
 `disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(name)]` for each name in `library.TARGETS`, for machines
@@ -16,14 +16,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from lstmjax.cells.gru import GRU, GRUParams
 from lstmjax.cells.lstm import LSTM, LSTMParams
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.kernels import fused
 from lstmjax.kernels.arguments import Arguments, arguments_of, by_scan
-from lstmjax.kernels.backend import Backend, Request
+from lstmjax.kernels.backend import Backend, Request, never
 from lstmjax.kernels.derivative import with_backward
 from lstmjax.kernels.native import calls, library
 from lstmjax.kernels.native.calls import Cotangents, Operands, Outputs, Way, nothing
@@ -59,12 +58,8 @@ def run(
     def backward(saved: tuple[Arguments, Outputs], cotangents: tuple[Any, Array]) -> tuple[Arguments]:
         return (_gradients(way, *saved, *cotangents),)
 
-    def elsewhere(arguments: Arguments) -> tuple[Any, Array]:
-        return fused.run_arguments(cell, arguments, reverse)
-
     native = with_backward(forward, saving, backward, by_scan(cell, reverse))
-    arguments = arguments_of(params, steps, state, initial)
-    result: tuple[Any, Array] = lax.platform_dependent(arguments, cpu=native, default=elsewhere)
+    result: tuple[Any, Array] = native(arguments_of(params, steps, state, initial))
     return result
 
 
@@ -88,11 +83,6 @@ def refuses(request: Request) -> str | None:
     if type(cell) in (LSTM, GRU) and cell.compute_dtype == jnp.float16:
         return "it knows float32, float64 and bfloat16, got float16"
     return fused.refuses(request)
-
-
-def declines(request: Request) -> str | None:
-    """Why "auto" passes it over."""
-    return None
 
 
 def _operands(way: Way, arguments: Arguments) -> Operands:
@@ -173,4 +163,4 @@ def _gradients(way: Way, arguments: Arguments, outputs: Outputs, d_state: Any, d
     return cast
 
 
-BACKEND = Backend("native", refuses, declines, run, elsewhere="fused")
+BACKEND = Backend("native", refuses, never, run, platform="cpu")
