@@ -1,7 +1,7 @@
 """Backends of `unroll`: the same maths and the same results, at different speeds.
 
-"scan" runs any cell; "fused" is a faster way through LSTM and GRU on any platform; "native" is a library in C++ for CPUs,
-faster still; "cudnn" is NVIDIA's LSTM, without vmap. What one cannot serve the next one does, in the order cudnn,
+"scan" runs any cell; "fused" is a faster way through LSTM and GRU on any platform; "native", a library in C++ for CPUs,
+is faster still; "cudnn" is NVIDIA's LSTM, without vmap. What one can't serve the next one does, in the order cudnn,
 native, fused, scan. `explain` says who serves and why.
 
 - `backend.py`: what a backend is, and which one serves a call
