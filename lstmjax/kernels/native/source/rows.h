@@ -21,7 +21,7 @@ struct Crew {
   // f(begin, end) over parts of 0 .. count.
   template <class F>
   void split(Index count, const F& f) const {
-    const Index parts = size();
+    const Index parts = size() < count ? size() : count;
     each(static_cast<int>(parts), [&](int i) {
       const Index begin = count * i / parts, end = count * (i + 1) / parts;
       if (begin < end) f(begin, end);
