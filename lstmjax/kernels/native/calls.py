@@ -294,15 +294,16 @@ def _spread(size: int, batched: bool, array: Array) -> Array:
 
 
 def _with_layers(size: int, batched: Sequence[bool], arrays: Sequence[Array]) -> list[Array]:
-    """Arrays with the batched axis made part of that of layers."""
+    """Arrays with the batched axis made part of that of layers; an array of one layer that serves all stays so."""
+    layers = max(array.shape[on] for on, array in zip(batched, arrays, strict=True) if array.ndim > 1 + on)
 
-    def one(batched: bool, array: Array) -> Array:
-        if array.ndim - batched == 1:
-            return array[0] if batched else array  # nothing
-        if not batched and array.shape[0] == 1:
-            return array  # one for all layers
-        spread = _spread(size, batched, array)
-        return spread.reshape(-1, *spread.shape[2:])
+    def one(on: bool, array: Array) -> Array:
+        if array.ndim == 1 + on:
+            return array[0] if on else array  # nothing
+        if not on and array.shape[0] == 1:
+            return array
+        spread = jnp.broadcast_to(array if on else array[None], (size, layers, *array.shape[1 + on :]))
+        return spread.reshape(size * layers, *spread.shape[2:])
 
     return [one(*each) for each in zip(batched, arrays, strict=True)]
 

@@ -226,9 +226,20 @@ class Backward {
         with_width<S>(panels_.width(p), [&](auto width) {
           Cell::template backward<width>(kept(s, r, p), before_ + at_unit, after_ + at_unit, d_h + unit, d_memory + unit,
                                          share(d_x_shares_, p, pair), share(d_h_shares_, p, pair));
+          silence_padding<width>(p, share(d_x_shares_, p, pair));
+          if (Cell::has_second_share) silence_padding<width>(p, share(d_h_shares_, p, pair));
         });
       }
     }
+  }
+
+  // Of units that are not there: times weights of zero, what is not finite or was never written would reach all units.
+  template <int width>
+  void silence_padding(Index p, S* d_share) const {
+    const Index used = panels_.used(p);
+    if (used == lanes<S>) return;
+    for (int g = 0; g < gates; ++g) clear(d_share + g * width + used, width - used);
+    clear(d_share + gates * width, panels_.row(p) - gates * width);
   }
 
   void add_output_gradient(Index s, Index r, Index begin, Index end, S* d_h) const {

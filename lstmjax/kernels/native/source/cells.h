@@ -76,7 +76,7 @@ struct GRU {
   [[gnu::always_inline]] static void step(const S* x_share, const S* h_share, S* memory, S* h, S* kept) {
     using V = Vector<S, width>;
     const auto share = [&](int gate) __attribute__((always_inline)) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
-    const V one = V{} + S{1}, h_n = load<V>(h_share + 2 * width);
+    const V h_n = load<V>(h_share + 2 * width);
     const V r = value(sigmoid<S, width>(share(0)));
     const auto z = sigmoid<S, width>(share(1));
     const auto n = tanh<S, width>(load<V>(x_share + 2 * width) + r * h_n);
@@ -85,7 +85,6 @@ struct GRU {
     store(memory, after);
     store(h, after);
     if (kept) keep<width>(r, value(z), value(n), h_n, kept);
-    (void)one;
   }
 
   template <int width>
