@@ -2,27 +2,22 @@
 
 What is sequential is the product with W_h and elementwise work; all else is taken out of the loops over time:
 
-- the inputs' products are formed a chunk of steps at once, small enough to stay in the cache;
+- the inputs' products are formed a chunk of steps at once;
 - the backward pass finds the gates kept, or computes a chunk's again from the states, and from them, for the whole
   chunk, all that a backward step multiplies with, so that the step itself is one product and a few multiplications;
-- the weights' gradients are one product a chunk, where differentiating a scan adds one to them at every step;
-- on a CPU, sequences that have ended are left out, by thirds of the batch.
+- the weights' gradients are one product a chunk, where differentiating a scan adds one to them at every step.
 
 Appleyard et al. 2016, "Optimizing Performance of Recurrent Neural Networks on GPUs", do much the same in CUDA.
 
 - `equations.py`: a step of each cell, and the coefficients of its backward step
 - `chunk.py`: a chunk of steps, forward and backward
 - `passes.py`: a whole run, forward and backward, chunk by chunk
-- `packing.py`: sequences that have ended left out
 """
 
-import dataclasses
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from lstmjax import chunks
 from lstmjax.cells.gru import GRU
@@ -32,7 +27,6 @@ from lstmjax.kernels.arguments import arguments_of, by_scan
 from lstmjax.kernels.backend import Backend, Request
 from lstmjax.kernels.derivative import with_backward
 from lstmjax.kernels.fused.equations import GRUEquations, LSTMEquations
-from lstmjax.kernels.fused.packing import row_counts
 from lstmjax.kernels.fused.passes import Passes, Plan
 from lstmjax.steps import Steps
 from lstmjax.types import Array, Float
@@ -42,8 +36,6 @@ State = TypeVar("State")
 # Measured on two CPU cores with experiments.speed; see experiments/LOG.md.
 ROWS = 640
 """Rows of a chunk's products, B times its steps, from which on they run at the machine's rate."""
-CHUNK_BYTES = 3 * 2**20
-"""Of a chunk's gates: more would leave the cache between the passes over them."""
 MOST_STEPS = 128
 """Of a chunk."""
 WIDE = 192
@@ -57,33 +49,19 @@ def run(
 ) -> tuple[State, Float[Array, "T B H"]]:
     """As `scan.run`."""
     equations = LSTMEquations(cell) if isinstance(cell, LSTM) else GRUEquations(cell)
-    packed = plan(cell, steps, reverse)
-    passes = Passes(equations, packed)
-    forward, saving, backward = passes.forward, passes.forward_saving, passes.backward
-    if len(packed.counts) > 1:
-        whole = Passes(equations, dataclasses.replace(packed, counts=packed.counts[-1:]))
-        forward = _on_cpus(passes.forward, whole.forward)
-        saving = _on_cpus(passes.forward_saving, whole.forward_saving)
-        backward = _on_cpus(passes.backward, whole.backward)
-
-    layer = with_backward(forward, saving, backward, by_scan(cell, reverse))
+    passes = Passes(equations, plan(cell, steps, reverse))
+    layer = with_backward(passes.forward, passes.forward_saving, passes.backward, by_scan(cell, reverse))
     result: tuple[Any, Array] = layer(arguments_of(params, steps, state, initial))
     return result
 
 
 def plan(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Plan:
-    """Chunks that fill the products' rows and no more of the cache than they must; gates kept where that is cheaper."""
+    """Chunks that fill the products' rows; gates kept where that is cheaper than to compute them again."""
     time, batch = steps.xs.shape[:2]
     row_bytes = batch * cell.num_gates * cell.hidden_features * accumulation_dtype(cell.compute_dtype).itemsize
-    enough_rows, cached = -(-ROWS // batch), CHUNK_BYTES // row_bytes
-    size = chunks.even_size(time, max(1, enough_rows, cached), MOST_STEPS)
+    size = chunks.even_size(time, -(-ROWS // batch), MOST_STEPS)
     keeps_gates = cell.hidden_features >= WIDE and time * row_bytes <= MOST_KEPT_BYTES
-    packs = steps.valid is not None and size < time
-    return Plan(size, keeps_gates, reverse, row_counts(batch) if packs else (batch,))
-
-
-def _on_cpus(here: Callable[..., Any], elsewhere: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *arguments: lax.platform_dependent(*arguments, cpu=here, default=elsewhere)
+    return Plan(size, keeps_gates, reverse)
 
 
 def refuses(request: Request) -> str | None:

@@ -75,7 +75,7 @@ class Chunk:
     params: Any
     reverse: bool
 
-    def forward(self, keep: Keep, state: Any, rows: PerRow, steps: Steps) -> tuple[Any, tuple[Array, Trace], tuple[()]]:
+    def forward(self, keep: Keep, state: Any, rows: PerRow, steps: Steps) -> tuple[Any, tuple[Array, Trace]]:
         """The state after the chunk; over time, its outputs and what is kept."""
 
         def step(state: Any, inputs: Steps) -> tuple[Any, Trace]:
@@ -87,7 +87,7 @@ class Chunk:
 
         x_shares = self._x_share(where_steps(steps.valid, steps.xs, time_major=True))
         state, trace = lax.scan(step, state, steps._replace(xs=x_shares), reverse=self.reverse)
-        return state, (where_steps(steps.valid, trace.states.h, time_major=True), trace), ()
+        return state, (where_steps(steps.valid, trace.states.h, time_major=True), trace)
 
     def backward(
         self, carry: RowGradients, rows: PerRow, recorded: Recorded
@@ -146,9 +146,7 @@ class Chunk:
 
     def _outer(self, values: Float[Array, "K B N"], d_shares: Float[Array, "K B M"]) -> Float[Array, "N M"]:
         """A weight's gradient: the sum over steps and rows of `values^T d_shares`."""
-        # Turned in memory first, which the barrier sees to: that product is faster on a CPU than one that turns it.
-        turned: Array = lax.optimization_barrier(values.reshape(-1, values.shape[-1]).T)  # type: ignore[no-untyped-call]
-        return self._matmul(turned, d_shares.reshape(-1, d_shares.shape[-1]))
+        return self._matmul(values.reshape(-1, values.shape[-1]).T, d_shares.reshape(-1, d_shares.shape[-1]))
 
     def _matmul(self, x: Float[Array, "... N"], w: Float[Array, "N M"]) -> Float[Array, "... M"]:
         return matmul(x, w, self.equations.cell.compute_dtype)
