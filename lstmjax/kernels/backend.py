@@ -29,7 +29,8 @@ class Backend(NamedTuple):
       run: of cell, parameters, `Steps`, state, initial state and whether in reverse, to the last state and the outputs
         [T, B, ...]. It must lower for every platform, by `lax.platform_dependent` where they differ: for which one a
         call is lowered is not known while it is traced.
-      elsewhere: the backend that `run` hands over to on platforms that this one is not made for.
+      elsewhere: the backend that `run` hands over to on platforms that this one is not made for; where that one cannot
+        serve the request, the next that can.
     """
 
     name: str
@@ -67,7 +68,9 @@ def select(backend: str, request: Request, backends: Sequence[Backend]) -> Expla
     better = "was asked for" if chosen.name == backend else "is faster"
     others = {name: reason or f"{chosen.name} {better}" for name, reason in reasons.items() if name != chosen.name}
     if chosen.elsewhere is not None:
-        others[chosen.elsewhere] += f"; on platforms that {chosen.name} is not made for, {chosen.elsewhere} serves"
+        after = backends[names.index(chosen.elsewhere) :]
+        there = next(each.name for each in after if each.refuses(request) is None)
+        others[there] += f"; on platforms that {chosen.name} is not made for, {there} serves"
     return Explanation(chosen.name, others)
 
 

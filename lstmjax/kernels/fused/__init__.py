@@ -92,13 +92,24 @@ def _on_cpus(here: Callable[..., Any], elsewhere: Callable[..., Any]) -> Callabl
 
 def refuses(request: Request) -> str | None:
     """Why this backend cannot serve a request."""
+    reason = foreign(request)
+    if reason is None and not knows(request.cell):
+        return "it knows the GRU with reset_after=True"
+    return reason
+
+
+def knows(cell: Any) -> bool:
+    """Whether it has equations for this LSTM or GRU."""
+    return not isinstance(cell, GRU) or cell.reset_after
+
+
+def foreign(request: Request) -> str | None:
+    """Why a request is for no backend that is made for LSTM and GRU."""
     cell: Any = request.cell
     if request.explicitly_sharded:
         return "it puts steps and sequences in one axis, which explicit sharding does not allow"
     if type(cell) not in (LSTM, GRU):
         return f"it knows cells.LSTM and cells.GRU, got {type(cell).__name__}"
-    if isinstance(cell, GRU) and not cell.reset_after:
-        return "it knows the GRU with reset_after=True"
     if request.batch == 0:
         return "an empty batch leaves it nothing to do"
     if cell.gate_fn is jax.nn.sigmoid and cell.activation_fn is jnp.tanh:

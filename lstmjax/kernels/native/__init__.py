@@ -1,7 +1,8 @@
 """LSTM and GRU over time as one call of a library in C++, on CPUs.
 
-On other platforms the same call is lowered to `fused`. Where the library is missing, `fused` serves and `explain` says
-why. Reverse mode has a call of its own; forward mode and second derivatives are those of `scan`.
+On other platforms the same call is lowered to `fused`, or to `scan` where `fused` does not know the cell. Where the
+library is missing, these serve and `explain` says why. Reverse mode has a call of its own; forward mode and second
+derivatives are those of `scan`.
 
 `jax.export` does not take custom calls unless it is told to trust them: export with `backend="fused"`, or with
 `disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(name)]` for each name in `library.TARGETS`, for machines
@@ -58,10 +59,11 @@ def run(
     def backward(saved: tuple[Arguments, Outputs], cotangents: tuple[Any, Array]) -> tuple[Arguments]:
         return (_gradients(way, *saved, *cotangents),)
 
-    def elsewhere(arguments: Arguments) -> tuple[Any, Array]:
+    def by_fused(arguments: Arguments) -> tuple[Any, Array]:
         return fused.run_arguments(cell, arguments, reverse)
 
     native = with_backward(forward, saving, backward, by_scan(cell, reverse))
+    elsewhere = by_fused if fused.knows(cell) else by_scan(cell, reverse)
     arguments = arguments_of(params, steps, state, initial)
     result: tuple[Any, Array] = lax.platform_dependent(arguments, cpu=native, default=elsewhere)
     return result
@@ -86,7 +88,7 @@ def refuses(request: Request) -> str | None:
     cell: Any = request.cell
     if type(cell) in (LSTM, GRU) and cell.compute_dtype == jnp.float16:
         return "it knows float32, float64 and bfloat16, got float16"
-    return fused.refuses(request)
+    return fused.foreign(request)
 
 
 def declines(request: Request) -> str | None:

@@ -22,8 +22,7 @@ void place_rows(Element element, const void* matrix, Index rows, const Panels<S>
 }
 
 template <class S>
-void pack(int gates, const Weights& weights, const Crew& crew, S* packed) {
-  const Panels<S> panels(weights.hidden, gates);
+void pack(const Panels<S>& panels, const Weights& weights, const Crew& crew, S* packed) {
   const Element sums = sizeof(S) == 8 ? Element::float64 : Element::float32;
   const auto place = [&](Element element, const void* matrix, Index rows, const S* to) {
     crew.split(divide_up(rows, rows_at_once), [&](Index from, Index until) {
@@ -76,8 +75,7 @@ void turn_matrix(Element element, const void* w, Index rows, const Panels<S>& pa
 
 // W_h turned, then W_x turned.
 template <class S>
-void turn(int gates, const Weights& weights, const Crew& crew, S* packed) {
-  const Panels<S> panels(weights.hidden, gates);
+void turn(const Panels<S>& panels, const Weights& weights, const Crew& crew, S* packed) {
   turn_matrix(weights.element, weights.w_h, weights.hidden, panels, crew, packed);
   packed += panels.total() * Columns<S>(weights.hidden).padded();
   turn_matrix(weights.element, weights.w_x, weights.inputs, panels, crew, packed);
