@@ -81,8 +81,9 @@ def unroll(
     running, inputs = cell, steps.xs
     if key is not None:
         running, params, inputs = with_noise(cell, params, steps.xs, key)
-    chosen = kernels.backend_for(backend, running, params, steps, mask is None).backend
-    state, ys = _run(running, params, steps._replace(xs=inputs), state, initial, reverse, remat, chosen)
+    chosen = kernels.backend_for(backend, running, params, steps, mask is None)
+    backends = (chosen.backend, *chosen.elsewhere)
+    state, ys = _run(running, params, steps._replace(xs=inputs), state, initial, reverse, remat, backends)
     return _swap(ys, time_major), state
 
 
@@ -121,7 +122,7 @@ def unroll_loop(
 
 
 # Compiled here too, so that calls outside jit compile once and not each time.
-@functools.partial(jax.jit, static_argnames=("cell", "reverse", "remat", "backend"))
+@functools.partial(jax.jit, static_argnames=("cell", "reverse", "remat", "backends"))
 def _run(
     cell: Cell[Params, State],
     params: Params,
@@ -130,12 +131,12 @@ def _run(
     initial: State,
     reverse: bool,
     remat: int | None,
-    backend: str,
+    backends: tuple[str, ...],
 ) -> tuple[State, PyTree]:
     params, steps, state, initial = vary_alike((params, steps, state, initial))
 
     def run(state: State, inputs: tuple[Steps, Any]) -> tuple[State, PyTree]:
-        return kernels.run(backend, cell, params, inputs[0], state, initial, reverse)
+        return kernels.run(backends, cell, params, inputs[0], state, initial, reverse)
 
     if remat is None:
         return run(state, (steps, ()))

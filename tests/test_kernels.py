@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from jax import lax
 from jax.experimental import rnn
 
 import lstmjax as lx
@@ -234,6 +233,17 @@ def test_what_fused_cannot_serve_goes_to_scan(cell, arguments, reason):
     chex.assert_trees_all_equal(*fused_or_not)
 
 
+@pytest.mark.parametrize(("missing", "serving"), [(None, ("native", "scan")), ("there is no library", ("scan",))])
+def test_native_knows_a_cell_that_fused_does_not(monkeypatch, missing, serving):
+    monkeypatch.setattr(lx.kernels.native.library, "why_not", lambda: missing)
+    cell = lx.cells.GRU(IN, HIDDEN, reset_after=False)
+    chosen = lx.kernels.explain(cell, cell.init(jax.random.key(0)), jnp.ones((BATCH, STEPS, IN)))
+    assert (chosen.backend, *chosen.elsewhere) == serving
+    assert chosen.reasons["fused"] == "it knows the GRU with reset_after=True"
+    assert chosen.reasons.get("native") == missing
+    assert missing or chosen.reasons["scan"].endswith("on platforms that native is not made for, scan serves")
+
+
 @pytest.mark.parametrize("regularize", [lx.regularizers.RecurrentDropout, lx.regularizers.WeightDrop])
 def test_recurrent_noise_stays_with_fused(regularize):
     cell = regularize(LSTM, 0.5)
@@ -365,7 +375,7 @@ def test_what_cudnn_serves(monkeypatch, cell, arguments, reason):
     params, xs = cell.init(jax.random.key(0)), jnp.ones((2, STEPS, IN))
     chosen = lx.kernels.explain(cell, params, xs, backend="cudnn", **arguments)
     assert (chosen.backend == "cudnn") == (reason is None)
-    assert (reason or "on platforms that cudnn is not made for, fused serves") in str(chosen)
+    assert (reason or "on platforms that cudnn is not made for, ") in str(chosen)
     assert lx.kernels.explain(cell, params, xs, **arguments).backend != "cudnn"
 
 
@@ -399,7 +409,6 @@ def reference_of_cudnn(x, h, c, weights, lengths, **shape):
 @pytest.mark.parametrize("ragged", [False, True])
 def test_round_cudnn_all_is_as_in_scan(monkeypatch, reverse, ragged):
     monkeypatch.setattr(rnn, "lstm", reference_of_cudnn)
-    monkeypatch.setattr(lax, "platform_dependent", lambda *arguments, cuda, default: cuda(*arguments))
     keys = jax.random.split(jax.random.key(0), 3)
     params, state = random_params(LSTM, keys[0]), random_state(LSTM, (BATCH,), keys[1])
     xs = jax.random.normal(keys[2], (STEPS, BATCH, IN))

@@ -1,8 +1,8 @@
 """Backends of `unroll`: the same maths and the same results, at different speeds.
 
-"scan" runs any cell; "fused" is a faster way through LSTM and GRU on any platform, with every derivative; "cudnn" is
-NVIDIA's LSTM, with first derivatives only and without vmap. A backend that cannot serve a call hands it down: cudnn to
-fused, fused to scan. `explain` says who serves and why.
+"scan" runs any cell; "fused" is a faster way through LSTM and GRU on any platform; "native", a library in C++ for CPUs,
+is faster still; "cudnn" is NVIDIA's LSTM, without vmap. What one can't serve the next one does, in the order cudnn,
+native, fused, scan. `explain` says who serves and why.
 
 - `backend.py`: what a backend is, and which one serves a call
 - `scan.py`: any cell
@@ -12,9 +12,11 @@ fused, fused to scan. `explain` says who serves and why.
 - `derivative.py`: a function with a backward pass of its own that keeps every other derivative
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax import lax
 from jax.sharding import AxisType
 
 from lstmjax.cells.wrappers import with_noise
@@ -77,9 +79,21 @@ def backend_for(backend: str, cell: Cell[Any, Any], params: Any, steps: Steps, r
 
 
 def run(
-    backend: str, cell: Any, params: Any, steps: Steps, state: Any, initial: Any, reverse: bool
+    backends: Sequence[str], cell: Any, params: Any, steps: Steps, state: Any, initial: Any, reverse: bool
 ) -> tuple[Any, PyTree]:
-    """The state after the last step and the outputs, time first, by a backend that can serve this."""
+    """The state after the last step and the outputs, time first, by the first of these that the platform allows."""
     jax.eval_shape(cell.project, params, steps.xs)  # raises for inputs that do not fit, as the plain path would
-    serving = next(each for each in BACKENDS if each.name == backend)
-    return serving.run(cell, params, steps, state, initial, reverse)
+    first, *others = (each for name in backends for each in BACKENDS if each.name == name)
+
+    if not others:
+        return first.run(cell, params, steps, state, initial, reverse)
+
+    def here(params: Any, steps: Steps, state: Any, initial: Any) -> tuple[Any, PyTree]:
+        return first.run(cell, params, steps, state, initial, reverse)
+
+    def elsewhere(params: Any, steps: Steps, state: Any, initial: Any) -> tuple[Any, PyTree]:
+        return run(backends[1:], cell, params, steps, state, initial, reverse)
+
+    branches: Any = {first.platform: here}
+    result: tuple[Any, PyTree] = lax.platform_dependent(params, steps, state, initial, **branches, default=elsewhere)
+    return result

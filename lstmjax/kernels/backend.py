@@ -1,5 +1,6 @@
 """What a backend is, and which one serves a call."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -27,24 +28,27 @@ class Backend(NamedTuple):
       refuses: why it cannot serve a request, or None.
       declines: why "auto" passes it over although it could serve, or None.
       run: of cell, parameters, `Steps`, state, initial state and whether in reverse, to the last state and the outputs
-        [T, B, ...]. It must lower for every platform, by `lax.platform_dependent` where they differ: for which one a
-        call is lowered is not known while it is traced.
-      elsewhere: the backend that `run` hands over to on platforms that this one is not made for; where that one cannot
-        serve the request, the next that can.
+        [T, B, ...].
+      platform: the only one that `run` can be lowered for, as JAX calls it; None if that is any. For which one a call
+        will be lowered is not known while it is traced: on others the next backend that can serve does.
     """
 
     name: str
     refuses: Callable[[Request], str | None]
     declines: Callable[[Request], str | None]
     run: Callable[..., tuple[Any, Any]]
-    elsewhere: str | None = None
+    platform: str | None = None
 
 
 class Explanation(NamedTuple):
-    """The backend that serves a call, and for each of the others why it does not."""
+    """The backend that serves a call, and for each of the others why it does not.
+
+    `elsewhere` names those that serve on platforms that `backend` is not made for, the one to try first first.
+    """
 
     backend: str
     reasons: dict[str, str]
+    elsewhere: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join([f"{self.backend} serves this call", *(f"not {k}: {v}" for k, v in self.reasons.items())])
@@ -64,14 +68,14 @@ def select(backend: str, request: Request, backends: Sequence[Backend]) -> Expla
     by_itself = backend == "auto"
     reasons = {each.name: _against(each, request, by_itself) for each in backends}
     asked = 0 if by_itself else names.index(backend)
-    chosen = next(each for each in backends[asked:] if reasons[each.name] is None)
+    can_serve = [each for each in backends[asked:] if reasons[each.name] is None]
+    anywhere = next(i for i, each in enumerate(can_serve) if each.platform is None)
+    chosen, *elsewhere = can_serve[: anywhere + 1]
     better = "was asked for" if chosen.name == backend else "is faster"
     others = {name: reason or f"{chosen.name} {better}" for name, reason in reasons.items() if name != chosen.name}
-    if chosen.elsewhere is not None:
-        after = backends[names.index(chosen.elsewhere) :]
-        there = next(each.name for each in after if each.refuses(request) is None)
-        others[there] += f"; on platforms that {chosen.name} is not made for, {there} serves"
-    return Explanation(chosen.name, others)
+    for before, after in itertools.pairwise([chosen, *elsewhere]):
+        others[after.name] += f"; on platforms that {before.name} is not made for, {after.name} serves"
+    return Explanation(chosen.name, others, tuple(each.name for each in elsewhere))
 
 
 def _against(backend: Backend, request: Request, by_itself: bool) -> str | None:

@@ -1,10 +1,7 @@
 """cuDNN's LSTM on an NVIDIA GPU, through `jax.experimental.rnn`, with our weights, our padding and our directions.
 
-It is used where a call is lowered for CUDA; for other platforms the same call is lowered to `fused`. The tests of this
-project put JAX's reference in its place: they have no GPU.
-
-JAX has no rules for cuDNN's operations beyond their first derivative, nor to batch them: second derivatives and vmap
-raise NotImplementedError.
+The tests of this project put JAX's reference in its place: they have no GPU. JAX has no rule to batch cuDNN's
+operations: vmap raises NotImplementedError. Forward mode and second derivatives are those of `scan`.
 """
 
 from collections.abc import Sequence
@@ -42,11 +39,7 @@ def run(
     def reference(params: LSTMParams, steps: Steps, state: LSTMState) -> tuple[LSTMState, Array]:
         return scan.run(cell, params, steps, state, initial, reverse)
 
-    def elsewhere(params: LSTMParams, steps: Steps, state: LSTMState) -> tuple[LSTMState, Array]:
-        return fused.run(cell, params, steps, state, state, reverse)
-
-    cuda = with_backward(forward, saving, backward, reference)
-    result: tuple[LSTMState, Array] = lax.platform_dependent(params, steps, state, cuda=cuda, default=elsewhere)
+    result: tuple[LSTMState, Array] = with_backward(forward, saving, backward, reference)(params, steps, state)
     return result
 
 
@@ -73,10 +66,10 @@ def can_be_traced() -> bool:
 
 def declines(request: Request) -> str | None:
     """Why "auto" passes it over."""
-    return "it has first derivatives only and has not been measured against fused yet; ask for it by name"
+    return "it has not been measured against fused yet; ask for it by name"
 
 
-BACKEND = Backend("cudnn", refuses, declines, run, elsewhere="fused")
+BACKEND = Backend("cudnn", refuses, declines, run, platform="cuda")
 
 
 def pack(layers: Sequence[LSTMParams]) -> Float[Array, "N"]:

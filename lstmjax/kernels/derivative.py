@@ -45,63 +45,80 @@ def with_backward(
         have no cotangent, such as booleans, may be anything.
       reference: the same function, made of what JAX can differentiate in every way.
     """
-
-    @jax.custom_jvp
-    def with_residuals(primals: tuple[Any, ...]) -> tuple[Any, Any]:
-        return saving(*primals)
-
-    @with_residuals.defjvp
-    def with_residuals_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-        (arguments,) = primals
-        out, saved = with_residuals(arguments)
-        return (out, saved), (jax.jvp(function, arguments, tangents[0])[1], zero_tangents(saved))
-
-    @jax.custom_jvp
-    def gradients(primals: tuple[Any, ...], saved: Any, cotangents: Any) -> list[Array]:
-        """Of the floating leaves. `saved` follows from `primals`, so all change of it is counted in theirs."""
-        return floats(jax.tree.structure(primals).flatten_up_to(backward(saved, cotangents)), jax.tree.leaves(primals))
-
-    @gradients.defjvp
-    def gradients_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-        (arguments, saved, cotangents), (d_arguments, _, d_cotangents) = primals, tangents
-        leaves, of_floats = function_of_floats(reference, arguments)
-        dots = floats(jax.tree.structure(arguments).flatten_up_to(d_arguments), jax.tree.leaves(arguments))
-
-        def pull(values: list[Array], cotangents: Any) -> list[Array]:
-            (pulled,) = jax.vjp(of_floats, values)[1](cotangents)
-            return pulled  # type: ignore[no-any-return]
-
-        d_pulled = jax.jvp(pull, (leaves, cotangents), (dots, d_cotangents))[1]
-        return gradients(arguments, saved, cotangents), d_pulled
+    function = jax.custom_jvp(forward)
+    with_residuals = saving_like(function, saving)
+    gradients = gradients_like(reference, backward)
 
     def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-        leaves, of_floats = function_of_floats(reference, primals)
-        dots = floats(jax.tree.structure(primals).flatten_up_to(tangents), jax.tree.leaves(primals))
+        values, of_floats = function_of_floats(reference, primals)
+        dots = floats(primals, tangents)
         moving = [i for i, dot in enumerate(dots) if not isinstance(dot, SymbolicZero)]
 
-        def of_moving(values: list[Array]) -> Any:
-            at = dict(zip(moving, values, strict=True))
-            return of_floats([at.get(i, leaf) for i, leaf in enumerate(leaves)])
+        def of_moving(moved: list[Array]) -> Any:
+            at = dict(zip(moving, moved, strict=True))
+            return of_floats([at.get(i, value) for i, value in enumerate(values)])
 
         def linear(v: list[Array]) -> Any:
-            return jax.jvp(of_moving, ([leaves[i] for i in moving],), (v,))[1]
+            return jax.jvp(of_moving, ([values[i] for i in moving],), (v,))[1]
 
         def transposed(y: Any) -> list[Array]:
-            all_floats = gradients(primals, saved, y)
-            return [all_floats[i] for i in moving]
+            cotangents = gradients(primals, saved, y)
+            return [cotangents[i] for i in moving]
 
         out, saved = with_residuals(primals)
         return out, apply_linear(linear, transposed, [dots[i] for i in moving], out)
 
-    function = jax.custom_jvp(forward)
     function.defjvp(rule, symbolic_zeros=True)
     return function
 
 
+def saving_like(function: Callable[..., Any], saving: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
+    """`saving` of a tuple of arguments, with the derivatives of `function`; what is saved has none."""
+
+    @jax.custom_jvp
+    def with_residuals(arguments: tuple[Any, ...]) -> tuple[Any, Any]:
+        return saving(*arguments)
+
+    @with_residuals.defjvp
+    def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+        out, saved = with_residuals(*primals)
+        return (out, saved), (jax.jvp(function, primals[0], tangents[0])[1], zero_tangents(saved))
+
+    return with_residuals
+
+
+def gradients_like(
+    reference: Callable[..., Any], backward: Callable[[Any, Any], tuple[Any, ...]]
+) -> Callable[[tuple[Any, ...], Any, Any], list[Array]]:
+    """The gradients of floating leaves by `backward`, with derivatives of their own: those of `reference`'s gradients.
+
+    What was saved follows from the arguments, so all its change is counted in theirs.
+    """
+
+    @jax.custom_jvp
+    def gradients(arguments: tuple[Any, ...], saved: Any, cotangents: Any) -> list[Array]:
+        return floats(arguments, backward(saved, cotangents))
+
+    @gradients.defjvp
+    def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+        arguments, _, cotangents = primals
+        d_arguments, _, d_cotangents = tangents
+        values, of_floats = function_of_floats(reference, arguments)
+
+        def pull(values: list[Array], cotangents: Any) -> Any:
+            return jax.vjp(of_floats, values)[1](cotangents)[0]
+
+        inputs, changes = (values, cotangents), (floats(arguments, d_arguments), d_cotangents)
+        return gradients(*primals), jax.jvp(pull, inputs, changes)[1]
+
+    return gradients
+
+
 def function_of_floats(function: Callable[..., Any], arguments: Any) -> tuple[list[Array], Callable[..., Any]]:
-    """The floating leaves of `arguments`, and `function` as one of such a list, with all others as they are."""
+    """The floating leaves of `arguments`, and `function` of such a list, with all other leaves as they are."""
+    structure: Any
     leaves, structure = jax.tree.flatten(arguments)
-    floating = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    floating = [i for i, leaf in enumerate(leaves) if is_floating(leaf)]
 
     def of_floats(values: list[Array]) -> Any:
         at = dict(zip(floating, values, strict=True))
@@ -110,19 +127,20 @@ def function_of_floats(function: Callable[..., Any], arguments: Any) -> tuple[li
     return [leaves[i] for i in floating], of_floats
 
 
-def floats(values: list[Any], leaves: list[Array]) -> list[Any]:
-    """Those values that belong to floating leaves."""
-    return [value for value, leaf in zip(values, leaves, strict=True) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+def floats(arguments: PyTree, alike: PyTree) -> list[Any]:
+    """What a tree like `arguments` has in the place of its floating leaves."""
+    structure: Any
+    leaves, structure = jax.tree.flatten(arguments)
+    return [value for leaf, value in zip(leaves, structure.flatten_up_to(alike), strict=True) if is_floating(leaf)]
+
+
+def is_floating(leaf: Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 def zero_tangents(tree: PyTree) -> PyTree:
     """Tangents of a tree that does not change."""
-
-    def zero(leaf: Array) -> Any:
-        inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
-        return jnp.zeros_like(leaf) if inexact else np.zeros(leaf.shape, jax.dtypes.float0)
-
-    return jax.tree.map(zero, tree)
+    return jax.tree.map(lambda x: jnp.zeros_like(x) if is_floating(x) else np.zeros(x.shape, jax.dtypes.float0), tree)
 
 
 def apply_linear(linear: Callable[[Any], Any], transposed: Callable[[Any], Any], v: PyTree, like: PyTree) -> PyTree:

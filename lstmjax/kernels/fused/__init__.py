@@ -28,7 +28,7 @@ from lstmjax import chunks
 from lstmjax.cells.gru import GRU
 from lstmjax.cells.lstm import LSTM
 from lstmjax.cells.precision import accumulation_dtype
-from lstmjax.kernels.arguments import Arguments, arguments_of, by_scan
+from lstmjax.kernels.arguments import arguments_of, by_scan
 from lstmjax.kernels.backend import Backend, Request
 from lstmjax.kernels.derivative import with_backward
 from lstmjax.kernels.fused.equations import GRUEquations, LSTMEquations
@@ -56,13 +56,8 @@ def run(
     cell: LSTM | GRU, params: Any, steps: Steps, state: State, initial: State, reverse: bool
 ) -> tuple[State, Float[Array, "T B H"]]:
     """As `scan.run`."""
-    return run_arguments(cell, arguments_of(params, steps, state, initial), reverse)
-
-
-def run_arguments(cell: LSTM | GRU, arguments: Arguments, reverse: bool) -> tuple[Any, Float[Array, "T B H"]]:
-    """As `run`, of arguments that are one tree."""
     equations = LSTMEquations(cell) if isinstance(cell, LSTM) else GRUEquations(cell)
-    packed = plan(cell, arguments.steps, reverse)
+    packed = plan(cell, steps, reverse)
     passes = Passes(equations, packed)
     forward, saving, backward = passes.forward, passes.forward_saving, passes.backward
     if len(packed.counts) > 1:
@@ -71,7 +66,8 @@ def run_arguments(cell: LSTM | GRU, arguments: Arguments, reverse: bool) -> tupl
         saving = _on_cpus(passes.forward_saving, whole.forward_saving)
         backward = _on_cpus(passes.backward, whole.backward)
 
-    result: tuple[Any, Array] = with_backward(forward, saving, backward, by_scan(cell, reverse))(arguments)
+    layer = with_backward(forward, saving, backward, by_scan(cell, reverse))
+    result: tuple[Any, Array] = layer(arguments_of(params, steps, state, initial))
     return result
 
 
@@ -93,18 +89,13 @@ def _on_cpus(here: Callable[..., Any], elsewhere: Callable[..., Any]) -> Callabl
 def refuses(request: Request) -> str | None:
     """Why this backend cannot serve a request."""
     reason = foreign(request)
-    if reason is None and not knows(request.cell):
+    if reason is None and isinstance(request.cell, GRU) and not request.cell.reset_after:
         return "it knows the GRU with reset_after=True"
     return reason
 
 
-def knows(cell: Any) -> bool:
-    """Whether it has equations for this LSTM or GRU."""
-    return not isinstance(cell, GRU) or cell.reset_after
-
-
 def foreign(request: Request) -> str | None:
-    """Why a request is for no backend that is made for LSTM and GRU."""
+    """Why a request is not for a backend that is made for LSTM and GRU."""
     cell: Any = request.cell
     if request.explicitly_sharded:
         return "it puts steps and sequences in one axis, which explicit sharding does not allow"

@@ -25,7 +25,7 @@ from lstmjax.kernels.fused.chunk import (
 )
 from lstmjax.kernels.fused.equations import Equations
 from lstmjax.kernels.fused.packing import Order, longest_first, on_first_rows, sort_rows, unsort_rows
-from lstmjax.steps import Steps, add_trees, choose, zeros
+from lstmjax.steps import add_trees, choose, zeros
 from lstmjax.types import Array, Bool, Float
 
 

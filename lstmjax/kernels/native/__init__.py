@@ -1,8 +1,7 @@
 """LSTM and GRU over time as one call of a library in C++, on CPUs.
 
-On other platforms the same call is lowered to `fused`, or to `scan` where `fused` does not know the cell. Where the
-library is missing, these serve and `explain` says why. Reverse mode has a call of its own; forward mode and second
-derivatives are those of `scan`.
+Where the library is missing, `fused` serves, or `scan` what `fused` does not know, and `explain` says why. Reverse mode
+has a call of its own; forward mode and second derivatives are those of `scan`.
 
 `jax.export` does not take custom calls unless it is told to trust them: export with `backend="fused"`, or with
 `disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(name)]` for each name in `library.TARGETS`, for machines
@@ -17,13 +16,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from lstmjax.cells.gru import GRU, GRUParams
 from lstmjax.cells.lstm import LSTM, LSTMParams
+from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.kernels import fused
 from lstmjax.kernels.arguments import Arguments, arguments_of, by_scan
-from lstmjax.kernels.backend import Backend, Request
+from lstmjax.kernels.backend import Backend, Request, never
 from lstmjax.kernels.derivative import with_backward
 from lstmjax.kernels.native import calls, library
 from lstmjax.kernels.native.calls import Cotangents, Operands, Outputs, Way, nothing
@@ -59,20 +58,15 @@ def run(
     def backward(saved: tuple[Arguments, Outputs], cotangents: tuple[Any, Array]) -> tuple[Arguments]:
         return (_gradients(way, *saved, *cotangents),)
 
-    def by_fused(arguments: Arguments) -> tuple[Any, Array]:
-        return fused.run_arguments(cell, arguments, reverse)
-
     native = with_backward(forward, saving, backward, by_scan(cell, reverse))
-    elsewhere = by_fused if fused.knows(cell) else by_scan(cell, reverse)
-    arguments = arguments_of(params, steps, state, initial)
-    result: tuple[Any, Array] = lax.platform_dependent(arguments, cpu=native, default=elsewhere)
+    result: tuple[Any, Array] = native(arguments_of(params, steps, state, initial))
     return result
 
 
 def way_of(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Way:
     """Chunks that fill the products' rows; gates kept where that is cheaper."""
     time, batch = steps.xs.shape[:2]
-    kept_bytes = time * batch * 4 * cell.hidden_features * calls.accumulation_dtype(cell.compute_dtype).itemsize
+    kept_bytes = time * batch * 4 * cell.hidden_features * accumulation_dtype(cell.compute_dtype).itemsize
     chunk = min(time, max(1, -(-CHUNK_ROWS // max(1, batch))))
     keeps = cell.hidden_features >= WIDE and kept_bytes <= MOST_KEPT_BYTES
     return Way(cell, steps.in_memory.batch_first, reverse, chunk, keeps)
@@ -89,11 +83,6 @@ def refuses(request: Request) -> str | None:
     if type(cell) in (LSTM, GRU) and cell.compute_dtype == jnp.float16:
         return "it knows float32, float64 and bfloat16, got float16"
     return fused.foreign(request)
-
-
-def declines(request: Request) -> str | None:
-    """Why "auto" passes it over."""
-    return None
 
 
 def _operands(way: Way, arguments: Arguments) -> Operands:
@@ -170,7 +159,8 @@ def _gradients(way: Way, arguments: Arguments, outputs: Outputs, d_state: Any, d
         d_initial = d_initial._replace(c=got.memory_initial[0]) if has_memory else d_initial
     d_mask = None if mask is None else jnp.zeros_like(mask)  # it is drawn from a key, where gradients end
     gradients = Arguments(d_params, d_mask, steps._replace(xs=_turn(way, got.xs[0])), d_before, d_initial)
-    return jax.tree.map(lambda gradient, leaf: gradient.astype(leaf.dtype), gradients, arguments)
+    cast: Arguments = jax.tree.map(lambda gradient, leaf: gradient.astype(leaf.dtype), gradients, arguments)
+    return cast
 
 
-BACKEND = Backend("native", refuses, declines, run, elsewhere="fused")
+BACKEND = Backend("native", refuses, never, run, platform="cpu")

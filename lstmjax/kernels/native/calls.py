@@ -4,7 +4,6 @@ Every array has a leading axis of layers, which run side by side; an array of si
 `jax.vmap` batches becomes more rows where one set of weights serves all of them, and more layers elsewhere.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from lstmjax.cells.gru import GRU
 from lstmjax.cells.lstm import LSTM
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.kernels.native import library
-from lstmjax.types import Array, Float
+from lstmjax.types import Array, DTypeLike, Float
 
 
 class Way(NamedTuple):
@@ -130,7 +129,7 @@ def pack(way: Way, operands: Operands) -> Float[Array, "N size"]:
     size = _panels(way).packed_size(inputs)
 
     def call(*arrays: Array) -> list[Array]:
-        result = [jax.ShapeDtypeStruct((arrays[0].shape[0], size), way.sums)]
+        result = [_shape((arrays[0].shape[0], size), way.sums)]
         return list(jax.ffi.ffi_call("lstmjax_pack", result)(*arrays, cell=_number(way.cell)))
 
     return _as_layers(call)(*operands[:WEIGHTS])[0]
@@ -159,7 +158,7 @@ def backward(way: Way, operands: Operands, cotangents: Cotangents) -> Gradients:
 
     def call(*arrays: Array) -> list[Array]:
         given = Operands(*arrays[: len(Operands._fields)])
-        results = _gradient_shapes(way, given)
+        results = _gradient_shapes(way, given, _layers(arrays))
         return list(jax.ffi.ffi_call("lstmjax_backward", results)(*arrays, **way.attributes()))
 
     return Gradients(*_as_layers(call)(*operands, *cotangents))
@@ -199,6 +198,10 @@ class Panels(NamedTuple):
         return (inputs + self.hidden + 2) * self.total
 
 
+def _shape(shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
+
+
 def _panels(way: Way) -> Panels:
     products = 2 if _resets_before(way.cell) else 1
     return Panels(way.cell.hidden_features, way.cell.num_gates, library.lanes(way.sums), products)
@@ -214,8 +217,13 @@ def _number(cell: FusedCell) -> np.int32:
     return np.int32(0 if isinstance(cell, LSTM) else 2 if _resets_before(cell) else 1)
 
 
+def _layers(arrays: Sequence[Array]) -> int:
+    """How many there are; an array with one may serve all."""
+    return max(array.shape[0] for array in arrays if array.ndim > 1)
+
+
 def _output_shapes(way: Way, given: Operands, saving: bool) -> list[jax.ShapeDtypeStruct]:
-    layers, hidden = given.h.shape[0], way.cell.hidden_features
+    layers, hidden = _layers(given), way.cell.hidden_features
     outer, inner = given.xs.shape[1:3]
     rows, steps = (outer, inner) if way.batch_major else (inner, outer)
     padded = _panels(way).padded
@@ -223,26 +231,26 @@ def _output_shapes(way: Way, given: Operands, saving: bool) -> list[jax.ShapeDty
     has_memory = isinstance(way.cell, LSTM)
     chunks = -(-steps // way.chunk)
     return [
-        jax.ShapeDtypeStruct((layers, outer, inner, hidden), element),
-        jax.ShapeDtypeStruct((layers, rows, hidden), element),
-        jax.ShapeDtypeStruct((layers, rows, hidden) if has_memory else (0,), way.sums),
-        jax.ShapeDtypeStruct((layers, chunks, rows, padded) if saving and has_memory else (0,), way.sums),
-        jax.ShapeDtypeStruct((layers, steps, rows, 4 * padded) if saving and way.keeps_gates else (0,), way.sums),
+        _shape((layers, outer, inner, hidden), element),
+        _shape((layers, rows, hidden), element),
+        _shape((layers, rows, hidden) if has_memory else (0,), way.sums),
+        _shape((layers, chunks, rows, padded) if saving and has_memory else (0,), way.sums),
+        _shape((layers, steps, rows, 4 * padded) if saving and way.keeps_gates else (0,), way.sums),
     ]
 
 
-def _gradient_shapes(way: Way, given: Operands) -> list[jax.ShapeDtypeStruct]:
-    layers, rows, hidden = given.h.shape
+def _gradient_shapes(way: Way, given: Operands, layers: int) -> list[jax.ShapeDtypeStruct]:
+    rows, hidden = given.h.shape[1:]
     width = way.cell.num_gates * hidden
 
     def sums(*shape: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, way.sums)
+        return _shape(shape, way.sums)
 
     def like(states: Array) -> jax.ShapeDtypeStruct:
-        return sums(layers, rows, hidden) if states.size or (states.ndim == 3) else sums(0)
+        return sums(layers, rows, hidden) if states.ndim == 3 else sums(0)
 
     return [
-        jax.ShapeDtypeStruct(given.xs.shape, given.xs.dtype),
+        _shape((layers, *given.xs.shape[1:]), given.xs.dtype),
         sums(layers, given.xs.shape[3], width),
         sums(layers, hidden, width),
         sums(layers, width),
@@ -305,6 +313,8 @@ def _with_layers(size: int, batched: Sequence[bool], arrays: Sequence[Array]) ->
     def one(batched: bool, array: Array) -> Array:
         if array.ndim - batched == 1:
             return array[0] if batched else array  # nothing
+        if not batched and array.shape[0] == 1:
+            return array  # one for all layers
         spread = _spread(size, batched, array)
         return spread.reshape(-1, *spread.shape[2:])
 

@@ -147,7 +147,7 @@ ffi::Error Forward(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h,
   const Inputs in{xs, h_start, memory_start, h_initial, memory_initial, h_mask, valid, resets};
   std::vector<Layer> layers;
   std::vector<Results> results;
-  for (Index i = 0; i < xs.dimensions()[0]; ++i) {
+  for (Index i = 0; i < ys->dimensions()[0]; ++i) {
     layers.push_back(layer_of(in, *ys, i, element, batch_major, reverse, chunk));
     results.push_back({part(*h_end, i), part(*memory_end, i), part(*chunk_memory, i), part(*gates, i)});
   }
@@ -175,7 +175,7 @@ ffi::Error Backward(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h
   const Inputs in{xs, h_start, memory_start, h_initial, memory_initial, h_mask, valid, resets};
   std::vector<Layer> layers;
   std::vector<Gradients> gradients;
-  for (Index i = 0; i < xs.dimensions()[0]; ++i) {
+  for (Index i = 0; i < d_xs->dimensions()[0]; ++i) {
     layers.push_back(layer_of(in, ys, i, element, batch_major, reverse, chunk));
     gradients.push_back({sequences(d_ys, i, batch_major), part(d_h_end, i), part(d_memory_end, i), part(chunk_memory, i), part(gates, i),
                          nullptr, sequences(*d_xs, i, batch_major), part(*d_w_x, i), part(*d_w_h, i), part(*d_b, i), part(*d_b_h, i),
