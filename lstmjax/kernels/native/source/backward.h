@@ -200,7 +200,7 @@ class Backward {
       constexpr int some = static_cast<int>(divide_up(Cell::gates_of_h * width, lanes<S>));
       alignas(64) S x_share[R * N * lanes<S>], h_share[R * some * lanes<S>];
       multiply_inputs<R, N>(p, pair, x_share);
-      rows_times_gates<S, Cell, R, width, 0, Cell::gates_of_h>(h(pair), inputs_stride_, weights_, panels_, p, h_share);
+      rows_times_gates<S, R, width, 0, Cell::gates_of_h>(h(pair), inputs_stride_, weights_, panels_, p, h_share);
       S* const out = own_gates(p, pair);
       for (int q = 0; q < R; ++q) Cell::template open<width>(x_share + q * N * lanes<S>, h_share + q * some * lanes<S>, out + q * width * 4);
     });
@@ -216,7 +216,7 @@ class Backward {
       S* const out = own_gates(p, pair);
       if constexpr (!resets_h<Cell>) multiply_inputs<R, N>(p, pair, x_share);
       const S* const states = resets_h<Cell> ? reset_h(pair) : h(pair);
-      rows_times_gates<S, Cell, R, width, first, gates>(states, inputs_stride_, weights_, panels_, p, h_share);
+      rows_times_gates<S, R, width, first, gates>(states, inputs_stride_, weights_, panels_, p, h_share);
       for (int q = 0; q < R; ++q) {
         const S* const opened = resets_h<Cell> ? out + q * width * 4 : x_share + q * N * lanes<S>;
         Cell::template activate<width>(opened, h_share + q * some * lanes<S>, out + q * width * 4);

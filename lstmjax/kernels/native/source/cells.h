@@ -184,7 +184,7 @@ constexpr bool resets_h = Cell::gates_of_h < Cell::gates;
 
 template <class S, class Cell>
 Panels<S> panels_for(Index units) {
-  return {units, Cell::gates, resets_h<Cell> ? 2 : 1};
+  return {units, Cell::gates, Cell::gates_of_h};
 }
 
 // r * h for some units of a row, as it enters the second product.

@@ -140,7 +140,7 @@ class Forward {
         in_tiles(0, chunk_.live(s), [&](auto R, Index r) {
           constexpr int N = static_cast<int>(divide_up(Cell::gates_of_h * width, lanes<S>));
           alignas(64) S tile[R * N * lanes<S>];
-          rows_times_gates<S, Cell, R, width, 0, Cell::gates_of_h>(h + r * stride_, stride_, weights_, panels_, p, tile);
+          rows_times_gates<S, R, width, 0, Cell::gates_of_h>(h + r * stride_, stride_, weights_, panels_, p, tile);
           for (int q = 0; q < R; ++q) {
             S* const opened = x_share(p, chunk_.pair(s, r + q));
             const Index unit = (r + q) * stride_ + p * lanes<S>;
@@ -166,7 +166,7 @@ class Forward {
         constexpr int N = static_cast<int>(divide_up((gates - first) * width, lanes<S>));
         in_tiles(0, live, [&](auto R, Index r) {
           alignas(64) S tile[R * N * lanes<S>];
-          rows_times_gates<S, Cell, R, width, first, gates>(h_before + r * stride_, stride_, weights_, panels_, p, tile);
+          rows_times_gates<S, R, width, first, gates>(h_before + r * stride_, stride_, weights_, panels_, p, tile);
           for (int q = 0; q < R; ++q) {
             Cell::template step<width>(x_share(p, chunk_.pair(s, r + q)), tile + q * N * lanes<S>, memory_ + (r + q) * stride_ + unit,
                                        h_after + (r + q) * stride_ + unit, kept_gates(s, r + q, p));

@@ -2,8 +2,8 @@
 //
 //     panel p, row k:   gate 0 of units u .. u + width,   gate 1 of them,   ...
 //
-// so that a product leaves in registers all that a cell needs of its units. The last panel is as narrow as what is left allows,
-// and so narrow only that gates of different products do not share a vector.
+// so that a product leaves in registers all that a cell needs of its units. The last panel is as narrow as what is left allows.
+// Where r * h has a product of its own, the panels of W_h hold all rows of the gates of h and then all rows of the others.
 #pragma once
 #include "vectors.h"
 
@@ -16,23 +16,30 @@ constexpr Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
 
 // The width of the last panel: a vector, a half or, where all gates have one product, a quarter of one.
 template <class S>
-inline int narrowest(Index units, int products) {
+inline int narrowest(Index units, bool one_product) {
   int width = lanes<S>;
-  while (width > 2 && width > products * lanes<S> / 4 && units <= width / 2) width /= 2;
+  while (width > 2 && width > lanes<S> / (one_product ? 4 : 2) && units <= width / 2) width /= 2;
   return width;
 }
 
-// Panels of `gates` gates over `units` units, where a step makes the gates' numbers by one product or by two.
+// The gates begin .. end of a panel.
+struct Gates {
+  int begin, end;
+  int count() const { return end - begin; }
+};
+
+// Panels of `gates` gates over `units` units; the first `gates_of_h` gates take h into their product, the others r * h.
 template <class S>
 struct Panels {
   Index units, full;  // full panels, then one of `last` units where last > 0
-  int gates, last;
+  int gates, gates_of_h, last;
 
-  Panels(Index units_, int gates_, int products)
+  Panels(Index units_, int gates_, int gates_of_h_)
       : units(units_),
         full(units_ / lanes<S>),
         gates(gates_),
-        last(units_ % lanes<S> ? narrowest<S>(units_ % lanes<S>, products) : 0) {}
+        gates_of_h(gates_of_h_),
+        last(units_ % lanes<S> ? narrowest<S>(units_ % lanes<S>, gates_of_h == gates) : 0) {}
 
   Index count() const { return full + (last > 0); }
   Index padded() const { return full * lanes<S> + last; }  // units

@@ -39,8 +39,8 @@ template <class S, int R, int N>
 
 using One = std::integral_constant<Index, 1>;
 
-// out[r] = start + a[r] w: rows of a times N vectors of a panel of weights, whose rows have `row`. `start` is one row.
-template <class S, int R, int N, int row = N>
+// out[r] = start + a[r] w: rows of a times a panel of weights. `start` is one row.
+template <class S, int R, int N>
 [[gnu::noinline]] void rows_times_panel(const S* a, Index a_stride, const S* w, Index depth, const S* start, S* out) {
   Sums<S, R, N> sums;
 #pragma GCC unroll 6
@@ -48,7 +48,7 @@ template <class S, int R, int N, int row = N>
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) sums.row[r][n] = load<Vector<S>>(start + n * lanes<S>);
   }
-  multiply<S, R, N, row>(sums, a, a_stride, One{}, w, depth);
+  multiply<S, R, N>(sums, a, a_stride, One{}, w, depth);
   put<S, R, N>(sums, out, N * lanes<S>);
 }
 
@@ -59,17 +59,12 @@ struct PanelRows {
   Index panel_stride;
 };
 
-// The gates begin .. end of all panels.
-struct Gates {
-  int begin, end;
-};
-
 // out[r] = a[r] w, a in panels, of which some gates are taken, w one panel of columns.
 template <class S, int R, int N>
 [[gnu::noinline]] void panels_times_columns(PanelRows<S> a, Index first, const Panels<S>& panels, Gates gates, const S* w, S* out,
                                             Index out_stride) {
   Sums<S, R, N> sums{};
-  const Index wide = panels.gates * lanes<S>, skipped = gates.begin * lanes<S>, depth = (gates.end - gates.begin) * lanes<S>;
+  const Index wide = panels.gates * lanes<S>, skipped = gates.begin * lanes<S>, depth = gates.count() * lanes<S>;
   const S* from = a.data + first * wide + skipped;
   w += skipped * N * lanes<S>;
   for (Index p = 0; p < panels.full; ++p, from += a.panel_stride, w += wide * N * lanes<S>) {
@@ -79,7 +74,7 @@ template <class S, int R, int N>
     const Index row = panels.row(panels.full), skipped_last = gates.begin * panels.last;
     from = a.data + panels.full * a.panel_stride + first * row + skipped_last;
     w -= (skipped - skipped_last) * N * lanes<S>;
-    multiply<S, R, N>(sums, from, row, One{}, w, (gates.end - gates.begin) * panels.last);
+    multiply<S, R, N>(sums, from, row, One{}, w, gates.count() * panels.last);
   }
   put<S, R, N>(sums, out, out_stride);
 }
@@ -99,13 +94,12 @@ template <class S, int R, int N, int row = N>
 }
 
 // out[r] = b_h + h[r] W_h for the gates first .. last of panel p, `width` units wide.
-template <class S, class Cell, int R, int width, int first, int last>
+template <class S, int R, int width, int first, int last>
 [[gnu::always_inline]] inline void rows_times_gates(const S* h, Index h_stride, const Packed<S>& weights, const Panels<S>& panels,
                                                     Index p, S* out) {
-  constexpr int row = divide_up(Cell::gates * width, lanes<S>), N = divide_up((last - first) * width, lanes<S>);
-  const Index skipped = first * width;
-  rows_times_panel<S, R, N, row>(h, h_stride, weights.w_h + panels.before(p) * panels.units + skipped, panels.units,
-                                 weights.b_h + panels.before(p) + skipped, out);
+  constexpr int N = static_cast<int>(divide_up((last - first) * width, lanes<S>));
+  const Index skipped = panels.before(p) + first * width;
+  rows_times_panel<S, R, N>(h, h_stride, weights.w_h + skipped * panels.units, panels.units, weights.b_h + skipped, out);
 }
 
 // Calls f(R, r) with R a compile-time number of rows, for tiles that cover rows 0 .. count.
