@@ -222,6 +222,17 @@ def test_what_fused_cannot_serve_goes_to_scan(cell, arguments, reason):
     chex.assert_trees_all_equal(*fused_or_not)
 
 
+@pytest.mark.parametrize(("missing", "serving"), [(None, ("native", "scan")), ("there is no library", ("scan",))])
+def test_native_knows_a_cell_that_fused_does_not(monkeypatch, missing, serving):
+    monkeypatch.setattr(lx.kernels.native.library, "why_not", lambda: missing)
+    cell = lx.cells.GRU(IN, HIDDEN, reset_after=False)
+    chosen = lx.kernels.explain(cell, cell.init(jax.random.key(0)), jnp.ones((BATCH, STEPS, IN)))
+    assert (chosen.backend, *chosen.elsewhere) == serving
+    assert chosen.reasons["fused"] == "it knows the GRU with reset_after=True"
+    assert chosen.reasons.get("native") == missing
+    assert missing or chosen.reasons["scan"].endswith("on platforms that native is not made for, scan serves")
+
+
 @pytest.mark.parametrize("regularize", [lx.regularizers.RecurrentDropout, lx.regularizers.WeightDrop])
 def test_recurrent_noise_stays_with_fused(regularize):
     cell = regularize(LSTM, 0.5)

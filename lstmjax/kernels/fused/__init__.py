@@ -66,13 +66,19 @@ def plan(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Plan:
 
 def refuses(request: Request) -> str | None:
     """Why this backend cannot serve a request."""
+    reason = foreign(request)
+    if reason is None and isinstance(request.cell, GRU) and not request.cell.reset_after:
+        return "it knows the GRU with reset_after=True"
+    return reason
+
+
+def foreign(request: Request) -> str | None:
+    """Why a request is not for a backend that is made for LSTM and GRU."""
     cell: Any = request.cell
     if request.explicitly_sharded:
         return "it puts steps and sequences in one axis, which explicit sharding does not allow"
     if type(cell) not in (LSTM, GRU):
         return f"it knows cells.LSTM and cells.GRU, got {type(cell).__name__}"
-    if isinstance(cell, GRU) and not cell.reset_after:
-        return "it knows the GRU with reset_after=True"
     if request.batch == 0:
         return "an empty batch leaves it nothing to do"
     if cell.gate_fn is jax.nn.sigmoid and cell.activation_fn is jnp.tanh:

@@ -1,7 +1,7 @@
 """LSTM and GRU over time as one call of a library in C++, on CPUs.
 
-Where the library is missing, `fused` serves and `explain` says why. Reverse mode has a call of its own; forward mode
-and second derivatives are those of `scan`.
+Where the library is missing, `fused` serves, or `scan` what `fused` does not know, and `explain` says why. Reverse mode
+has a call of its own; forward mode and second derivatives are those of `scan`.
 
 `jax.export` does not take custom calls unless it is told to trust them: export with `backend="fused"`, or with
 `disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(name)]` for each name in `library.TARGETS`, for machines
@@ -82,7 +82,7 @@ def refuses(request: Request) -> str | None:
     cell: Any = request.cell
     if type(cell) in (LSTM, GRU) and cell.compute_dtype == jnp.float16:
         return "it knows float32, float64 and bfloat16, got float16"
-    return fused.refuses(request)
+    return fused.foreign(request)
 
 
 def _operands(way: Way, arguments: Arguments) -> Operands:

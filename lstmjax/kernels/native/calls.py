@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstmjax.cells.base import FusedCell
+from lstmjax.cells.gru import GRU
 from lstmjax.cells.lstm import LSTM
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.kernels.native import library
@@ -124,8 +125,8 @@ def pack(way: Way, operands: Operands) -> Float[Array, "N size"]:
 
     `forward` can do it itself; XLA takes this out of a loop whose steps are calls with the same weights.
     """
-    inputs, hidden = operands.w_x.shape[1], operands.w_h.shape[1]
-    size = Panels(hidden, way.cell.num_gates, library.lanes(way.sums)).packed_size(inputs)
+    inputs = operands.w_x.shape[1]
+    size = _panels(way).packed_size(inputs)
 
     def call(*arrays: Array) -> list[Array]:
         result = [_shape((arrays[0].shape[0], size), way.sums)]
@@ -166,17 +167,19 @@ def backward(way: Way, operands: Operands, cotangents: Cotangents) -> Gradients:
 class Panels(NamedTuple):
     """How much room weights take: hidden units come a vector at a time, in panels with all their gates.
 
-    The last panel is as narrow as what is left allows: a half or a quarter of a vector. `source/panels.h` has the same.
+    The last panel is as narrow as what is left allows: a half or, where a step has one product, a quarter of a vector.
+    `source/panels.h` has the same.
     """
 
     hidden: int
     gates: int
     lanes: int
+    products: int = 1
 
     @property
     def last(self) -> int:
         left, width = self.hidden % self.lanes, self.lanes
-        while width > max(2, self.lanes // 4) and left <= width // 2:
+        while width > max(2, self.products * self.lanes // 4) and left <= width // 2:
             width //= 2
         return width if left else 0
 
@@ -199,8 +202,19 @@ def _shape(shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
 
 
+def _panels(way: Way) -> Panels:
+    products = 2 if _resets_before(way.cell) else 1
+    return Panels(way.cell.hidden_features, way.cell.num_gates, library.lanes(way.sums), products)
+
+
+def _resets_before(cell: FusedCell) -> bool:
+    """Whether r * h enters a product, the second one of a step."""
+    return isinstance(cell, GRU) and not cell.reset_after
+
+
 def _number(cell: FusedCell) -> np.int32:
-    return np.int32(0 if isinstance(cell, LSTM) else 1)
+    """As `CellKind` in `source/layer.h`."""
+    return np.int32(0 if isinstance(cell, LSTM) else 2 if _resets_before(cell) else 1)
 
 
 def _layers(arrays: Sequence[Array]) -> int:
@@ -212,7 +226,7 @@ def _output_shapes(way: Way, given: Operands, saving: bool) -> list[jax.ShapeDty
     layers, hidden = _layers(given), way.cell.hidden_features
     outer, inner = given.xs.shape[1:3]
     rows, steps = (outer, inner) if way.batch_major else (inner, outer)
-    padded = Panels(hidden, way.cell.num_gates, library.lanes(way.sums)).padded
+    padded = _panels(way).padded
     element = given.xs.dtype
     has_memory = isinstance(way.cell, LSTM)
     chunks = -(-steps // way.chunk)

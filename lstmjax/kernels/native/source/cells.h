@@ -1,7 +1,8 @@
 // The equations of each cell for one row and the units of one panel, forward and backward.
 //
 // A panel's numbers lie gate by gate, `width` units each. `memory` is what a cell hands on beside its output: c of an LSTM, the
-// output itself, unmasked, of a GRU.
+// output itself, unmasked, of a GRU. The first `gates_of_h` gates take h into their product; where that is not all of them, the
+// others take r * h, so that a step has two products, the second of all units of r * h.
 #pragma once
 #include "panels.h"
 
@@ -12,7 +13,7 @@ namespace lstmjax::LSTMJAX_ISA {
 //     h' = sigmoid(o) * tanh(c')
 template <class S>
 struct LSTM {
-  static constexpr int gates = 4;
+  static constexpr int gates = 4, gates_of_h = 4;
   static constexpr bool has_second_share = false;  // the products of x and h enter all gates as one sum
   static constexpr bool memory_is_output = false;
 
@@ -68,7 +69,7 @@ struct LSTM {
 //     h' = z * h + (1 - z) * n
 template <class S>
 struct GRU {
-  static constexpr int gates = 3;
+  static constexpr int gates = 3, gates_of_h = 3;
   static constexpr bool has_second_share = true;  // of n, the reset gate acts on the product of h alone
   static constexpr bool memory_is_output = true;
 
@@ -102,13 +103,6 @@ struct GRU {
   }
 
   template <int width>
-  [[gnu::always_inline]] static void remember(const S* kept, const S* before, S* after) {
-    using V = Vector<S, width>;
-    const V z = load<V>(kept + width);
-    store(after, z * load<V>(before) + (S{1} - z) * load<V>(kept + 2 * width));
-  }
-
-  template <int width>
   [[gnu::always_inline]] static void backward(const S* kept, const S* before, const S*, const S* d_h_, S* d_memory, S* d_x_share, S* d_h_share) {
     using V = Vector<S, width>;
     const V r = load<V>(kept), z = load<V>(kept + width), n = load<V>(kept + 2 * width), h_n = load<V>(kept + 3 * width);
@@ -120,5 +114,83 @@ struct GRU {
     store(d_memory, d_h * z);
   }
 };
+
+//     r, z = sigmoid(x W_x + b + h W_h)                        for their two gates
+//     n = tanh(x W_xn + b_n + (r * h) W_hn)
+//     h' = z * h + (1 - z) * n
+template <class S>
+struct ResetBeforeGRU {
+  static constexpr int gates = 3, gates_of_h = 2;
+  static constexpr bool has_second_share = false;
+  static constexpr bool memory_is_output = true;
+
+  // After the first product: r, z and, as it came, the share of x in n. `opened` may be where that share lies.
+  template <int width>
+  [[gnu::always_inline]] static void open(const S* x_share, const S* h_share, S* opened) {
+    using V = Vector<S, width>;
+    const auto share = [&](int gate) __attribute__((always_inline)) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
+    const V n_share = load<V>(x_share + 2 * width);
+    keep<width>(value(sigmoid<S, width>(share(0))), value(sigmoid<S, width>(share(1))), n_share, opened);
+  }
+
+  // After the second product, from what `open` gave.
+  template <int width>
+  [[gnu::always_inline]] static void step(const S* opened, const S* n_share, S* memory, S* h, S* kept) {
+    using V = Vector<S, width>;
+    const V r = load<V>(opened), z = load<V>(opened + width);
+    const V n = value(tanh<S, width>(load<V>(opened + 2 * width) + load<V>(n_share)));
+    const V after = z * load<V>(memory) + (S{1} - z) * n;
+    store(memory, after);
+    store(h, after);
+    if (kept) keep<width>(r, z, n, kept);
+  }
+
+  template <int width>
+  [[gnu::always_inline]] static void activate(const S* opened, const S* n_share, S* kept) {
+    using V = Vector<S, width>;
+    const V n = value(tanh<S, width>(load<V>(opened + 2 * width) + load<V>(n_share)));
+    keep<width>(load<V>(opened), load<V>(opened + width), n, kept);
+  }
+
+  template <int width>
+  [[gnu::always_inline]] static void keep(Vector<S, width> r, Vector<S, width> z, Vector<S, width> n, S* kept) {
+    store(kept, r), store(kept + width, z), store(kept + 2 * width, n);
+  }
+
+  // All but what goes through r, which `through_reset` adds.
+  template <int width>
+  [[gnu::always_inline]] static void backward(const S* kept, const S* before, const S*, const S* d_h_, S* d_memory, S* d_share, S*) {
+    using V = Vector<S, width>;
+    const V z = load<V>(kept + width), n = load<V>(kept + 2 * width), d_h = load<V>(d_h_) + load<V>(d_memory);
+    store(d_share + width, d_h * (load<V>(before) - n) * z * (S{1} - z));
+    store(d_share + 2 * width, d_h * (S{1} - z) * ((S{1} + n) * (S{1} - n)));
+    store(d_memory, d_h * z);
+  }
+
+  // From the gradients of r * h: those of r's pre-activations and, in place, of h.
+  template <int width>
+  [[gnu::always_inline]] static void through_reset(const S* kept, const S* reset_h, S* d_reset_h, S* d_share) {
+    using V = Vector<S, width>;
+    const V r = load<V>(kept), d = load<V>(d_reset_h);
+    store(d_share, d * load<V>(reset_h) * (S{1} - r));
+    store(d_reset_h, d * r);
+  }
+};
+
+// Whether a step has two products.
+template <class Cell>
+constexpr bool resets_h = Cell::gates_of_h < Cell::gates;
+
+template <class S, class Cell>
+Panels<S> panels_for(Index units) {
+  return {units, Cell::gates, Cell::gates_of_h};
+}
+
+// r * h for some units of a row, as it enters the second product.
+template <class S>
+inline void reset_units(Element element, const S* r, const S* h, Index count, S* reset_h) {
+  for (Index j = 0; j < count; ++j) reset_h[j] = r[j] * h[j];
+  if (element == Element::bfloat16) round_units(reset_h, count);
+}
 
 }  // namespace lstmjax::LSTMJAX_ISA

@@ -9,9 +9,8 @@ namespace lstmjax::LSTMJAX_ISA {
 // Rows of a product of inputs for which weights that are read once are used often enough.
 constexpr Index input_rows = 96;
 
-template <class S, template <class> class CellOf>
+template <class S, class Cell>
 class Forward {
-  using Cell = CellOf<S>;
   static constexpr int gates = Cell::gates;
 
  public:
@@ -19,18 +18,19 @@ class Forward {
       : layer_(layer),
         results_(results),
         rows_(rows),
-        panels_(layer.hidden, gates),
+        panels_(panels_for<S, Cell>(layer.hidden)),
         weights_(layer.packed, panels_, layer.inputs),
         stride_(panels_.padded() + lanes<S>),
         most_steps_(chunk_steps(layer, rows)),
         chunk_(most_steps_),
-        memory_block_(static_cast<std::size_t>(most_steps_ * rows.count() * (layer.inputs + panels_.total()) + 3 * rows.count() * stride_ +
+        memory_block_(static_cast<std::size_t>(most_steps_ * rows.count() * (layer.inputs + panels_.total()) + 4 * rows.count() * stride_ +
                                          panels_.total() * 2) * sizeof(S)) {
     xs_ = memory_block_.as<S>();
     x_shares_ = xs_ + most_steps_ * rows.count() * layer.inputs;
     memory_ = x_shares_ + most_steps_ * rows.count() * panels_.total();
     entering_[0] = memory_ + rows.count() * stride_;
     entering_[1] = entering_[0] + rows.count() * stride_;
+    reset_h_ = entering_[1] + rows.count() * stride_;
   }
 
   void run(const Crew& crew) {
@@ -42,6 +42,7 @@ class Forward {
       crew.split(chunk_.pairs(), [&](Index from, Index to) { take_inputs(from, to); });
       crew.split(panels_.count(), [&](Index from, Index to) { multiply_inputs(from, to); });
       for (Index step = s; step < end; ++step) {
+        if constexpr (resets_h<Cell>) crew.split(panels_.count(), [&](Index from, Index to) { reset_state(step, from, to); });
         crew.split(panels_.count(), [&](Index from, Index to) { run_step(step, from, to); });
       }
       live = chunk_.live(end - 1);
@@ -131,9 +132,30 @@ class Forward {
     }
   }
 
+  // The gates of h and, from them, r * h, for the units of some panels. Gates are put where the share of x was.
+  void reset_state(Index s, Index from, Index to) {
+    const S* const h = entering_[s % 2];
+    for (Index p = from; p < to; ++p) {
+      with_width<S>(panels_.width(p), [&](auto width) {
+        in_tiles(0, chunk_.live(s), [&](auto R, Index r) {
+          constexpr int N = static_cast<int>(divide_up(Cell::gates_of_h * width, lanes<S>));
+          alignas(64) S tile[R * N * lanes<S>];
+          rows_times_gates<S, R, width, 0, Cell::gates_of_h>(h + r * stride_, stride_, weights_, panels_, p, tile);
+          for (int q = 0; q < R; ++q) {
+            S* const opened = x_share(p, chunk_.pair(s, r + q));
+            const Index unit = (r + q) * stride_ + p * lanes<S>;
+            Cell::template open<width>(opened, tile + q * N * lanes<S>, opened);
+            reset_units(layer_.element, opened, h + unit, width, reset_h_ + unit);
+          }
+        });
+      });
+    }
+  }
+
   // One step of the units of some panels. Reads all of the state before it, writes these units of the state after it.
   void run_step(Index s, Index from, Index to) {
-    const S* const h_before = entering_[s % 2];
+    constexpr int first = resets_h<Cell> ? Cell::gates_of_h : 0;
+    const S* const h_before = resets_h<Cell> ? reset_h_ : entering_[s % 2];
     S* const h_after = entering_[(s + 1) % 2];
     const Index live = chunk_.live(s);
     if (results_.chunk_memory && s % layer_.chunk == 0) keep_memory(s, live, from, to);
@@ -141,11 +163,10 @@ class Forward {
       // Back and forth, so that the weights read last are read first again while they are in a near cache.
       const Index p = s % 2 ? from + to - 1 - i : i, unit = p * lanes<S>;
       with_width<S>(panels_.width(p), [&](auto width) {
-        constexpr int N = static_cast<int>(divide_up(gates * width, lanes<S>));
-        const S* const w = weights_.w_h + panels_.before(p) * layer_.hidden;
+        constexpr int N = static_cast<int>(divide_up((gates - first) * width, lanes<S>));
         in_tiles(0, live, [&](auto R, Index r) {
           alignas(64) S tile[R * N * lanes<S>];
-          rows_times_panel<S, R, N>(h_before + r * stride_, stride_, w, layer_.hidden, weights_.b_h + panels_.before(p), tile);
+          rows_times_gates<S, R, width, first, gates>(h_before + r * stride_, stride_, weights_, panels_, p, tile);
           for (int q = 0; q < R; ++q) {
             Cell::template step<width>(x_share(p, chunk_.pair(s, r + q)), tile + q * N * lanes<S>, memory_ + (r + q) * stride_ + unit,
                                        h_after + (r + q) * stride_ + unit, kept_gates(s, r + q, p));
@@ -186,10 +207,8 @@ class Forward {
   }
 
   void round(S* h, S* memory, Index begin, Index end) const {
-    for (Index j = begin; j < end; ++j) {
-      h[j] = static_cast<S>(widen(narrow(static_cast<float>(h[j]))));
-      if constexpr (Cell::memory_is_output) memory[j] = h[j];
-    }
+    round_units(h + begin, end - begin);
+    if constexpr (Cell::memory_is_output) copy(h + begin, end - begin, memory + begin);
   }
 
   const Layer& layer_;
@@ -201,19 +220,19 @@ class Forward {
   const Index most_steps_;
   Chunk chunk_;
   Scratch memory_block_;
-  S *xs_, *x_shares_, *memory_, *entering_[2];
+  S *xs_, *x_shares_, *memory_, *entering_[2], *reset_h_;
 };
 
-template <class S, template <class> class CellOf>
+template <class S, class Cell>
 void forward(const Layer& layer, const Results& results, const Crew& crew) {
   const Schedule schedule(layer);
   const Index threads = crew.size() < layer.rows ? crew.size() : layer.rows;
-  const Index weight_bytes = layer.hidden * layer.hidden * CellOf<S>::gates * static_cast<Index>(sizeof(S));
+  const Index weight_bytes = layer.hidden * layer.hidden * Cell::gates * static_cast<Index>(sizeof(S));
   if (shares_units(layer, crew.size(), weight_bytes)) {
-    Forward<S, CellOf>(layer, results, Rows(layer, schedule, 0, 1)).run(crew);
+    Forward<S, Cell>(layer, results, Rows(layer, schedule, 0, 1)).run(crew);
   } else {
     crew.each(static_cast<int>(threads), [&](int share) {
-      Forward<S, CellOf>(layer, results, Rows(layer, schedule, share, threads)).run(Crew{nullptr});
+      Forward<S, Cell>(layer, results, Rows(layer, schedule, share, threads)).run(Crew{nullptr});
     });
   }
 }

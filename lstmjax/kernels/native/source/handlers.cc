@@ -22,7 +22,7 @@ namespace {
 
 using Result = ffi::Result<ffi::AnyBuffer>;
 
-CellKind kind_of(int32_t cell) { return cell == 0 ? CellKind::lstm : CellKind::gru; }
+CellKind kind_of(int32_t cell) { return static_cast<CellKind>(cell); }  // as calls.py numbers them
 
 Index gates_of(CellKind kind) { return kind == CellKind::lstm ? 4 : 3; }
 

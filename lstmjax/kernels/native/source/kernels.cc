@@ -24,17 +24,28 @@ void each_layer(Index count, Team& team, const F& f) {
   }
 }
 
-int gates_of(CellKind kind) { return kind == CellKind::lstm ? LSTM<float>::gates : GRU<float>::gates; }
+// f of the cell's equations.
+template <class S, class F>
+auto with_cell(CellKind kind, const F& f) {
+  if (kind == CellKind::lstm) return f(LSTM<S>{});
+  if (kind == CellKind::gru) return f(GRU<S>{});
+  return f(ResetBeforeGRU<S>{});
+}
+
+template <class S>
+Panels<S> panels_of(CellKind kind, const Weights& weights) {
+  return with_cell<S>(kind, [&](auto cell) { return panels_for<S, decltype(cell)>(weights.hidden); });
+}
 
 template <class S>
 Index packed_numbers(CellKind kind, const Weights& weights) {
-  return (weights.inputs + weights.hidden + 2) * Panels<S>(weights.hidden, gates_of(kind)).total();
+  return (weights.inputs + weights.hidden + 2) * panels_of<S>(kind, weights).total();
 }
 
 template <class S>
 Index turned_numbers(CellKind kind, const Weights& weights) {
   const Index columns = Columns<S>(weights.inputs).padded() + Columns<S>(weights.hidden).padded();
-  return columns * Panels<S>(weights.hidden, gates_of(kind)).total();
+  return columns * panels_of<S>(kind, weights).total();
 }
 
 Index packed_bytes(CellKind kind, const Weights& weights) {
@@ -46,23 +57,29 @@ Index turned_bytes(CellKind kind, const Weights& weights) {
 }
 
 void pack_any(CellKind kind, const Weights& weights, void* packed, Team& team) {
-  if (weights.element == Element::float64) return pack(gates_of(kind), weights, whole(team), static_cast<double*>(packed));
-  pack(gates_of(kind), weights, whole(team), static_cast<float*>(packed));
+  if (weights.element == Element::float64) {
+    pack(panels_of<double>(kind, weights), weights, whole(team), static_cast<double*>(packed));
+  } else {
+    pack(panels_of<float>(kind, weights), weights, whole(team), static_cast<float*>(packed));
+  }
 }
 
 void turn_any(CellKind kind, const Weights& weights, void* turned, Team& team) {
-  if (weights.element == Element::float64) return turn(gates_of(kind), weights, whole(team), static_cast<double*>(turned));
-  turn(gates_of(kind), weights, whole(team), static_cast<float*>(turned));
+  if (weights.element == Element::float64) {
+    turn(panels_of<double>(kind, weights), weights, whole(team), static_cast<double*>(turned));
+  } else {
+    turn(panels_of<float>(kind, weights), weights, whole(team), static_cast<float*>(turned));
+  }
 }
 
 template <class S>
 void forward_one(CellKind kind, const Layer& layer, const Results& results, const Crew& crew) {
-  kind == CellKind::lstm ? forward<S, LSTM>(layer, results, crew) : forward<S, GRU>(layer, results, crew);
+  with_cell<S>(kind, [&](auto cell) { forward<S, decltype(cell)>(layer, results, crew); });
 }
 
 template <class S>
 void backward_one(CellKind kind, const Layer& layer, const Gradients& gradients, const Crew& crew) {
-  kind == CellKind::lstm ? backward<S, LSTM>(layer, gradients, crew) : backward<S, GRU>(layer, gradients, crew);
+  with_cell<S>(kind, [&](auto cell) { backward<S, decltype(cell)>(layer, gradients, crew); });
 }
 
 void forward_any(CellKind kind, const Layer* layers, const Results* results, Index count, Team& team) {

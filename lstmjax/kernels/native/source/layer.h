@@ -7,7 +7,7 @@ namespace lstmjax {
 
 using Index = std::ptrdiff_t;
 
-enum class CellKind { lstm, gru };
+enum class CellKind { lstm, gru, gru_reset_before };
 
 // How numbers lie in the caller's arrays; inside they are float, or double where the caller's are.
 enum class Element { float32, float64, bfloat16 };

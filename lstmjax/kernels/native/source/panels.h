@@ -3,29 +3,43 @@
 //     panel p, row k:   gate 0 of units u .. u + width,   gate 1 of them,   ...
 //
 // so that a product leaves in registers all that a cell needs of its units. The last panel is as narrow as what is left allows.
+// Where r * h has a product of its own, the panels of W_h hold all rows of the gates of h and then all rows of the others.
 #pragma once
 #include "vectors.h"
 
 namespace lstmjax::LSTMJAX_ISA {
 
+template <int n>
+constexpr std::integral_constant<int, n> constant{};
+
 constexpr Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
 
-// The width of the last panel: a vector, a half or a quarter of one.
+// The width of the last panel: a vector, a half or, where all gates have one product, a quarter of one.
 template <class S>
-inline int narrowest(Index units) {
+inline int narrowest(Index units, bool one_product) {
   int width = lanes<S>;
-  while (width > 2 && width > lanes<S> / 4 && units <= width / 2) width /= 2;
+  while (width > 2 && width > lanes<S> / (one_product ? 4 : 2) && units <= width / 2) width /= 2;
   return width;
 }
 
-// Panels of `gates` gates over `units` units.
+// The gates begin .. end of a panel.
+struct Gates {
+  int begin, end;
+  int count() const { return end - begin; }
+};
+
+// Panels of `gates` gates over `units` units; the first `gates_of_h` gates take h into their product, the others r * h.
 template <class S>
 struct Panels {
   Index units, full;  // full panels, then one of `last` units where last > 0
-  int gates, last;
+  int gates, gates_of_h, last;
 
-  Panels(Index units_, int gates_)
-      : units(units_), full(units_ / lanes<S>), gates(gates_), last(units_ % lanes<S> ? narrowest<S>(units_ % lanes<S>) : 0) {}
+  Panels(Index units_, int gates_, int gates_of_h_)
+      : units(units_),
+        full(units_ / lanes<S>),
+        gates(gates_),
+        gates_of_h(gates_of_h_),
+        last(units_ % lanes<S> ? narrowest<S>(units_ % lanes<S>, gates_of_h == gates) : 0) {}
 
   Index count() const { return full + (last > 0); }
   Index padded() const { return full * lanes<S> + last; }  // units
@@ -75,6 +89,12 @@ inline uint16_t narrow(float x) {
   return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
+// To what bfloat16 holds.
+template <class S>
+inline void round_units(S* x, Index count) {
+  for (Index j = 0; j < count; ++j) x[j] = static_cast<S>(widen(narrow(static_cast<float>(x[j]))));
+}
+
 template <int width, class S>
 [[gnu::always_inline]] inline void copy_rest(const S* from, Index count, S* to) {
   if (count & width) {
@@ -112,7 +132,7 @@ inline void read(Element element, const void* from, Index at, Index count, S* to
 
 template <class S>
 inline void write(Element element, const S* from, Index count, void* to, Index at) {
-  if (element == Element::bfloat16) {
+  if (sizeof(S) == sizeof(float) && element == Element::bfloat16) {  // whose sums are never doubles
     uint16_t* halves = static_cast<uint16_t*>(to) + at;
     for (Index j = 0; j < count; ++j) halves[j] = narrow(static_cast<float>(from[j]));
   } else {
