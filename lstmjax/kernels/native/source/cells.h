@@ -1,8 +1,8 @@
 // The equations of each cell for one row and the units of one panel, forward and backward.
 //
-// A panel's numbers lie gate by gate, `width` units each. `memory` is what a cell hands on beside its output: c of an LSTM, the
-// output itself, unmasked, of a GRU. The first `gates_of_h` gates take h into their product; where that is not all of them, the
-// others take r * h, so that a step has two products, the second of all units of r * h.
+// A panel's numbers lie gate by gate, `width` units each. `memory` is what a cell hands on beside its output: c of an
+// LSTM, the output itself, unmasked, of a GRU. The first `gates_of_h` gates take h into their product; where that is
+// not all of them, the others take r * h, so that a step has two products, the second of all units of r * h.
 #pragma once
 #include "panels.h"
 
@@ -20,7 +20,9 @@ struct LSTM {
   template <int width>
   [[gnu::always_inline]] static void step(const S* x_share, const S* h_share, S* c, S* h, S* kept) {
     using V = Vector<S, width>;
-    const auto share = [&](int gate) __attribute__((always_inline)) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
+    const auto share = [&](int gate) __attribute__((always_inline)) {
+      return load<V>(x_share + gate * width) + load<V>(h_share + gate * width);
+    };
     const auto i = sigmoid<S, width>(share(0)), f = sigmoid<S, width>(share(1));
     const auto g = tanh<S, width>(share(2)), o = sigmoid<S, width>(share(3));
     const V after = value(f * load<V>(c) + i * g);
@@ -33,13 +35,16 @@ struct LSTM {
   template <int width>
   [[gnu::always_inline]] static void activate(const S* x_share, const S* h_share, S* kept) {
     using V = Vector<S, width>;
-    const auto share = [&](int gate) __attribute__((always_inline)) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
+    const auto share = [&](int gate) __attribute__((always_inline)) {
+      return load<V>(x_share + gate * width) + load<V>(h_share + gate * width);
+    };
     keep<width>(value(sigmoid<S, width>(share(0))), value(sigmoid<S, width>(share(1))), value(tanh<S, width>(share(2))),
                 value(sigmoid<S, width>(share(3))), kept);
   }
 
   template <int width>
-  [[gnu::always_inline]] static void keep(Vector<S, width> i, Vector<S, width> f, Vector<S, width> g, Vector<S, width> o, S* kept) {
+  [[gnu::always_inline]] static void keep(Vector<S, width> i, Vector<S, width> f, Vector<S, width> g,
+                                          Vector<S, width> o, S* kept) {
     store(kept, i), store(kept + width, f), store(kept + 2 * width, g), store(kept + 3 * width, o);
   }
 
@@ -51,7 +56,8 @@ struct LSTM {
 
   // From the gradients of h and c after the step: those of the pre-activations, and of c before it.
   template <int width>
-  [[gnu::always_inline]] static void backward(const S* kept, const S* c_before, const S* c_after, const S* d_h_, S* d_c, S* d_x_share, S*) {
+  [[gnu::always_inline]] static void backward(const S* kept, const S* c_before, const S* c_after, const S* d_h_, S* d_c,
+                                              S* d_x_share, S*) {
     using V = Vector<S, width>;
     const V i = load<V>(kept), f = load<V>(kept + width), g = load<V>(kept + 2 * width), o = load<V>(kept + 3 * width);
     const V seen = value(tanh<S, width>(load<V>(c_after))), d_h = load<V>(d_h_);
@@ -76,7 +82,9 @@ struct GRU {
   template <int width>
   [[gnu::always_inline]] static void step(const S* x_share, const S* h_share, S* memory, S* h, S* kept) {
     using V = Vector<S, width>;
-    const auto share = [&](int gate) __attribute__((always_inline)) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
+    const auto share = [&](int gate) __attribute__((always_inline)) {
+      return load<V>(x_share + gate * width) + load<V>(h_share + gate * width);
+    };
     const V h_n = load<V>(h_share + 2 * width);
     const V r = value(sigmoid<S, width>(share(0)));
     const auto z = sigmoid<S, width>(share(1));
@@ -91,21 +99,26 @@ struct GRU {
   template <int width>
   [[gnu::always_inline]] static void activate(const S* x_share, const S* h_share, S* kept) {
     using V = Vector<S, width>;
-    const auto share = [&](int gate) __attribute__((always_inline)) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
+    const auto share = [&](int gate) __attribute__((always_inline)) {
+      return load<V>(x_share + gate * width) + load<V>(h_share + gate * width);
+    };
     const V r = value(sigmoid<S, width>(share(0))), h_n = load<V>(h_share + 2 * width);
     const V n = value(tanh<S, width>(load<V>(x_share + 2 * width) + r * h_n));
     keep<width>(r, value(sigmoid<S, width>(share(1))), n, h_n, kept);
   }
 
   template <int width>
-  [[gnu::always_inline]] static void keep(Vector<S, width> r, Vector<S, width> z, Vector<S, width> n, Vector<S, width> h_n, S* kept) {
+  [[gnu::always_inline]] static void keep(Vector<S, width> r, Vector<S, width> z, Vector<S, width> n,
+                                          Vector<S, width> h_n, S* kept) {
     store(kept, r), store(kept + width, z), store(kept + 2 * width, n), store(kept + 3 * width, h_n);
   }
 
   template <int width>
-  [[gnu::always_inline]] static void backward(const S* kept, const S* before, const S*, const S* d_h_, S* d_memory, S* d_x_share, S* d_h_share) {
+  [[gnu::always_inline]] static void backward(const S* kept, const S* before, const S*, const S* d_h_, S* d_memory,
+                                              S* d_x_share, S* d_h_share) {
     using V = Vector<S, width>;
-    const V r = load<V>(kept), z = load<V>(kept + width), n = load<V>(kept + 2 * width), h_n = load<V>(kept + 3 * width);
+    const V r = load<V>(kept), z = load<V>(kept + width), n = load<V>(kept + 2 * width),
+            h_n = load<V>(kept + 3 * width);
     const V d_h = load<V>(d_h_) + load<V>(d_memory);
     const V d_n = d_h * (S{1} - z) * ((S{1} + n) * (S{1} - n));
     const V d_r = d_n * h_n * r * (S{1} - r), d_z = d_h * (load<V>(before) - n) * z * (S{1} - z);
@@ -128,7 +141,9 @@ struct ResetBeforeGRU {
   template <int width>
   [[gnu::always_inline]] static void open(const S* x_share, const S* h_share, S* opened) {
     using V = Vector<S, width>;
-    const auto share = [&](int gate) __attribute__((always_inline)) { return load<V>(x_share + gate * width) + load<V>(h_share + gate * width); };
+    const auto share = [&](int gate) __attribute__((always_inline)) {
+      return load<V>(x_share + gate * width) + load<V>(h_share + gate * width);
+    };
     const V n_share = load<V>(x_share + 2 * width);
     keep<width>(value(sigmoid<S, width>(share(0))), value(sigmoid<S, width>(share(1))), n_share, opened);
   }
@@ -159,7 +174,8 @@ struct ResetBeforeGRU {
 
   // All but what goes through r, which `through_reset` adds.
   template <int width>
-  [[gnu::always_inline]] static void backward(const S* kept, const S* before, const S*, const S* d_h_, S* d_memory, S* d_share, S*) {
+  [[gnu::always_inline]] static void backward(const S* kept, const S* before, const S*, const S* d_h_, S* d_memory,
+                                              S* d_share, S*) {
     using V = Vector<S, width>;
     const V z = load<V>(kept + width), n = load<V>(kept + 2 * width), d_h = load<V>(d_h_) + load<V>(d_memory);
     store(d_share + width, d_h * (load<V>(before) - n) * z * (S{1} - z));
@@ -184,6 +200,17 @@ constexpr bool resets_h = Cell::gates_of_h < Cell::gates;
 template <class S, class Cell>
 Panels<S> panels_for(Index units) {
   return {units, Cell::gates, Cell::gates_of_h};
+}
+
+// Recurrent dropout: units begin .. end of a row of h, or of its gradient, times the row's mask.
+template <class S>
+inline void thin(const Layer& layer, Index row, Index begin, Index end, S* h) {
+  if (!layer.h_mask) return;
+  for (Index j = begin; j < end; ++j) {
+    S factor;
+    read(layer.element, layer.h_mask, row * layer.hidden + j, 1, &factor);
+    h[j] *= factor;
+  }
 }
 
 // r * h for some units of a row, as it enters the second product.

@@ -25,8 +25,8 @@ extern const Kernels kernels;
 namespace {
 
 #if defined(__x86_64__)
-// What the processor has and the system keeps for each thread. The compiler's own __builtin_cpu_supports is always false
-// where Zig links.
+// What the processor has and the system keeps for each thread. The compiler's own __builtin_cpu_supports is always
+// false where Zig links.
 struct Processor {
   bool avx2 = false, avx512 = false;
 
@@ -37,7 +37,7 @@ struct Processor {
     asm volatile("xgetbv" : "=a"(kept), "=d"(unused) : "c"(0));
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
     const unsigned wide = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
-    avx2 = fma && (b & bit_AVX2) && (kept & 0x06) == 0x06;  // xmm and ymm
+    avx2 = fma && (b & bit_AVX2) && (kept & 0x06) == 0x06;         // xmm and ymm
     avx512 = avx2 && (b & wide) == wide && (kept & 0xe6) == 0xe6;  // and masks and zmm
   }
 };

@@ -23,8 +23,9 @@ class Forward {
         stride_(panels_.padded() + lanes<S>),
         most_steps_(chunk_steps(layer, rows)),
         chunk_(most_steps_),
-        memory_block_(static_cast<std::size_t>(most_steps_ * rows.count() * (layer.inputs + panels_.total()) + 4 * rows.count() * stride_ +
-                                         panels_.total() * 2) * sizeof(S)) {
+        memory_block_(static_cast<std::size_t>(most_steps_ * rows.count() * (layer.inputs + panels_.total()) +
+                                               4 * rows.count() * stride_ + panels_.total() * 2) *
+                      sizeof(S)) {
     xs_ = memory_block_.as<S>();
     x_shares_ = xs_ + most_steps_ * rows.count() * layer.inputs;
     memory_ = x_shares_ + most_steps_ * rows.count() * panels_.total();
@@ -42,7 +43,8 @@ class Forward {
       crew.split(chunk_.pairs(), [&](Index from, Index to) { take_inputs(from, to); });
       crew.split(panels_.count(), [&](Index from, Index to) { multiply_inputs(from, to); });
       for (Index step = s; step < end; ++step) {
-        if constexpr (resets_h<Cell>) crew.split(panels_.count(), [&](Index from, Index to) { reset_state(step, from, to); });
+        if constexpr (resets_h<Cell>)
+          crew.split(panels_.count(), [&](Index from, Index to) { reset_state(step, from, to); });
         crew.split(panels_.count(), [&](Index from, Index to) { run_step(step, from, to); });
       }
       live = chunk_.live(end - 1);
@@ -74,7 +76,8 @@ class Forward {
   }
 
   // Units begin .. end of a state, from the caller's arrays.
-  void set_state(Index row, const void* h_from, const void* memory_from, Index begin, Index end, S* h, S* memory) const {
+  void set_state(Index row, const void* h_from, const void* memory_from, Index begin, Index end, S* h,
+                 S* memory) const {
     const Index from = row * layer_.hidden + begin;
     read(layer_.element, h_from, from, end - begin, h + begin);
     if constexpr (Cell::memory_is_output) {
@@ -88,21 +91,16 @@ class Forward {
     copy(memory + begin, end - begin, static_cast<S*>(results_.memory_end) + at_row + begin);
   }
 
-  // Recurrent dropout.
   void thin(Index row, Index begin, Index end, S* h) const {
-    if (!layer_.h_mask) return;
-    for (Index j = begin; j < end; ++j) {
-      S factor;
-      read(layer_.element, layer_.h_mask, row * layer_.hidden + j, 1, &factor);
-      h[j] *= factor;
-      if (layer_.element == Element::bfloat16) h[j] = static_cast<S>(widen(narrow(static_cast<float>(h[j]))));
-    }
+    lstmjax::LSTMJAX_ISA::thin(layer_, row, begin, end, h);
+    if (layer_.h_mask && layer_.element == Element::bfloat16) round_units(h + begin, end - begin);
   }
 
   void silence(Index r) const {
     clear(entering_[1] + r * stride_, stride_);
     for (Index t = 0; t < layer_.steps; ++t) {
-      if (!rows_.is_valid(r, t)) write(layer_.element, entering_[1] + r * stride_, layer_.hidden, layer_.ys.data, y_at(r, t));
+      if (!rows_.is_valid(r, t))
+        write(layer_.element, entering_[1] + r * stride_, layer_.hidden, layer_.ys.data, y_at(r, t));
     }
   }
 
@@ -125,8 +123,9 @@ class Forward {
       with_width<S>(panels_.width(p), [&](auto width) {
         constexpr int N = static_cast<int>(divide_up(gates * width, lanes<S>));
         in_tiles(0, chunk_.pairs(), [&](auto R, Index pair) {
-          rows_times_panel<S, R, N>(xs_ + pair * layer_.inputs, layer_.inputs, weights_.w_x + panels_.before(p) * layer_.inputs,
-                                    layer_.inputs, weights_.b + panels_.before(p), x_share(p, pair));
+          rows_times_panel<S, R, N>(xs_ + pair * layer_.inputs, layer_.inputs,
+                                    weights_.w_x + panels_.before(p) * layer_.inputs, layer_.inputs,
+                                    weights_.b + panels_.before(p), x_share(p, pair));
         });
       });
     }
@@ -168,8 +167,9 @@ class Forward {
           alignas(64) S tile[R * N * lanes<S>];
           rows_times_gates<S, R, width, first, gates>(h_before + r * stride_, stride_, weights_, panels_, p, tile);
           for (int q = 0; q < R; ++q) {
-            Cell::template step<width>(x_share(p, chunk_.pair(s, r + q)), tile + q * N * lanes<S>, memory_ + (r + q) * stride_ + unit,
-                                       h_after + (r + q) * stride_ + unit, kept_gates(s, r + q, p));
+            Cell::template step<width>(x_share(p, chunk_.pair(s, r + q)), tile + q * N * lanes<S>,
+                                       memory_ + (r + q) * stride_ + unit, h_after + (r + q) * stride_ + unit,
+                                       kept_gates(s, r + q, p));
           }
         });
       });
@@ -180,13 +180,14 @@ class Forward {
 
   S* kept_gates(Index s, Index r, Index p) const {
     if (!results_.gates) return nullptr;
-    return static_cast<S*>(results_.gates) + ((s * layer_.rows + rows_.row(r)) * panels_.padded() + p * lanes<S>) * 4;
+    return static_cast<S*>(results_.gates) + ((s * layer_.rows + rows_.row(r)) * panels_.padded() + p * lanes<S>)*4;
   }
 
   void keep_memory(Index s, Index live, Index from, Index to) const {
     const Index begin = from * lanes<S>, end = to < panels_.count() ? to * lanes<S> : panels_.padded();
     for (Index r = 0; r < live; ++r) {
-      S* const kept = static_cast<S*>(results_.chunk_memory) + (s / layer_.chunk * layer_.rows + rows_.row(r)) * panels_.padded();
+      S* const kept =
+          static_cast<S*>(results_.chunk_memory) + (s / layer_.chunk * layer_.rows + rows_.row(r)) * panels_.padded();
       copy(memory_ + r * stride_ + begin, end - begin, kept + begin);
     }
   }
@@ -216,25 +217,12 @@ class Forward {
   const Rows rows_;
   const Panels<S> panels_;
   const Packed<S> weights_;
-  const Index stride_;  // of a row of states: a vector more than it needs, so that rows do not fall on the same cache lines
+  const Index
+      stride_;  // of a row of states: a vector more than it needs, so that rows do not fall on the same cache lines
   const Index most_steps_;
   Chunk chunk_;
   Scratch memory_block_;
   S *xs_, *x_shares_, *memory_, *entering_[2], *reset_h_;
 };
-
-template <class S, class Cell>
-void forward(const Layer& layer, const Results& results, const Crew& crew) {
-  const Schedule schedule(layer);
-  const Index threads = crew.size() < layer.rows ? crew.size() : layer.rows;
-  const Index weight_bytes = layer.hidden * layer.hidden * Cell::gates * static_cast<Index>(sizeof(S));
-  if (shares_units(layer, crew.size(), weight_bytes)) {
-    Forward<S, Cell>(layer, results, Rows(layer, schedule, 0, 1)).run(crew);
-  } else {
-    crew.each(static_cast<int>(threads), [&](int share) {
-      Forward<S, Cell>(layer, results, Rows(layer, schedule, share, threads)).run(Crew{nullptr});
-    });
-  }
-}
 
 }  // namespace lstmjax::LSTMJAX_ISA

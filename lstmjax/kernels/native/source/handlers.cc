@@ -22,9 +22,13 @@ namespace {
 
 using Result = ffi::Result<ffi::AnyBuffer>;
 
-CellKind kind_of(int32_t cell) { return static_cast<CellKind>(cell); }  // as calls.py numbers them
+CellKind kind_of(int32_t cell) {
+  return static_cast<CellKind>(cell);
+}  // as calls.py numbers them
 
-Index gates_of(CellKind kind) { return kind == CellKind::lstm ? 4 : 3; }
+Index gates_of(CellKind kind) {
+  return kind == CellKind::lstm ? 4 : 3;
+}
 
 bool element_of(ffi::DataType dtype, Element& element) {
   if (dtype == ffi::DataType::F32) return element = Element::float32, true;
@@ -33,7 +37,8 @@ bool element_of(ffi::DataType dtype, Element& element) {
   return false;
 }
 
-// One layer's part of an array with a leading axis of layers; null where the array is empty, which says that there is none.
+// One layer's part of an array with a leading axis of layers; null where the array is empty, which says that there is
+// none.
 void* part(const ffi::AnyBuffer& buffer, Index layer) {
   const auto shape = buffer.dimensions();
   if (buffer.element_count() == 0) return nullptr;
@@ -53,7 +58,12 @@ struct WeightArrays {
 };
 
 Weights weights_of(const WeightArrays& arrays, Index i, Element element) {
-  return {element, arrays.w_x.dimensions()[1], arrays.w_h.dimensions()[1], part(arrays.w_x, i), part(arrays.w_h, i), part(arrays.b, i),
+  return {element,
+          arrays.w_x.dimensions()[1],
+          arrays.w_h.dimensions()[1],
+          part(arrays.w_x, i),
+          part(arrays.w_h, i),
+          part(arrays.b, i),
           part(arrays.b_h, i)};
 }
 
@@ -62,14 +72,17 @@ class PackedWeights {
  public:
   using Pack = void (*)(CellKind, const Weights&, void* packed, Team&);
 
-  PackedWeights(const WeightArrays& arrays, Element element, CellKind kind, Pack pack, Index (*size)(CellKind, const Weights&), Team& team) {
+  PackedWeights(const WeightArrays& arrays, Element element, CellKind kind, Pack pack,
+                Index (*size)(CellKind, const Weights&), Team& team) {
     for (Index i = 0; i < arrays.w_x.dimensions()[0]; ++i) {
       const Weights weights = weights_of(arrays, i, element);
       blocks_.emplace_back(static_cast<std::size_t>(size(kind, weights)));
       pack(kind, weights, blocks_.back().as<void>(), team);
     }
   }
-  const void* of(Index layer) const { return blocks_[blocks_.size() == 1 ? 0 : static_cast<std::size_t>(layer)].as<void>(); }
+  const void* of(Index layer) const {
+    return blocks_[blocks_.size() == 1 ? 0 : static_cast<std::size_t>(layer)].as<void>();
+  }
 
  private:
   std::deque<Scratch> blocks_;
@@ -80,7 +93,8 @@ struct Inputs {
   ffi::AnyBuffer xs, h_start, memory_start, h_initial, memory_initial, h_mask, valid, resets;
 };
 
-Layer layer_of(const Inputs& in, const ffi::AnyBuffer& ys, Index i, Element element, bool batch_major, bool reverse, Index chunk) {
+Layer layer_of(const Inputs& in, const ffi::AnyBuffer& ys, Index i, Element element, bool batch_major, bool reverse,
+               Index chunk) {
   const auto xs = in.xs.dimensions();
   Layer layer;
   layer.element = element;
@@ -120,11 +134,12 @@ Team::Schedule schedule_on(ffi::ThreadPool& pool) {
 }
 
 ffi::Error wrong_dtype(const ffi::AnyBuffer& buffer) {
-  return ffi::Error::InvalidArgument("lstmjax: no code for XLA's element type " + std::to_string(static_cast<int>(buffer.element_type())));
+  return ffi::Error::InvalidArgument("lstmjax: no code for XLA's element type " +
+                                     std::to_string(static_cast<int>(buffer.element_type())));
 }
 
-ffi::Error Pack(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::AnyBuffer b_h, Result packed,
-                int32_t cell) {
+ffi::Error Pack(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::AnyBuffer b_h,
+                Result packed, int32_t cell) {
   const WeightArrays arrays{w_x, w_h, b, b_h};
   Element element;
   if (!element_of(w_x.element_type(), element)) return wrong_dtype(w_x);
@@ -136,11 +151,11 @@ ffi::Error Pack(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ff
   return ffi::Error::Success();
 }
 
-ffi::Error Forward(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::AnyBuffer b_h, ffi::AnyBuffer packed,
-                   ffi::AnyBuffer xs, ffi::AnyBuffer h_start, ffi::AnyBuffer memory_start, ffi::AnyBuffer h_initial,
-                   ffi::AnyBuffer memory_initial, ffi::AnyBuffer h_mask, ffi::AnyBuffer valid, ffi::AnyBuffer resets, Result ys,
-                   Result h_end, Result memory_end, Result chunk_memory, Result gates, int32_t cell, bool batch_major, bool reverse,
-                   int64_t chunk) {
+ffi::Error Forward(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::AnyBuffer b_h,
+                   ffi::AnyBuffer packed, ffi::AnyBuffer xs, ffi::AnyBuffer h_start, ffi::AnyBuffer memory_start,
+                   ffi::AnyBuffer h_initial, ffi::AnyBuffer memory_initial, ffi::AnyBuffer h_mask, ffi::AnyBuffer valid,
+                   ffi::AnyBuffer resets, Result ys, Result h_end, Result memory_end, Result chunk_memory, Result gates,
+                   int32_t cell, bool batch_major, bool reverse, int64_t chunk) {
   Element element;
   if (!element_of(xs.element_type(), element)) return wrong_dtype(xs);
   if (ys->element_count() == 0) return ffi::Error::Success();
@@ -158,17 +173,19 @@ ffi::Error Forward(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h,
   const CellKind kind = kind_of(cell);
   Team team(threads_for(pool, layers[0], kind, layers.size()), schedule_on(pool));
   std::optional<PackedWeights> own;
-  if (packed.element_count() == 0) own.emplace(WeightArrays{w_x, w_h, b, b_h}, element, kind, kernels().pack, kernels().packed_bytes, team);
+  if (packed.element_count() == 0)
+    own.emplace(WeightArrays{w_x, w_h, b, b_h}, element, kind, kernels().pack, kernels().packed_bytes, team);
   for (Index i = 0; i < static_cast<Index>(layers.size()); ++i) layers[i].packed = own ? own->of(i) : part(packed, i);
   kernels().forward(kind, layers.data(), results.data(), static_cast<Index>(layers.size()), team);
   return ffi::Error::Success();
 }
 
-ffi::Error Backward(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::AnyBuffer b_h, ffi::AnyBuffer xs,
-                    ffi::AnyBuffer h_start, ffi::AnyBuffer memory_start, ffi::AnyBuffer h_initial, ffi::AnyBuffer memory_initial,
-                    ffi::AnyBuffer h_mask, ffi::AnyBuffer valid, ffi::AnyBuffer resets, ffi::AnyBuffer ys, ffi::AnyBuffer chunk_memory,
-                    ffi::AnyBuffer gates, ffi::AnyBuffer d_ys, ffi::AnyBuffer d_h_end, ffi::AnyBuffer d_memory_end, Result d_xs,
-                    Result d_w_x, Result d_w_h, Result d_b, Result d_b_h, Result d_h_start, Result d_memory_start, Result d_h_initial,
+ffi::Error Backward(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h, ffi::AnyBuffer b, ffi::AnyBuffer b_h,
+                    ffi::AnyBuffer xs, ffi::AnyBuffer h_start, ffi::AnyBuffer memory_start, ffi::AnyBuffer h_initial,
+                    ffi::AnyBuffer memory_initial, ffi::AnyBuffer h_mask, ffi::AnyBuffer valid, ffi::AnyBuffer resets,
+                    ffi::AnyBuffer ys, ffi::AnyBuffer chunk_memory, ffi::AnyBuffer gates, ffi::AnyBuffer d_ys,
+                    ffi::AnyBuffer d_h_end, ffi::AnyBuffer d_memory_end, Result d_xs, Result d_w_x, Result d_w_h,
+                    Result d_b, Result d_b_h, Result d_h_start, Result d_memory_start, Result d_h_initial,
                     Result d_memory_initial, int32_t cell, bool batch_major, bool reverse, int64_t chunk) {
   Element element;
   if (!element_of(xs.element_type(), element)) return wrong_dtype(xs);
@@ -177,9 +194,10 @@ ffi::Error Backward(ffi::ThreadPool pool, ffi::AnyBuffer w_x, ffi::AnyBuffer w_h
   std::vector<Gradients> gradients;
   for (Index i = 0; i < d_xs->dimensions()[0]; ++i) {
     layers.push_back(layer_of(in, ys, i, element, batch_major, reverse, chunk));
-    gradients.push_back({sequences(d_ys, i, batch_major), part(d_h_end, i), part(d_memory_end, i), part(chunk_memory, i), part(gates, i),
-                         nullptr, sequences(*d_xs, i, batch_major), part(*d_w_x, i), part(*d_w_h, i), part(*d_b, i), part(*d_b_h, i),
-                         part(*d_h_start, i), part(*d_memory_start, i), part(*d_h_initial, i), part(*d_memory_initial, i)});
+    gradients.push_back({sequences(d_ys, i, batch_major), part(d_h_end, i), part(d_memory_end, i),
+                         part(chunk_memory, i), part(gates, i), nullptr, sequences(*d_xs, i, batch_major),
+                         part(*d_w_x, i), part(*d_w_h, i), part(*d_b, i), part(*d_b_h, i), part(*d_h_start, i),
+                         part(*d_memory_start, i), part(*d_h_initial, i), part(*d_memory_initial, i)});
   }
   if (layers.empty()) return ffi::Error::Success();
   expect_writes(d_xs->untyped_data(), d_xs->size_bytes());
@@ -213,32 +231,35 @@ LSTMJAX_EXPORT XLA_FFI_Error* LstmjaxBackward(XLA_FFI_CallFrame*);
 
 using Any = ffi::AnyBuffer;
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmjaxPack, lstmjax::Pack,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
-                                  .Ret<Any>()
-                                  .Attr<int32_t>("cell"));
+// clang-format off
+XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmjaxPack, lstmjax::Pack, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()
+    .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
+    .Ret<Any>()
+    .Attr<int32_t>("cell"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmjaxForward, lstmjax::Forward,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
-                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
-                                  .Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>()
-                                  .Attr<int32_t>("cell").Attr<bool>("batch_major").Attr<bool>("reverse").Attr<int64_t>("chunk"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmjaxForward, lstmjax::Forward, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()
+    .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
+    .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
+    .Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>()
+    .Attr<int32_t>("cell").Attr<bool>("batch_major").Attr<bool>("reverse").Attr<int64_t>("chunk"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmjaxBackward, lstmjax::Backward,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
-                                  .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
-                                  .Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>()
-                                  .Attr<int32_t>("cell").Attr<bool>("batch_major").Attr<bool>("reverse").Attr<int64_t>("chunk"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmjaxBackward, lstmjax::Backward, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()
+    .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
+    .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
+    .Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>().Arg<Any>()
+    .Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>().Ret<Any>()
+    .Attr<int32_t>("cell").Attr<bool>("batch_major").Attr<bool>("reverse").Attr<int64_t>("chunk"));
+// clang-format on
 
-LSTMJAX_EXPORT const char* lstmjax_native_digest() { return LSTMJAX_SOURCE_DIGEST; }
+LSTMJAX_EXPORT const char* lstmjax_native_digest() {
+  return LSTMJAX_SOURCE_DIGEST;
+}
 
-LSTMJAX_EXPORT const char* lstmjax_native_isa() { return lstmjax::kernels().name; }
+LSTMJAX_EXPORT const char* lstmjax_native_isa() {
+  return lstmjax::kernels().name;
+}
 
 // Numbers of `bytes` bytes in a vector.
-LSTMJAX_EXPORT int lstmjax_native_lanes(int bytes) { return lstmjax::kernels().vector_bytes / bytes; }
+LSTMJAX_EXPORT int lstmjax_native_lanes(int bytes) {
+  return lstmjax::kernels().vector_bytes / bytes;
+}

@@ -1,18 +1,19 @@
 // Everything that depends on the instruction set, compiled once for each.
 //
-// Nothing here may be shared with other files at link time: an inline function of the standard library, compiled for wide
-// vectors, could be taken for the whole program.
+// Nothing here may be shared with other files at link time: an inline function of the standard library, compiled for
+// wide vectors, could be taken for the whole program.
 #include <new>
 
-#include "backward.h"
-#include "forward.h"
+#include "passes.h"
 #include "packing.h"
 
 namespace lstmjax::LSTMJAX_ISA {
 
 namespace {
 
-Crew whole(Team& team) { return Crew{team.size() > 1 ? &team : nullptr}; }
+Crew whole(Team& team) {
+  return Crew{team.size() > 1 ? &team : nullptr};
+}
 
 // One call's layers: on a thread each where there are enough of them, else one after the other on all threads.
 template <class F>
@@ -49,11 +50,13 @@ Index turned_numbers(CellKind kind, const Weights& weights) {
 }
 
 Index packed_bytes(CellKind kind, const Weights& weights) {
-  return weights.element == Element::float64 ? packed_numbers<double>(kind, weights) * 8 : packed_numbers<float>(kind, weights) * 4;
+  return weights.element == Element::float64 ? packed_numbers<double>(kind, weights) * 8
+                                             : packed_numbers<float>(kind, weights) * 4;
 }
 
 Index turned_bytes(CellKind kind, const Weights& weights) {
-  return weights.element == Element::float64 ? turned_numbers<double>(kind, weights) * 8 : turned_numbers<float>(kind, weights) * 4;
+  return weights.element == Element::float64 ? turned_numbers<double>(kind, weights) * 8
+                                             : turned_numbers<float>(kind, weights) * 4;
 }
 
 void pack_any(CellKind kind, const Weights& weights, void* packed, Team& team) {
@@ -85,14 +88,16 @@ void backward_one(CellKind kind, const Layer& layer, const Gradients& gradients,
 void forward_any(CellKind kind, const Layer* layers, const Results* results, Index count, Team& team) {
   each_layer(count, team, [&](Index i, const Crew& crew) {
     const bool wide = layers[i].element == Element::float64;
-    wide ? forward_one<double>(kind, layers[i], results[i], crew) : forward_one<float>(kind, layers[i], results[i], crew);
+    wide ? forward_one<double>(kind, layers[i], results[i], crew)
+         : forward_one<float>(kind, layers[i], results[i], crew);
   });
 }
 
 void backward_any(CellKind kind, const Layer* layers, const Gradients* gradients, Index count, Team& team) {
   each_layer(count, team, [&](Index i, const Crew& crew) {
     const bool wide = layers[i].element == Element::float64;
-    wide ? backward_one<double>(kind, layers[i], gradients[i], crew) : backward_one<float>(kind, layers[i], gradients[i], crew);
+    wide ? backward_one<double>(kind, layers[i], gradients[i], crew)
+         : backward_one<float>(kind, layers[i], gradients[i], crew);
   });
 }
 
@@ -102,6 +107,7 @@ void backward_any(CellKind kind, const Layer* layers, const Gradients* gradients
 #define LSTMJAX_NAME(isa) LSTMJAX_NAME_OF(isa)
 
 extern const Kernels kernels;
-const Kernels kernels{LSTMJAX_NAME(LSTMJAX_ISA), vector_bytes, packed_bytes, turned_bytes, pack_any, turn_any, forward_any, backward_any};
+const Kernels kernels{
+    LSTMJAX_NAME(LSTMJAX_ISA), vector_bytes, packed_bytes, turned_bytes, pack_any, turn_any, forward_any, backward_any};
 
 }  // namespace lstmjax::LSTMJAX_ISA

@@ -26,13 +26,13 @@ struct Layer {
   Index chunk;         // steps that the backward pass takes at a time
   const void* packed;  // weights as `pack` lays them out; the backward pass needs them where gates are not kept
   Sequences xs;
-  const void* h_start;        // [rows, hidden], as are all states
-  const void* memory_start;   // c of an LSTM, in the dtype of sums
-  const void* h_initial;      // what a reset goes back to
+  const void* h_start;       // [rows, hidden], as are all states
+  const void* memory_start;  // c of an LSTM, in the dtype of sums
+  const void* h_initial;     // what a reset goes back to
   const void* memory_initial;
-  const void* h_mask;         // recurrent dropout: [rows, hidden], multiplies h where it enters the product
-  const bool* valid;          // [steps, rows]
-  const bool* resets;         // [steps, rows]
+  const void* h_mask;  // recurrent dropout: [rows, hidden], multiplies h where it enters the product
+  const bool* valid;   // [steps, rows]
+  const bool* resets;  // [steps, rows]
   Sequences ys;
 };
 
@@ -61,7 +61,8 @@ struct Gradients {
   void* d_memory_initial;
 };
 
-// Weights as the caller has them: w_x [inputs, gates * hidden], w_h [hidden, gates * hidden], biases [gates * hidden] or null.
+// Weights as the caller has them: w_x [inputs, gates * hidden], w_h [hidden, gates * hidden], biases [gates * hidden]
+// or null.
 struct Weights {
   Element element;
   Index inputs, hidden;

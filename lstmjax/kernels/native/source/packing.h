@@ -9,14 +9,16 @@ constexpr Index rows_at_once = 8;
 
 // Rows begin .. end of a matrix [rows, gates * units] into each panel: those gates that are multiplied together.
 template <class S>
-void place_rows(Element element, const void* matrix, Index rows, const Panels<S>& panels, Gates gates, Index begin, Index end, S* packed) {
+void place_rows(Element element, const void* matrix, Index rows, const Panels<S>& panels, Gates gates, Index begin,
+                Index end, S* packed) {
   for (Index p = 0; p < panels.count(); ++p) {
     const Index width = panels.width(p), wide = divide_up(gates.count() * width, lanes<S>) * lanes<S>;
     for (Index k = begin; k < end; ++k) {
       S* const to = packed + (panels.before(p) + gates.begin * width) * rows + k * wide;
       if (panels.used(p) < lanes<S>) clear(to, wide);
       for (int g = 0; g < gates.count(); ++g) {
-        read(element, matrix, (k * panels.gates + gates.begin + g) * panels.units + p * lanes<S>, panels.used(p), to + g * width);
+        read(element, matrix, (k * panels.gates + gates.begin + g) * panels.units + p * lanes<S>, panels.used(p),
+             to + g * width);
       }
     }
   }
@@ -37,7 +39,8 @@ void pack(const Panels<S>& panels, const Weights& weights, const Crew& crew, S* 
   const Packed<S> parts(packed, panels, weights.inputs);
   place(weights.element, weights.w_x, weights.inputs, all, parts.w_x);
   place(weights.element, weights.w_h, weights.hidden, {0, panels.gates_of_h}, parts.w_h);
-  if (panels.gates_of_h < panels.gates) place(weights.element, weights.w_h, weights.hidden, {panels.gates_of_h, panels.gates}, parts.w_h);
+  if (panels.gates_of_h < panels.gates)
+    place(weights.element, weights.w_h, weights.hidden, {panels.gates_of_h, panels.gates}, parts.w_h);
   clear(const_cast<S*>(parts.b), 2 * panels.total());
   if (weights.b) place(sums, weights.b, 1, all, parts.b);
   if (weights.b_h) place(sums, weights.b_h, 1, all, parts.b_h);

@@ -1,9 +1,11 @@
-// How weights are laid out. Hidden units are taken a vector at a time; a panel holds, for these units, the gates side by side:
+// How weights are laid out. Hidden units are taken a vector at a time; a panel holds, for these units, the gates side
+// by side:
 //
 //     panel p, row k:   gate 0 of units u .. u + width,   gate 1 of them,   ...
 //
-// so that a product leaves in registers all that a cell needs of its units. The last panel is as narrow as what is left allows.
-// Where r * h has a product of its own, the panels of W_h hold all rows of the gates of h and then all rows of the others.
+// so that a product leaves in registers all that a cell needs of its units. The last panel is as narrow as what is left
+// allows. Where r * h has a product of its own, the panels of W_h hold all rows of the gates of h and then all rows of
+// the others.
 #pragma once
 #include "vectors.h"
 
@@ -12,7 +14,9 @@ namespace lstmjax::LSTMJAX_ISA {
 template <int n>
 constexpr std::integral_constant<int, n> constant{};
 
-constexpr Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
+constexpr Index divide_up(Index a, Index b) {
+  return (a + b - 1) / b;
+}
 
 // The width of the last panel: a vector, a half or, where all gates have one product, a quarter of one.
 template <class S>
@@ -45,7 +49,7 @@ struct Panels {
   Index padded() const { return full * lanes<S> + last; }  // units
   int width(Index p) const { return p < full ? lanes<S> : last; }
   int vectors(Index p) const { return static_cast<int>(divide_up(gates * width(p), lanes<S>)); }
-  Index row(Index p) const { return vectors(p) * lanes<S>; }  // numbers in a row of panel p
+  Index row(Index p) const { return vectors(p) * lanes<S>; }    // numbers in a row of panel p
   Index before(Index p) const { return p * gates * lanes<S>; }  // numbers of one row in the panels before p
   Index total() const { return before(full) + (last > 0 ? row(full) : 0); }
   Index used(Index p) const { return units - p * lanes<S> < width(p) ? units - p * lanes<S> : width(p); }
@@ -62,7 +66,8 @@ struct Packed {
         b_h(b + panels.total()) {}
 };
 
-// Turned weights: the gates' numbers, in the order of panels, times columns, which are again in panels of up to four vectors.
+// Turned weights: the gates' numbers, in the order of panels, times columns, which are again in panels of up to four
+// vectors.
 template <class S>
 struct Columns {
   static constexpr Index wide = 4 * lanes<S>;

@@ -11,10 +11,11 @@ struct Sums {
   Vector<S> row[R][N];
 };
 
-// sums[r] += sum over k < depth of a[r * row_stride + k * depth_stride] * w[k], where w[k] are N vectors of a row of `row`.
+// sums[r] += sum over k < depth of a[r * row_stride + k * depth_stride] * w[k], where w[k] are N vectors of a row of
+// `row`.
 template <class S, int R, int N, int row = N, class RowStride, class DepthStride>
-[[gnu::always_inline]] inline void multiply(Sums<S, R, N>& sums, const S* a, RowStride row_stride, DepthStride depth_stride,
-                                            const S* w, Index depth) {
+[[gnu::always_inline]] inline void multiply(Sums<S, R, N>& sums, const S* a, RowStride row_stride,
+                                            DepthStride depth_stride, const S* w, Index depth) {
   for (Index k = 0; k < depth; ++k, w += row * lanes<S>) {
     Vector<S> column[N];
 #pragma GCC unroll 4
@@ -61,8 +62,8 @@ struct PanelRows {
 
 // out[r] = a[r] w, a in panels, of which some gates are taken, w one panel of columns.
 template <class S, int R, int N>
-[[gnu::noinline]] void panels_times_columns(PanelRows<S> a, Index first, const Panels<S>& panels, Gates gates, const S* w, S* out,
-                                            Index out_stride) {
+[[gnu::noinline]] void panels_times_columns(PanelRows<S> a, Index first, const Panels<S>& panels, Gates gates,
+                                            const S* w, S* out, Index out_stride) {
   Sums<S, R, N> sums{};
   const Index wide = panels.gates * lanes<S>, skipped = gates.begin * lanes<S>, depth = gates.count() * lanes<S>;
   const S* from = a.data + first * wide + skipped;
@@ -79,8 +80,8 @@ template <class S, int R, int N>
   put<S, R, N>(sums, out, out_stride);
 }
 
-// out[m] += sum over k of a[k][m] d[k]: R rows of N of the `row` vectors of a panel of a weight's gradient, from `depth` rows
-// of a and d.
+// out[m] += sum over k of a[k][m] d[k]: R rows of N of the `row` vectors of a panel of a weight's gradient, from
+// `depth` rows of a and d.
 template <class S, int R, int N, int row = N>
 [[gnu::noinline]] void add_outer_products(const S* a, Index a_stride, const S* d, Index depth, S* out) {
   Sums<S, R, N> sums;
@@ -95,11 +96,12 @@ template <class S, int R, int N, int row = N>
 
 // out[r] = b_h + h[r] W_h for the gates first .. last of panel p, `width` units wide.
 template <class S, int R, int width, int first, int last>
-[[gnu::always_inline]] inline void rows_times_gates(const S* h, Index h_stride, const Packed<S>& weights, const Panels<S>& panels,
-                                                    Index p, S* out) {
+[[gnu::always_inline]] inline void rows_times_gates(const S* h, Index h_stride, const Packed<S>& weights,
+                                                    const Panels<S>& panels, Index p, S* out) {
   constexpr int N = static_cast<int>(divide_up((last - first) * width, lanes<S>));
   const Index skipped = panels.before(p) + first * width;
-  rows_times_panel<S, R, N>(h, h_stride, weights.w_h + skipped * panels.units, panels.units, weights.b_h + skipped, out);
+  rows_times_panel<S, R, N>(h, h_stride, weights.w_h + skipped * panels.units, panels.units, weights.b_h + skipped,
+                            out);
 }
 
 // Calls f(R, r) with R a compile-time number of rows, for tiles that cover rows 0 .. count.

@@ -89,7 +89,11 @@ class Schedule {
 class Rows {
  public:
   Rows(const Layer& layer, const Schedule& schedule, Index share, Index stride)
-      : layer_(layer), schedule_(schedule), share_(share), stride_(stride), count_(divide_up(layer.rows - share, stride)) {}
+      : layer_(layer),
+        schedule_(schedule),
+        share_(share),
+        stride_(stride),
+        count_(divide_up(layer.rows - share, stride)) {}
 
   Index count() const { return count_; }
   Index row(Index r) const { return schedule_.row(share_ + r * stride_); }
@@ -114,7 +118,8 @@ class Rows {
 // Some steps of some rows. Pair (s, r) is row r's step s: pairs are numbered step by step, over the rows that are live.
 class Chunk {
  public:
-  explicit Chunk(Index most_steps) : memory_(static_cast<std::size_t>(most_steps + 1) * sizeof(Index)), first_(memory_.as<Index>()) {}
+  explicit Chunk(Index most_steps)
+      : memory_(static_cast<std::size_t>(most_steps + 1) * sizeof(Index)), first_(memory_.as<Index>()) {}
 
   void set(const Rows& rows, Index begin, Index end, Index live_before) {
     begin_ = begin, end_ = end, first_[0] = 0;
@@ -158,8 +163,8 @@ template <class S, class F>
   }
 }
 
-// Whether threads share the units of a layer and go step by step together, rather than each take rows of its own: where each
-// would have few rows for the weights it must read.
+// Whether threads share the units of a layer and go step by step together, rather than each take rows of its own: where
+// each would have few rows for the weights it must read.
 inline bool shares_units(const Layer& layer, Index threads, Index weight_bytes) {
   if (threads == 1) return false;
   const Index rows = layer.rows / threads;

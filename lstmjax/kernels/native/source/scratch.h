@@ -1,4 +1,5 @@
-// Memory for the length of a call. It is kept for the next one: pages fresh from the system cost more than the work on them.
+// Memory for the length of a call. It is kept for the next one: pages fresh from the system cost more than the work on
+// them.
 #pragma once
 #include <cstddef>
 

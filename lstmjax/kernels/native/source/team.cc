@@ -25,8 +25,8 @@ void pause_briefly(int& spins) {
 
 }  // namespace
 
-// What caller and helpers share. `ticket` holds the number of the job and, in its low half, the next share of it: a helper that
-// comes late takes a share of the job that is current, or none.
+// What caller and helpers share. `ticket` holds the number of the job and, in its low half, the next share of it: a
+// helper that comes late takes a share of the job that is current, or none.
 struct alignas(64) Team::Board {
   std::atomic<uint64_t> ticket{0};
   std::atomic<int> shares{0};
@@ -36,8 +36,8 @@ struct alignas(64) Team::Board {
   alignas(64) std::atomic<int> done{0};
   std::atomic<bool> closed{false};
 
-  // Takes and does one share of the current job; false where none is left. The job's fields do not change while a share of it
-  // is taken and not done.
+  // Takes and does one share of the current job; false where none is left. The job's fields do not change while a share
+  // of it is taken and not done.
   bool do_one() {
     uint64_t seen = ticket.load(std::memory_order_acquire);
     while (true) {
@@ -70,7 +70,9 @@ Team::Team(int size, const Schedule& schedule) : size_(size), board_(std::make_s
   for (int i = 1; i < size; ++i) schedule([board = board_] { board->help(); });
 }
 
-Team::~Team() { board_->closed.store(true, std::memory_order_release); }
+Team::~Team() {
+  board_->closed.store(true, std::memory_order_release);
+}
 
 void Team::run(int shares, void (*work)(const void*, int), const void* context) {
   if (size_ == 1 || shares == 1) {

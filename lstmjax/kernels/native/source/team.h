@@ -6,8 +6,8 @@
 
 namespace lstmjax {
 
-// Work is cut into shares in a fixed way and shares are taken by whoever is free, so that results do not depend on which threads
-// come, and nothing waits for a thread that has not begun: the caller alone can do it all.
+// Work is cut into shares in a fixed way and shares are taken by whoever is free, so that results do not depend on
+// which threads come, and nothing waits for a thread that has not begun: the caller alone can do it all.
 class Team {
  public:
   using Schedule = std::function<void(std::function<void()>)>;

@@ -92,7 +92,9 @@ struct Exponential<double> {
   static constexpr double most = 44.0;
 };
 
-constexpr double one_over_factorial(int n) { return n < 2 ? 1.0 : one_over_factorial(n - 1) / n; }
+constexpr double one_over_factorial(int n) {
+  return n < 2 ? 1.0 : one_over_factorial(n - 1) / n;
+}
 
 template <class S, class V, int k>
 [[gnu::always_inline]] inline V taylor(V r) {
@@ -124,7 +126,8 @@ template <class S, int width>
   return {one, one + exponential<S, width>(-clip(x, V{} + Exponential<S>::most))};
 }
 
-// Rational approximations: for float that of Eigen's tanh; for double, near 0, that of Cephes, and (e^2x - 1) / (e^2x + 1).
+// Rational approximations: for float that of Eigen's tanh; for double, near 0, that of Cephes, and (e^2x - 1) / (e^2x +
+// 1).
 template <class S, int width>
 [[gnu::always_inline]] inline Ratio<Vector<S, width>> tanh(Vector<S, width> x) {
   using V = Vector<S, width>;
