@@ -60,7 +60,6 @@ class Target(NamedTuple):
 TARGETS = {
     "x86_64-linux-gnu": Target("x86_64-linux-gnu.2.28", "manylinux_2_28_x86_64", X86),
     "aarch64-linux-gnu": Target("aarch64-linux-gnu.2.28", "manylinux_2_28_aarch64", ARM),
-    "x86_64-macos": Target("x86_64-macos.11.0", "macosx_11_0_x86_64", X86),
     "aarch64-macos": Target("aarch64-macos.11.0", "macosx_11_0_arm64", ARM),
 }
 
