@@ -4,8 +4,8 @@
 // wide vectors, could be taken for the whole program.
 #include <new>
 
-#include "passes.h"
 #include "packing.h"
+#include "passes.h"
 
 namespace lstmjax::LSTMJAX_ISA {
 
