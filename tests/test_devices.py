@@ -72,7 +72,7 @@ def trained(cell, backend, noise, mesh, steps=3):
     return losses, state, step
 
 
-@pytest.mark.parametrize("backend", ["scan", "fused"])
+@pytest.mark.parametrize("backend", ["scan", "fused", "native"])
 @pytest.mark.parametrize("make_cell", [lx.cells.LSTM, lx.cells.GRU])
 def test_four_devices_are_one(make_cell, backend):
     cell = make_cell(IN, HIDDEN)

@@ -15,11 +15,15 @@ import lstmjax as lx
 from lstmjax.cells.precision import Thinned
 from lstmjax.kernels import cudnn, fused, scan
 from lstmjax.kernels.fused import Plan, equations
+from lstmjax.kernels.native import library
 from lstmjax.steps import Steps
 from tests.cases import HIDDEN, IN, random_like, random_params, random_state
 from tests.test_unroll import BATCH, assert_close
 
 STEPS = 7
+HAS_LIBRARY = library.why_not() is None
+FASTEST = "native" if HAS_LIBRARY else "fused"
+CALLS = [jax.export.DisabledSafetyCheck.custom_call(name) for name in library.TARGETS]
 CELLS = {
     "lstm": functools.partial(lx.cells.LSTM, IN, HIDDEN),
     "lstm-no-bias": functools.partial(lx.cells.LSTM, IN, HIDDEN, use_bias=False),
@@ -234,23 +238,24 @@ def test_native_knows_a_cell_that_fused_does_not(monkeypatch, missing, serving):
 
 
 @pytest.mark.parametrize("regularize", [lx.regularizers.RecurrentDropout, lx.regularizers.WeightDrop])
-def test_recurrent_noise_stays_with_fused(regularize):
+def test_recurrent_noise_stays_with_the_fastest(regularize):
     cell = regularize(LSTM, 0.5)
     chosen = lx.kernels.explain(cell, cell.init(jax.random.key(0)), jnp.ones((2, STEPS, IN)), key=jax.random.key(0))
-    assert chosen.backend == "fused"
+    assert chosen.backend == FASTEST
 
 
-def test_auto_leaves_single_steps_to_scan():
+def test_auto_leaves_single_steps_to_scan_where_native_is_missing():
     params = LSTM.init(jax.random.key(0))
-    assert lx.kernels.explain(LSTM, params, jnp.ones((2, 1, IN))).backend == "scan"
+    assert lx.kernels.explain(LSTM, params, jnp.ones((2, 1, IN))).backend == ("native" if HAS_LIBRARY else "scan")
     assert lx.kernels.explain(LSTM, params, jnp.ones((2, 1, IN)), backend="fused").backend == "fused"
 
 
 def test_an_explanation_names_every_other_backend():
     text = str(lx.kernels.explain(LSTM, LSTM.init(jax.random.key(0)), jnp.ones((2, STEPS, IN))))
-    assert text.splitlines()[0] == "fused serves this call"
+    assert text.splitlines()[0] == f"{FASTEST} serves this call"
     assert "not cudnn: it " in text
-    assert "not scan: fused is faster" in text
+    assert f"not scan: {FASTEST} is faster" in text
+    assert HAS_LIBRARY == ("not fused: native is faster; on platforms that native is not made for, fused" in text)
 
 
 def test_an_empty_batch_goes_to_scan():
@@ -278,6 +283,8 @@ IN_SHARDS = {
     "scan": (LSTM, {"backend": "scan"}),
     "fused": (LSTM, {"backend": "fused"}),
     "fused-remat": (GRU, {"backend": "fused", "remat": 3}),
+    "native": (LSTM, {"backend": "native"}),
+    "native-remat": (GRU, {"backend": "native", "remat": 3}),
     "elman": (lx.cells.ElmanRNN(IN, HIDDEN), {}),
     "elman-remat": (lx.cells.ElmanRNN(IN, HIDDEN), {"remat": 3}),
 }
@@ -320,7 +327,7 @@ def test_explicit_sharding_goes_to_scan():
 @pytest.mark.parametrize("platform", ["cuda", "tpu", "cpu"])
 @pytest.mark.parametrize("name", ["lstm", "gru"])
 def test_lowered_for_another_platform_than_this_one(name, platform):
-    """Gradients and all, from whatever machine; sequences are put in order for CPUs only."""
+    """Gradients and all, from whatever machine; the library is called on CPUs only."""
     cell = CELLS[name]()
     params = jax.eval_shape(cell.init, jax.random.key(0))
     xs, lengths = jax.ShapeDtypeStruct((32, 300, IN), jnp.float32), jax.ShapeDtypeStruct((32,), jnp.int32)
@@ -329,12 +336,15 @@ def test_lowered_for_another_platform_than_this_one(name, platform):
         return jnp.sum(lx.unroll(cell, params, xs, lengths=lengths)[0])
 
     for function in (loss, jax.grad(loss)):
-        exported = jax.export.export(jax.jit(function), platforms=[platform])(params, xs, lengths)
-        assert ("stablehlo.sort" in exported.mlir_module()) == (platform == "cpu")
+        exported = jax.export.export(jax.jit(function), platforms=[platform], disabled_checks=CALLS)
+        module = exported(params, xs, lengths).mlir_module()
+        assert ("lstmjax_forward" in module) == (HAS_LIBRARY and platform == "cpu")
 
 
 def test_no_such_backend():
-    with pytest.raises(ValueError, match="backend must be one of 'auto', 'scan', 'fused', 'cudnn', got 'mps'"):
+    with pytest.raises(
+        ValueError, match="backend must be one of 'auto', 'scan', 'fused', 'native', 'cudnn', got 'mps'"
+    ):
         lx.unroll(LSTM, LSTM.init(jax.random.key(0)), jnp.ones((2, STEPS, IN)), backend="mps")
 
 

@@ -87,8 +87,12 @@ def test_one_trace_serves_all_lengths():
         run(params, xs, jnp.array(lengths))
 
 
-WITH_RESETS = [*((name, "scan", True) for name in CELLS), ("lstm", "fused", True), ("gru", "fused", True)]
-WITHOUT = [(name, backend, False) for name in ("lstm", "gru") for backend in ("scan", "fused")]
+FAST = ("fused", "native")  # native where the library is, else fused again
+WITH_RESETS = [
+    *((name, "scan", True) for name in CELLS),
+    *((name, fast, True) for name in ("lstm", "gru") for fast in FAST),
+]
+WITHOUT = [(name, backend, False) for name in ("lstm", "gru") for backend in ("scan", *FAST)]
 
 
 @pytest.mark.parametrize(("name", "backend", "has_resets"), WITH_RESETS + WITHOUT)
@@ -112,7 +116,7 @@ def test_derivatives_are_exact_to_second_order_in_every_mode(x64, name, backend,
     check_grads(value_gradient_and_slope, (point,), order=1)
 
 
-@pytest.mark.parametrize("backend", ["scan", "fused"])
+@pytest.mark.parametrize("backend", ["scan", *FAST])
 def test_a_state_that_no_valid_step_reads_reaches_no_gradient(backend):
     """Of a sequence without steps, and of one that is reset before its first."""
     cell, params, xs, state = setup(CELLS["lstm"].make)

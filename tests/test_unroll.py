@@ -298,7 +298,11 @@ LSTM = lx.cells.LSTM(IN, HIDDEN)
             ValueError,
             r"params\.w_x must have shape \[3, 16\]",
         ),
-        ({"backend": "magic"}, ValueError, "backend must be one of 'auto', 'scan', 'fused', 'cudnn', got 'magic'"),
+        (
+            {"backend": "magic"},
+            ValueError,
+            "backend must be one of 'auto', 'scan', 'fused', 'native', 'cudnn', got 'magic'",
+        ),
     ],
 )
 def test_bad_arguments_are_named(arguments, error, sentence):

@@ -122,8 +122,8 @@ template <class S, int width>
 template <class S, int width>
 [[gnu::always_inline]] inline Ratio<Vector<S, width>> sigmoid(Vector<S, width> x) {
   using V = Vector<S, width>;
-  const V one = V{} + S{1};
-  return {one, one + exponential<S, width>(-clip(x, V{} + Exponential<S>::most))};
+  const V one = V{} + S{1}, most = V{} + Exponential<S>::most;
+  return {x < -most ? V{} : one, one + exponential<S, width>(-clip(x, most))};
 }
 
 // Rational approximations: for float that of Eigen's tanh; for double, near 0, that of Cephes, and (e^2x - 1) / (e^2x +
@@ -142,7 +142,8 @@ template <class S, int width>
     V under = z * 1.19825839466702e-06f + 1.18534705686654e-04f;
     under = z * under + 2.26843463243900e-03f;
     under = z * under + 4.89352518554385e-03f;
-    return {y * over, under};
+    const V most = V{} + 7.90531110763549805f;  // beyond, exactly 1: a slope left over would be times the input
+    return {x > most ? under : x < -most ? -under : y * over, under};
   } else {
     const V y = clip(x, V{} + Exponential<S>::most / 2), z = y * y;
     const V over = (z * -9.64399179425052238628e-1 - 9.92877231001918586564e1) * z - 1.61468768441708447952e3;
