@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from lstmjax.cells.base import FusedCell
 from lstmjax.cells.gru import GRU
 from lstmjax.cells.lstm import LSTM
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.kernels.native import library
+from lstmjax.steps import vary_alike
 from lstmjax.types import Array, DTypeLike, Float
 
 
@@ -130,9 +132,9 @@ def pack(way: Way, operands: Operands) -> Float[Array, "N size"]:
 
     def call(*arrays: Array) -> list[Array]:
         result = [_shape((arrays[0].shape[0], size), way.sums)]
-        return list(jax.ffi.ffi_call("lstmjax_pack", result)(*arrays, cell=_number(way.cell)))
+        return _call("lstmjax_pack", result, arrays, {"cell": _number(way.cell)})
 
-    return _as_layers(call)(*operands[:WEIGHTS])[0]
+    return _as_layers(call)(*vary_alike(operands[:WEIGHTS]))[0]
 
 
 def forward(way: Way, operands: Operands, packed: Array, saving: bool) -> Outputs:
@@ -146,11 +148,11 @@ def forward(way: Way, operands: Operands, packed: Array, saving: bool) -> Output
     def call(packed: Array, *arrays: Array) -> list[Array]:
         results = _output_shapes(way, Operands(*arrays), saving)
         in_order = (*arrays[:WEIGHTS], packed, *arrays[WEIGHTS:])
-        return list(jax.ffi.ffi_call("lstmjax_forward", results)(*in_order, **way.attributes()))
+        return _call("lstmjax_forward", results, in_order, way.attributes())
 
     rows = way.row_axis
     axes = (None, None, None, None, None, rows, 1, 1, 1, 1, 1, 2, 2)
-    return Outputs(*_as_rows(call, axes, (rows, 1, 1, 2, 2))(packed, *operands))
+    return Outputs(*_as_rows(call, axes, (rows, 1, 1, 2, 2))(*vary_alike((packed, *operands))))
 
 
 def backward(way: Way, operands: Operands, cotangents: Cotangents) -> Gradients:
@@ -159,9 +161,9 @@ def backward(way: Way, operands: Operands, cotangents: Cotangents) -> Gradients:
     def call(*arrays: Array) -> list[Array]:
         given = Operands(*arrays[: len(Operands._fields)])
         results = _gradient_shapes(way, given, _layers(arrays))
-        return list(jax.ffi.ffi_call("lstmjax_backward", results)(*arrays, **way.attributes()))
+        return _call("lstmjax_backward", results, arrays, way.attributes())
 
-    return Gradients(*_as_layers(call)(*operands, *cotangents))
+    return Gradients(*_as_layers(call)(*vary_alike((*operands, *cotangents))))
 
 
 class Panels(NamedTuple):
@@ -196,6 +198,21 @@ class Panels(NamedTuple):
 
     def packed_size(self, inputs: int) -> int:
         return (inputs + self.hidden + 2) * self.total
+
+
+def _call(
+    target: str, results: list[jax.ShapeDtypeStruct], arrays: Sequence[Array], attributes: dict[str, Any]
+) -> list[Array]:
+    return list(jax.ffi.ffi_call(target, [_varying_as(arrays[0], each) for each in results])(*arrays, **attributes))
+
+
+def _varying_as(array: Array, result: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """`result`, said to differ between the shards of a `jax.shard_map` if `array` does; since JAX 0.9 one must say so."""
+    mesh, varies = jax.sharding.get_abstract_mesh(), getattr(jax.typeof(array), "mat", None)
+    if mesh.empty or varies is None:
+        return result
+    sharding = NamedSharding(mesh, PartitionSpec())
+    return jax.ShapeDtypeStruct(result.shape, result.dtype, sharding=sharding, manual_axis_type=varies)
 
 
 def _shape(shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
