@@ -247,7 +247,7 @@ def test_a_wheel_with_the_library(hook, tmp_path, monkeypatch, version):
     monkeypatch.setattr(building, "is_current", lambda: True)
     data = {"force_include": {}}
     new(hook, tmp_path).initialize(version, data)
-    inside = {"force_include": {str(building.LIBRARY): "lstmjax/kernels/native/liblstmjax_native.so"}}
+    inside = {"force_include": {str(building.LIBRARY): "lstmjax/kernels/native/liblstmjax_native.so.1"}}
     tagged = {"pure_python": False, "tag": f"py3-none-{hook.local_platform()}"}
     assert data == ({**inside, **tagged} if version == "standard" else {"force_include": {}})
 
@@ -262,7 +262,7 @@ def test_a_wheel_for_other_machines(hook, tmp_path, monkeypatch):
     new(hook, tmp_path).initialize("standard", data)
     assert asked == ["aarch64-linux-gnu"]
     assert data["tag"] == "py3-none-manylinux_2_28_aarch64"
-    assert list(data["force_include"].values()) == ["lstmjax/kernels/native/liblstmjax_native.so"]
+    assert list(data["force_include"].values()) == ["lstmjax/kernels/native/liblstmjax_native.so.1"]
 
 
 def test_a_wheel_asked_for_by_name_is_whole_or_an_error(hook, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ is faster still; "cudnn" is NVIDIA's LSTM, without vmap. What one can't serve th
 native, fused, scan. `explain` says who serves and why.
 
 - `backend.py`: what a backend is, and which one serves a call
+- `arguments.py`: a run's arguments as trees of arrays, and the run that all derivatives can be taken of
 - `scan.py`: any cell
 - `fused/`: LSTM and GRU, faster
 - `native/`: LSTM and GRU on CPUs, a library in C++

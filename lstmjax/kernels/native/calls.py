@@ -4,6 +4,7 @@ Every array has a leading axis of layers, which run side by side; an array of si
 `jax.vmap` batches becomes more rows where one set of weights serves all of them, and more layers elsewhere.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -207,12 +208,13 @@ def _call(
 
 
 def _varying_as(array: Array, result: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    """`result`, said to differ between the shards of a `jax.shard_map` if `array` does; since JAX 0.9 one must say so."""
+    """`result`, said to differ between the shards of a `jax.shard_map` if `array` does: newer JAX must be told."""
     mesh, varies = jax.sharding.get_abstract_mesh(), getattr(jax.typeof(array), "mat", None)
     if mesh.empty or varies is None:
         return result
     sharding = NamedSharding(mesh, PartitionSpec())
-    return jax.ShapeDtypeStruct(result.shape, result.dtype, sharding=sharding, manual_axis_type=varies)
+    varying: Any = functools.partial(jax.ShapeDtypeStruct, sharding=sharding, manual_axis_type=varies)
+    return varying(result.shape, result.dtype)  # type: ignore[no-any-return]
 
 
 def _shape(shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:

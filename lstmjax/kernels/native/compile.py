@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 SOURCES = Path(__file__).with_name("source")
-LIBRARY = Path(__file__).with_name("liblstmjax_native.so")
-"""Called the same on every system: ctypes loads a library by its path, whatever the ending."""
+LIBRARY = Path(__file__).with_name("liblstmjax_native.so.1")
+"""Called the same on every system: ctypes loads a library by its path. What ends in .so Python takes for a module."""
 
 FLAGS = (
     "-std=c++17",
