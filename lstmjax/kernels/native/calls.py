@@ -4,7 +4,6 @@ Every array has a leading axis of layers, which run side by side; an array of si
 `jax.vmap` batches becomes more rows where one set of weights serves all of them, and more layers elsewhere.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -213,8 +212,8 @@ def _varying_as(array: Array, result: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStr
     if mesh.empty or varies is None:
         return result
     sharding = NamedSharding(mesh, PartitionSpec())
-    varying: Any = functools.partial(jax.ShapeDtypeStruct, sharding=sharding, manual_axis_type=varies)
-    return varying(result.shape, result.dtype)  # type: ignore[no-any-return]
+    more: Any = {"sharding": sharding, "manual_axis_type": varies}
+    return jax.ShapeDtypeStruct(result.shape, result.dtype, **more)  # type: ignore[no-untyped-call]
 
 
 def _shape(shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
