@@ -211,8 +211,8 @@ def _varying_as(array: Array, result: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStr
     mesh, varies = jax.sharding.get_abstract_mesh(), getattr(jax.typeof(array), "mat", None)
     if mesh.empty or varies is None:
         return result
-    sharding = NamedSharding(mesh, PartitionSpec())
-    more: Any = {"sharding": sharding, "manual_axis_type": varies}
+    whole = NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
+    more: Any = {"sharding": whole, "manual_axis_type": varies}
     return jax.ShapeDtypeStruct(result.shape, result.dtype, **more)  # type: ignore[no-untyped-call]
 
 

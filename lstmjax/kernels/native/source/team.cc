@@ -11,6 +11,10 @@ namespace {
 
 constexpr int spins_before_yielding = 2000;
 
+// Threads at work in all calls of this process. XLA runs calls side by side that do not need each other: each then gets
+// fewer threads, for more of them than there are cores would wait for each other.
+std::atomic<int> at_work{0};
+
 void pause_briefly(int& spins) {
   if (++spins >= spins_before_yielding) {
     std::this_thread::yield();
@@ -33,6 +37,7 @@ struct alignas(64) Team::Board {
   std::atomic<void (*)(const void*, int)> work{nullptr};
   std::atomic<const void*> context{nullptr};
   std::thread::id caller = std::this_thread::get_id();
+  int threads = 1;
   alignas(64) std::atomic<int> done{0};
   std::atomic<bool> closed{false};
 
@@ -54,6 +59,11 @@ struct alignas(64) Team::Board {
 
   void help() {
     if (std::this_thread::get_id() == caller) return;  // a pool that has stopped runs what it is given on the spot
+    if (at_work.fetch_add(1) < threads) take_shares();
+    at_work.fetch_sub(1);
+  }
+
+  void take_shares() {
     const FlushSubnormals flush;
     int spins = 0;
     while (!closed.load(std::memory_order_acquire)) {
@@ -67,11 +77,13 @@ struct alignas(64) Team::Board {
 };
 
 Team::Team(int size, const Schedule& schedule) : size_(size), board_(std::make_shared<Board>()) {
-  for (int i = 1; i < size; ++i) schedule([board = board_] { board->help(); });
+  board_->threads = size;
+  for (int i = at_work.fetch_add(1) + 1; i < size; ++i) schedule([board = board_] { board->help(); });
 }
 
 Team::~Team() {
   board_->closed.store(true, std::memory_order_release);
+  at_work.fetch_sub(1);
 }
 
 void Team::run(int shares, void (*work)(const void*, int), const void* context) {
