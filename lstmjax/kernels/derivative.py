@@ -135,6 +135,7 @@ def floats(arguments: PyTree, alike: PyTree) -> list[Any]:
 
 
 def is_floating(leaf: Array) -> bool:
+    """Whether an array has a gradient: booleans, whole numbers and keys have none."""
     return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 

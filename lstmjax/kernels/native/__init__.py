@@ -7,7 +7,8 @@ has a call of its own; forward mode and second derivatives are those of `scan`.
 `disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(name)]` for each name in `library.TARGETS`, for machines
 that have the library and the same vectors.
 
-- `calls.py`: the library's functions as functions of arrays, and what they do under vmap
+- `calls.py`: the library's functions as functions of arrays
+- `batching.py`: what they do under vmap: more rows, or more layers
 - `library.py`: finding the library and loading it, or the reason why not
 - `compile.py`: building it from `source/`
 """
@@ -89,7 +90,6 @@ def _operands(way: Way, arguments: Arguments) -> Operands:
     """One layer's arrays as calls take them."""
     params, mask, steps, state, initial = arguments
     element, sums = way.cell.compute_dtype, way.sums
-    anew = state if initial is None else initial
 
     def states(tree: Any, name: str) -> Array:
         return getattr(tree, name)[None] if name in tree._fields else nothing(sums)
@@ -102,8 +102,8 @@ def _operands(way: Way, arguments: Arguments) -> Operands:
         _turn(way, steps.xs.astype(element))[None],
         states(state, "h"),
         states(state, "c"),
-        states(anew, "h") if initial is not None else nothing(element),
-        states(anew, "c") if initial is not None else nothing(sums),
+        nothing(element) if initial is None else states(initial, "h"),
+        nothing(sums) if initial is None else states(initial, "c"),
         nothing(element) if mask is None else mask.astype(element)[None],
         or_nothing(steps.valid),
         or_nothing(steps.resets),
@@ -141,7 +141,7 @@ def _gradients(way: Way, arguments: Arguments, outputs: Outputs, d_state: Any, d
         outputs.chunk_memory,
         outputs.gates,
         _turn(way, d_ys)[None],
-        d_state.h.astype(way.sums)[None].astype(way.cell.compute_dtype),
+        d_state.h[None],
         d_state.c[None] if has_memory else nothing(way.sums),
     )
     got = calls.backward(way, _operands(way, arguments), cotangents)

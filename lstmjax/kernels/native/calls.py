@@ -1,10 +1,9 @@
 """The library's three functions as functions of JAX arrays: weights packed, a layer forward, a layer backward.
 
-Every array has a leading axis of layers, which run side by side; an array of size 0 says that there is none. What
-`jax.vmap` batches becomes more rows where one set of weights serves all of them, and more layers elsewhere.
+Every array has a leading axis of layers, which run side by side; an array of shape [0] says that there is none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +16,7 @@ from lstmjax.cells.gru import GRU
 from lstmjax.cells.lstm import LSTM
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.kernels.native import library
+from lstmjax.kernels.native.batching import as_layers, as_rows
 from lstmjax.steps import vary_alike
 from lstmjax.types import Array, DTypeLike, Float
 
@@ -127,14 +127,13 @@ def pack(way: Way, operands: Operands) -> Float[Array, "N size"]:
 
     `forward` can do it itself; XLA takes this out of a loop whose steps are calls with the same weights.
     """
-    inputs = operands.w_x.shape[1]
-    size = _panels(way).packed_size(inputs)
+    size = _panels(way).packed_size(operands.w_x.shape[1])
 
     def call(*arrays: Array) -> list[Array]:
         result = [_shape((arrays[0].shape[0], size), way.sums)]
         return _call("lstmjax_pack", result, arrays, {"cell": _number(way.cell)})
 
-    return _as_layers(call)(*vary_alike(operands[:WEIGHTS]))[0]
+    return as_layers(call)(*vary_alike(operands[:WEIGHTS]))[0]
 
 
 def forward(way: Way, operands: Operands, packed: Array, saving: bool) -> Outputs:
@@ -152,7 +151,7 @@ def forward(way: Way, operands: Operands, packed: Array, saving: bool) -> Output
 
     rows = way.row_axis
     axes = (None, None, None, None, None, rows, 1, 1, 1, 1, 1, 2, 2)
-    return Outputs(*_as_rows(call, axes, (rows, 1, 1, 2, 2))(*vary_alike((packed, *operands))))
+    return Outputs(*as_rows(call, axes, (rows, 1, 1, 2, 2))(*vary_alike((packed, *operands))))
 
 
 def backward(way: Way, operands: Operands, cotangents: Cotangents) -> Gradients:
@@ -163,7 +162,7 @@ def backward(way: Way, operands: Operands, cotangents: Cotangents) -> Gradients:
         results = _gradient_shapes(way, given, _layers(arrays))
         return _call("lstmjax_backward", results, arrays, way.attributes())
 
-    return Gradients(*_as_layers(call)(*vary_alike((*operands, *cotangents))))
+    return Gradients(*as_layers(call)(*vary_alike((*operands, *cotangents))))
 
 
 class Panels(NamedTuple):
@@ -278,81 +277,3 @@ def _gradient_shapes(way: Way, given: Operands, layers: int) -> list[jax.ShapeDt
         like(given.h_initial),
         like(given.memory_initial),
     ]
-
-
-def _as_layers(call: Callable[..., list[Array]]) -> Callable[..., list[Array]]:
-    """`call`, which under vmap takes what is batched as more layers."""
-
-    @jax.custom_batching.custom_vmap
-    def function(*arrays: Array) -> list[Array]:
-        return call(*arrays)
-
-    @function.def_vmap
-    def rule(size: int, batched: Sequence[bool], *arrays: Array) -> tuple[list[Array], list[bool]]:
-        results = _as_layers(call)(*_with_layers(size, batched, arrays))
-        return [_split_layers(size, result) for result in results], [True] * len(results)
-
-    return function
-
-
-def _as_rows(
-    call: Callable[..., list[Array]], axes: Sequence[int | None], result_axes: Sequence[int]
-) -> Callable[..., list[Array]]:
-    """`call`, which under vmap takes what is batched as more rows, along `axes`, unless the weights are batched too."""
-
-    @jax.custom_batching.custom_vmap
-    def function(*arrays: Array) -> list[Array]:
-        return call(*arrays)
-
-    @function.def_vmap
-    def rule(size: int, batched: Sequence[bool], *arrays: Array) -> tuple[list[Array], list[bool]]:
-        again = _as_rows(call, axes, result_axes)
-        if any(one and axis is None for one, axis in zip(batched, axes, strict=True)):
-            results = again(*_with_layers(size, batched, arrays))
-            return [_split_layers(size, result) for result in results], [True] * len(results)
-        spread = [_spread(size, *each) for each in zip(batched, arrays, strict=True)]
-        folded = [
-            array if axis is None or array.ndim == 1 else _fold(each, axis)
-            for array, each, axis in zip(arrays, spread, axes, strict=True)
-        ]
-        results = again(*folded)
-        return [_unfold(size, *each) for each in zip(results, result_axes, strict=True)], [True] * len(results)
-
-    return function
-
-
-def _spread(size: int, batched: bool, array: Array) -> Array:
-    return array if batched else jnp.broadcast_to(array, (size, *array.shape))
-
-
-def _with_layers(size: int, batched: Sequence[bool], arrays: Sequence[Array]) -> list[Array]:
-    """Arrays with the batched axis made part of that of layers; an array of one layer that serves all stays so."""
-    layers = max(array.shape[on] for on, array in zip(batched, arrays, strict=True) if array.ndim > 1 + on)
-
-    def one(on: bool, array: Array) -> Array:
-        if array.ndim == 1 + on:
-            return array[0] if on else array  # nothing
-        if not on and array.shape[0] == 1:
-            return array
-        spread = jnp.broadcast_to(array if on else array[None], (size, layers, *array.shape[1 + on :]))
-        return spread.reshape(size * layers, *spread.shape[2:])
-
-    return [one(*each) for each in zip(batched, arrays, strict=True)]
-
-
-def _split_layers(size: int, result: Array) -> Array:
-    if result.ndim == 1:
-        return jnp.broadcast_to(result, (size, *result.shape))
-    return result.reshape(size, -1, *result.shape[1:])
-
-
-def _fold(array: Array, axis: int) -> Array:
-    """[size, N, ..., rows, ...] to [N, ..., size * rows, ...]; `axis` is that of rows without the first."""
-    moved = jnp.moveaxis(array, 0, axis)
-    return moved.reshape(*moved.shape[:axis], -1, *moved.shape[axis + 2 :])
-
-
-def _unfold(size: int, result: Array, axis: int) -> Array:
-    if result.ndim == 1:
-        return jnp.broadcast_to(result, (size, *result.shape))
-    return jnp.moveaxis(result.reshape(*result.shape[:axis], size, -1, *result.shape[axis + 1 :]), axis, 0)
