@@ -43,7 +43,7 @@ class Backward {
     for (Index r = 0; r < rows_.count(); ++r) {
       S *d_h = d_h_ + r * stride_, *d_memory = d_memory_ + r * stride_;
       clear(d_h, stride_), clear(d_memory, stride_);
-      if (layer_.valid) silence(r, d_memory);
+      if (layer_.valid) silence(r);
       read(layer_.element, gradients_.d_h_end, rows_.row(r) * layer_.hidden, layer_.hidden, d_h);
       if (!Cell::memory_is_output) copy_state(static_cast<const S*>(gradients_.d_memory_end), r, d_memory);
     }
@@ -76,11 +76,11 @@ class Backward {
   }
 
  private:
-  void silence(Index r, const S* zeros) const {
+  void silence(Index r) const {
     for (Index t = 0; t < layer_.steps; ++t) {
       if (rows_.is_valid(r, t)) continue;
       const Index at_step = rows_.row(r) * gradients_.d_xs.row_stride + t * gradients_.d_xs.step_stride;
-      for (Index j = 0; j < layer_.inputs; ++j) write(layer_.element, zeros, 1, gradients_.d_xs.data, at_step + j);
+      write_zeros(layer_.element, layer_.inputs, gradients_.d_xs.data, at_step);
     }
   }
 

@@ -24,7 +24,7 @@ class Forward {
         most_steps_(chunk_steps(layer, rows)),
         chunk_(most_steps_),
         memory_block_(static_cast<std::size_t>(most_steps_ * rows.count() * (layer.inputs + panels_.total()) +
-                                               4 * rows.count() * stride_ + panels_.total() * 2) *
+                                               4 * rows.count() * stride_) *
                       sizeof(S)) {
     xs_ = memory_block_.as<S>();
     x_shares_ = xs_ + most_steps_ * rows.count() * layer.inputs;
@@ -97,10 +97,8 @@ class Forward {
   }
 
   void silence(Index r) const {
-    clear(entering_[1] + r * stride_, stride_);
     for (Index t = 0; t < layer_.steps; ++t) {
-      if (!rows_.is_valid(r, t))
-        write(layer_.element, entering_[1] + r * stride_, layer_.hidden, layer_.ys.data, y_at(r, t));
+      if (!rows_.is_valid(r, t)) write_zeros(layer_.element, layer_.hidden, layer_.ys.data, y_at(r, t));
     }
   }
 
@@ -217,8 +215,8 @@ class Forward {
   const Rows rows_;
   const Panels<S> panels_;
   const Packed<S> weights_;
-  const Index
-      stride_;  // of a row of states: a vector more than it needs, so that rows do not fall on the same cache lines
+  // Of a row of states: a vector more than it needs, so that rows do not fall on the same cache lines.
+  const Index stride_;
   const Index most_steps_;
   Chunk chunk_;
   Scratch memory_block_;

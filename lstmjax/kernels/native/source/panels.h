@@ -145,9 +145,9 @@ inline void write(Element element, const S* from, Index count, void* to, Index a
   }
 }
 
-inline const void* at(Element element, const void* data, Index i) {
+inline void write_zeros(Element element, Index count, void* to, Index at) {
   const Index bytes = element == Element::float64 ? 8 : element == Element::float32 ? 4 : 2;
-  return static_cast<const char*>(data) + i * bytes;
+  __builtin_memset(static_cast<char*>(to) + at * bytes, 0, static_cast<std::size_t>(count * bytes));
 }
 
 template <class S>

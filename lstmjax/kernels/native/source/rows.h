@@ -34,13 +34,13 @@ class Schedule {
  public:
   explicit Schedule(const Layer& layer)
       : layer_(layer),
-        memory_(static_cast<std::size_t>(3 * layer.rows + layer.steps + 2) * sizeof(Index) +
+        memory_(static_cast<std::size_t>(2 * layer.rows + layer.steps + 2) * sizeof(Index) +
                 (layer.valid ? static_cast<std::size_t>(layer.rows * layer.steps) * sizeof(int32_t) : 0)),
         lengths_(memory_.as<Index>()),
         order_(lengths_ + layer.rows) {
     Index* const buckets = order_ + layer.rows;
     if (layer.valid) {
-      times_ = reinterpret_cast<int32_t*>(buckets + layer.steps + 2 + layer.rows);
+      times_ = reinterpret_cast<int32_t*>(buckets + layer.steps + 2);
       list_valid_steps();
       put_longest_first(buckets);
     } else {
