@@ -116,7 +116,7 @@ class Shuffled(Generic[BatchT]):
     def batch(self, position: int) -> BatchT:
         """The batch at a position, any number from 0."""
         epoch, place = divmod(checks.index("position", position, 0), len(self))
-        (order,) = _orders((_count(self.examples),), self.seed, epoch)
+        (order,) = orders((_count(self.examples),), self.seed, epoch)
         rows = order[place * self.batch_size : (place + 1) * self.batch_size]
         return _take(self.examples, rows, self.batch_size)
 
@@ -224,11 +224,11 @@ class Bucketed:
         """The batch at a position, any number from 0."""
         epoch, place = divmod(checks.index("position", position, 0), len(self))
         sizes = (len(self), *(len(members) for _, members in self._buckets))
-        batches, *orders = _orders(sizes, self.seed, epoch)
+        batches, *of_rows = orders(sizes, self.seed, epoch)
         bucket, first = self._places[batches[place]]
         steps, members = self._buckets[bucket]
-        rows = members[orders[bucket][first : first + self.batch_size]]
-        filled, weights = _fill(rows, self.batch_size)
+        rows = members[of_rows[bucket][first : first + self.batch_size]]
+        filled, weights = fill_up(rows, self.batch_size)
         inputs, own_lengths = _pad([self.inputs[row] for row in filled], steps)
         lengths = None if self._are_equally_long else own_lengths
         if isinstance(self.targets, np.ndarray):
@@ -239,7 +239,7 @@ class Bucketed:
 
 
 @functools.lru_cache(maxsize=4)
-def _orders(sizes: tuple[int, ...], seed: int | None, epoch: int) -> tuple[np.ndarray, ...]:
+def orders(sizes: tuple[int, ...], seed: int | None, epoch: int) -> tuple[np.ndarray, ...]:
     """An order of each size for one pass, remembered while the pass lasts; as they come where there is no seed."""
     if seed is None:
         return tuple(np.arange(size) for size in sizes)
@@ -264,7 +264,7 @@ def _count(examples: tuple[Any, ...]) -> int:
     return int(count)
 
 
-def _fill(rows: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def fill_up(rows: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """As many rows as a batch has, the last repeated, and which of them count.
 
     Real rows again, and no zeros: what a model makes of them is finite.
@@ -275,7 +275,7 @@ def _fill(rows: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _take(examples: BatchT, rows: np.ndarray, batch_size: int) -> BatchT:
-    filled, weights = _fill(rows, batch_size)
+    filled, weights = fill_up(rows, batch_size)
     batch: Any = jax.tree.map(lambda leaf: np.asarray(leaf)[filled], examples)
     if batch.weights is not None:
         weights = weights * batch.weights.astype(np.float32)

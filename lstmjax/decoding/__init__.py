@@ -6,8 +6,10 @@ pieces.
 
 - `loop.py`: the loop
 - `text.py`: prompts, stop texts and streams for a language model
+- `forecasts.py`: points and sample paths of a forecaster
 """
 
+from lstmjax.decoding.forecasts import Forecast, forecast
 from lstmjax.decoding.loop import Decoding, StepFn, decode, start
 from lstmjax.decoding.text import generate, generate_text, stream, stream_text
 from lstmjax.sampling import GREEDY, BernoulliSampling, Draw, GaussianMixture, MixtureSampling, Sampling
@@ -17,11 +19,13 @@ __all__ = [
     "BernoulliSampling",
     "Decoding",
     "Draw",
+    "Forecast",
     "GaussianMixture",
     "MixtureSampling",
     "Sampling",
     "StepFn",
     "decode",
+    "forecast",
     "generate",
     "generate_text",
     "start",

@@ -7,6 +7,7 @@
 - `time_distributed.py`: a layer for single steps, at every step
 - `pooling.py`: one vector from the outputs of all steps
 - `standardize.py`: numbers brought to mean 0 and deviation 1, and back
+- `scaling.py`: time series to one scale, and forecasts back
 - `keywords.py`: a sentence for every keyword that is another library's
 - `flax_cell.py`: any cell in Flax's own `nnx.RNN`
 """
@@ -16,6 +17,7 @@ from lstmjax.layers.families import GRU, LSTM, ConvLSTM, ElmanRNN, stack
 from lstmjax.layers.flax_cell import FlaxCell
 from lstmjax.layers.pooling import AttentionPooling, Flatten, both_ends, last_step, max_over_time, mean_over_time
 from lstmjax.layers.recurrent import Recurrent
+from lstmjax.layers.scaling import SeriesScaler
 from lstmjax.layers.stacked import Residual, Stacked
 from lstmjax.layers.standardize import Standardize
 from lstmjax.layers.time_distributed import TimeDistributed
@@ -32,6 +34,7 @@ __all__ = [
     "FlaxCell",
     "Recurrent",
     "Residual",
+    "SeriesScaler",
     "Stacked",
     "Standardize",
     "TimeDistributed",

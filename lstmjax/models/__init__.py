@@ -4,6 +4,10 @@
 - `sequence_to_one.py`: recurrent layers, pooling, dense layers; classifiers and regressors
 - `sequence_config.py`: these from a config alone
 - `sequence_task.py`: what they are trained to do, and their figures
+- `forecaster.py`: histories of series to distributions of what comes, all steps at once or one after another
+- `forecast_networks.py`: what is inside those that say all steps at once
+- `forecaster_config.py`: these from a config alone
+- `forecaster_task.py`: what they are trained to do, and what their numbers mean
 """
 
 from collections.abc import Callable
@@ -13,7 +17,10 @@ from typing import Any, NamedTuple
 from flax import nnx
 
 from lstmjax.data.text import load_vocabulary
-from lstmjax.models import language_model, sequence_config, sequence_task
+from lstmjax.models import forecaster_config, forecaster_task, language_model, sequence_config, sequence_task
+from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, WindowNetwork
+from lstmjax.models.forecaster import Forecaster, RecursiveForecaster
+from lstmjax.models.forecaster_config import ForecasterConfig
 from lstmjax.models.language_model import LanguageModel, LanguageModelConfig
 from lstmjax.models.sequence_config import SequenceToOneConfig
 from lstmjax.models.sequence_to_one import SequenceClassifier, SequenceEncoder, SequenceRegressor
@@ -21,13 +28,19 @@ from lstmjax.tasks import Task
 
 __all__ = [
     "FAMILIES",
+    "DecoderNetwork",
+    "DirectNetwork",
     "Family",
+    "Forecaster",
+    "ForecasterConfig",
     "LanguageModel",
     "LanguageModelConfig",
+    "RecursiveForecaster",
     "SequenceClassifier",
     "SequenceEncoder",
     "SequenceRegressor",
     "SequenceToOneConfig",
+    "WindowNetwork",
 ]
 
 
@@ -64,5 +77,12 @@ FAMILIES: dict[str, Family] = {
         task=sequence_task.task,
         companion=sequence_task.read_meaning,
         completed=sequence_task.with_meaning,
+    ),
+    "forecaster": Family(
+        config=ForecasterConfig,
+        build=forecaster_config.build,
+        task=forecaster_task.task,
+        companion=forecaster_task.read_meaning,
+        completed=forecaster_task.with_meaning,
     ),
 }

@@ -1,0 +1,236 @@
+"""Forecasts of a trained model, in the data's own units: points and sample paths."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.tree_util import Partial
+
+from lstmjax import checks
+from lstmjax.data.windows import WindowBatch, filled_forward
+from lstmjax.decoding.loop import decode, start
+from lstmjax.distributions import Distribution, Point
+from lstmjax.layers.scaling import statistics
+from lstmjax.models.forecaster import Forecaster, PathState, RecursiveForecaster
+from lstmjax.types import Array, Float, Int, Key, PyTree
+
+
+class Forecast(NamedTuple):
+    """What is said of H steps to come, in the data's own units, float64.
+
+    `point` [..., H, C]: one number for each value, the mean (of quantiles, the median). `paths` [S, ..., H, C]: sample
+    paths; S is 0 for a model that gives points alone. The steps of a path belong together where a recursive model drew
+    one after another; a model that says all steps at once draws each by itself.
+
+    >>> forecast = Forecast(np.zeros((1, 1)), np.arange(4.0).reshape(4, 1, 1))
+    >>> forecast.quantile(np.array([0.125, 0.5])).ravel().tolist()
+    [0.0, 1.5]
+    """
+
+    point: np.ndarray
+    paths: np.ndarray
+
+    def quantile(self, p: float | np.ndarray) -> np.ndarray:
+        """Where a share p of the paths lies below: [..., H, C] for a number in (0, 1), [N, ..., H, C] for N of them.
+
+        Raises:
+          ValueError: there are no paths.
+        """
+        if len(self.paths) == 0:
+            raise ValueError("paths must not be empty: a model that gives points alone has no quantiles")
+        found: np.ndarray = np.quantile(self.paths, p, axis=0, method="hazen")  # a path is the middle of its share
+        return found
+
+
+class Inputs(NamedTuple):
+    """What a forecaster reads of windows: see `WindowBatch`."""
+
+    history: Float[Array, "B L C"]
+    past: Float[Array, "B L P"]
+    known: Float[Array, "B L+H K"]
+
+
+def forecast(
+    model: Forecaster | RecursiveForecaster,
+    history: np.ndarray,
+    horizon: int | None = None,
+    *,
+    past: np.ndarray | None = None,
+    known: np.ndarray | None = None,
+    series: int | None = None,
+    num_paths: int = 200,
+    key: Key[Array, ""] | None = None,
+) -> Forecast:
+    """Say what comes after a history.
+
+    Args:
+      model: trained, such as `lstmjax.load_model(folder).model`.
+      history: [T, C], or [B, T, C] for several, in the data's own units, NaN where a value is missing; [T] will do for
+        one channel. The last `input_length` rows are read; where there are fewer, the others count as missing.
+      horizon: steps to forecast; None means as many as in training, which is the most that a model can do that says all
+        steps at once.
+      past: covariates [T, P] or [B, T, P], of a model that was trained with some; NaN where one is missing.
+      known: covariates [T + horizon, K] or [B, T + horizon, K], likewise, of history and steps to come.
+      series: which series of the training it is, by its number, for a model that scales each by its own statistics;
+        None measures them on the history. Where all share one scale, it makes no difference.
+      num_paths: S, sample paths.
+      key: fixes the paths; None means `jax.random.key(0)`.
+
+    Raises:
+      TypeError, ValueError: arrays of another shape, infinite numbers, covariates that are missing or that the model
+        has no use for, a horizon out of range.
+    """
+    checks.positive_int("num_paths", num_paths)
+    steps = model.horizon if horizon is None else checks.positive_int("horizon", horizon)
+    if isinstance(model, Forecaster):
+        checks.index("horizon", steps, 1, model.horizon)
+    values = np.asarray(history, np.float64)
+    values = values[:, None] if values.ndim == 1 else values
+    values, past, known = _checked(model, values, past, known, steps)
+    batch, shift, scale = _scaled(model, values, past, known, steps, series)
+    point, drawn = paths(model, batch, num_paths, jax.random.key(0) if key is None else key)
+    found = Forecast(point * scale + shift, drawn * scale + shift)
+    return Forecast(found.point[0], found.paths[:, 0]) if np.ndim(history) < 3 else found
+
+
+def paths(
+    model: Forecaster | RecursiveForecaster, batch: WindowBatch, num_paths: int, key: Key[Array, ""]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points [B, H, C] and sample paths [S, B, H, C] of windows in the scale of training, float64.
+
+    Args:
+      model: any forecaster.
+      batch: windows; `known` has the steps to come, and `future` is not looked at.
+      num_paths: S; a model that gives points alone has none.
+      key: fixes the paths.
+    """
+    graphdef, variables = nnx.split(model)
+    inputs = Inputs(*map(jnp.asarray, (batch.history, batch.past, batch.known)))
+    if isinstance(model, RecursiveForecaster):
+        horizon = batch.known.shape[1] - model.input_length
+        drawn = np.asarray(_drawn(graphdef, variables, inputs, key, num_paths, horizon), np.float64)
+        return drawn.mean(axis=0), drawn
+    said: Distribution = _said(graphdef, variables, inputs)
+    point = np.asarray(said.mean(), np.float64)
+    if isinstance(said, Point):
+        return point, np.zeros((0, *point.shape))
+    # The middles of equal shares have the distribution's own quantiles; drawn ones would have them with an error.
+    shares = said.quantile((np.arange(num_paths) + 0.5) / num_paths)
+    return point, np.random.default_rng(np.asarray(jax.random.key_data(key))).permuted(shares, axis=0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _said(graphdef: nnx.GraphDef[Any], variables: PyTree, inputs: Inputs) -> Distribution:
+    said: Distribution = nnx.merge(graphdef, variables)(*inputs)
+    return said
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "num_paths", "horizon"))
+def _drawn(
+    graphdef: nnx.GraphDef[Any],
+    variables: PyTree,
+    inputs: Inputs,
+    key: Key[Array, ""],
+    num_paths: int,
+    horizon: int,
+) -> Float[Array, "S B H C"]:
+    """Paths drawn step by step; the history is read once for all of them."""
+    model: RecursiveForecaster = nnx.merge(graphdef, variables)
+    length = model.input_length
+    said, state = model.read(inputs.history, inputs.history, inputs.known[:, 1 : length + 1])
+
+    def for_every_path(leaf: Array) -> Array:
+        return jnp.tile(leaf, (num_paths, *[1] * (leaf.ndim - 1)))
+
+    ahead = jnp.pad(inputs.known[:, length + 1 :], ((0, 0), (0, 1), (0, 0)))  # what follows the last step is not used
+    carried = jax.tree.map(for_every_path, (state, ahead, jnp.zeros(len(inputs.history), jnp.int32)))
+    scores = jax.tree.map(lambda leaf: for_every_path(leaf[:, -1]), said)
+    step = Partial(_step, graphdef, variables)  # type: ignore[no-untyped-call]
+    drawn, _ = decode(step, start(carried, scores, key), horizon, draw_value)
+    paths: Array = drawn.reshape(num_paths, -1, *drawn.shape[1:])
+    return paths
+
+
+def _step(
+    graphdef: nnx.GraphDef[Any],
+    variables: PyTree,
+    values: Float[Array, "B C"],
+    carried: tuple[PathState, Float[Array, "B H K"], Int[Array, "B"]],
+) -> tuple[Distribution, tuple[PathState, Float[Array, "B H K"], Int[Array, "B"]]]:
+    state, ahead, number = carried
+    known = jnp.take_along_axis(ahead, number[:, None, None], axis=1)[:, 0]
+    said, state = nnx.merge(graphdef, variables).step(values, known, state)
+    return said, (state, ahead, number + 1)
+
+
+def draw_value(key: Key[Array, ""], said: Distribution) -> Float[Array, "..."]:
+    """A value from a distribution: a `draw` for `lstmjax.decoding.decode`.
+
+    >>> from lstmjax.distributions import Point
+    >>> draw_value(jax.random.key(0), Point(jnp.array([2.0]))).tolist()
+    [2.0]
+    """
+    return said.sample(key)
+
+
+def _checked(
+    model: Forecaster | RecursiveForecaster,
+    history: np.ndarray,
+    past: np.ndarray | None,
+    known: np.ndarray | None,
+    horizon: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """History [B, T, C], past [B, T, P] and known [B, T + H, K], of one B."""
+    if history.ndim not in (2, 3) or history.shape[-2] == 0:
+        raise ValueError(f"history must have shape [T, C] or [B, T, C], T at least 1, got {list(history.shape)}")
+    *lead, steps, _ = history.shape
+    wanted = (
+        ("history", history, steps, model.scaler.channels),
+        ("past", past, steps, model.past_scaler.channels),
+        ("known", known, steps + horizon, model.known_scaler.channels),
+    )
+    history, past, known = (_covariates(*each, lead) for each in wanted)
+    if np.any(np.isnan(known)):
+        raise ValueError("known must be finite in every row, got NaN")
+    return history, past, known
+
+
+def _covariates(name: str, given: np.ndarray | None, rows: int, features: int, lead: list[int]) -> np.ndarray:
+    if given is None and features:
+        raise ValueError(f"{name} must be given: the model was trained with {features} such covariates")
+    array = np.zeros((*lead, rows, 0)) if given is None else np.asarray(given, np.float64)
+    checks.shape(name, array, (*lead, rows, features))
+    if np.any(np.isinf(array)):
+        raise ValueError(f"{name} must be finite numbers, got {array[np.isinf(array)][0]}")
+    return array if lead else array[None]
+
+
+def _scaled(
+    model: Forecaster | RecursiveForecaster,
+    history: np.ndarray,
+    past: np.ndarray,
+    known: np.ndarray,
+    horizon: int,
+    series: int | None,
+) -> tuple[WindowBatch, np.ndarray, np.ndarray]:
+    """The windows in the scale of training, and what brings them back: shift and scale [B, 1, C]."""
+    scales = [_scale(model, each, series) for each in history]
+    shift, scale = (np.stack(parts)[:, None] for parts in zip(*scales, strict=True))
+    length = model.input_length
+    before = ((0, 0), (max(length - history.shape[1], 0), 0), (0, 0))
+    values = np.pad((history - shift) / scale, before, constant_values=np.nan)[:, -length:].astype(np.float32)
+    past = np.pad(np.stack([filled_forward(model.past_scaler(each)) for each in past]), before)[:, -length:]
+    known = np.pad(model.known_scaler(known), before)[:, -length - horizon :]
+    future = np.full((len(history), horizon, history.shape[2]), np.nan, np.float32)
+    return WindowBatch(values, past, known, future, np.ones(len(history), np.float32)), shift, scale
+
+
+def _scale(
+    model: Forecaster | RecursiveForecaster, history: np.ndarray, series: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    if series is None and model.scaler.num_series > 1:
+        return statistics(history, model.scaler.scaling)
+    return model.scaler.of(series or 0)

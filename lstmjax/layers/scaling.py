@@ -1,0 +1,104 @@
+"""Time series brought to one scale by statistics of their training part, and forecasts brought back, on the host."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lstmjax import checks
+from lstmjax.layers.standardize import LARGEST
+
+SCALINGS = ("none", "standard", "minmax", "robust")
+Scaling = Literal["none", "standard", "minmax", "robust"]
+
+
+class SeriesScaler(nnx.Module):
+    """`(x - shift) / scale` for each series and channel, and back, in float64.
+
+        standard: shift = mean, scale = standard deviation;    minmax: minimum, and maximum - minimum;
+        robust: median, and the distance between the quartiles;    none: 0 and 1
+
+    The statistics are measured by `adapt` on the training part, are not trained, and are saved with the model in
+    float32. The arithmetic is NumPy's in float64, so that numbers far from 0 lose no digits. A channel that never
+    changes, or was never observed, keeps the scale 1.
+
+    Args:
+      channels: C.
+      scaling: which statistics.
+      num_series: S, series that each have their own; 1 where they share one.
+
+    >>> scaler = lx.layers.SeriesScaler(1, "minmax")
+    >>> scaler.adapt([np.array([[2.0], [np.nan], [6.0]])])
+    >>> scaled = scaler(np.array([[3.0], [10.0]]))
+    >>> scaled.tolist(), scaler.inverse(scaled).tolist()
+    ([[0.25], [2.0]], [[3.0], [10.0]])
+    """
+
+    def __init__(self, channels: int, scaling: Scaling = "standard", num_series: int = 1) -> None:
+        checks.one_of("scaling", scaling, SCALINGS)
+        shape = (checks.positive_int("num_series", num_series), checks.index("channels", channels, 0))
+        self.channels, self.scaling, self.num_series = channels, scaling, num_series
+        self.shift = nnx.Variable(jnp.zeros(shape, jnp.float32))
+        self.scale = nnx.Variable(jnp.ones(shape, jnp.float32))
+
+    def adapt(self, parts: Sequence[np.ndarray]) -> None:
+        """Measure the statistics of the training parts [T, C] of S series, or of any number that share one.
+
+        Raises:
+          ValueError: another number of series or of channels, or a number too large for float32.
+        """
+        for number, part in enumerate(parts):
+            checks.shape(f"parts[{number}]", part, ("T", self.channels))
+        if self.num_series == 1:
+            parts = [np.concatenate(list(parts))]
+        if len(parts) != self.num_series:
+            raise ValueError(f"parts must be those of {self.num_series} series, got {len(parts)}")
+        found = [statistics(part, self.scaling) for part in parts]
+        self.shift[...] = jnp.asarray(np.stack([shift for shift, _ in found]), jnp.float32)
+        self.scale[...] = jnp.asarray(np.stack([scale for _, scale in found]), jnp.float32)
+
+    def __call__(self, x: np.ndarray, series: int = 0) -> np.ndarray:
+        """What the user has [..., C], scaled, float32."""
+        shift, scale = self.of(series)
+        scaled: np.ndarray = (np.asarray(x, np.float64) - shift) / scale
+        return scaled.astype(np.float32)
+
+    def inverse(self, z: np.ndarray, series: int = 0) -> np.ndarray:
+        """What was scaled [..., C], as the user has it, float64."""
+        shift, scale = self.of(series)
+        restored: np.ndarray = np.asarray(z, np.float64) * scale + shift
+        return restored
+
+    def of(self, series: int) -> tuple[np.ndarray, np.ndarray]:
+        """Shift and scale [C] of a series by its number; where all share one, the number doesn't matter."""
+        row = 0 if self.num_series == 1 else checks.index("series", series, 0, self.num_series - 1)
+        return np.asarray(self.shift[row], np.float64), np.asarray(self.scale[row], np.float64)
+
+
+def statistics(part: np.ndarray, scaling: Scaling) -> tuple[np.ndarray, np.ndarray]:
+    """Shift and scale [C] of the observed values of a series [T, C], as float32 will hold them.
+
+    Raises:
+      ValueError: a value that is infinite or too large for float32.
+    """
+    channels = [channel[~np.isnan(channel)] for channel in np.asarray(part, np.float64).T]
+    for channel in channels:
+        if np.any(np.abs(channel) > LARGEST):
+            raise ValueError(f"expected numbers of at most {LARGEST:g}, got {np.abs(channel).max():g}")
+    measured = [_statistics(channel, scaling) if len(channel) else (0.0, 1.0) for channel in channels]
+    shift, scale = np.array(measured, np.float32).reshape(-1, 2).T.astype(np.float64)
+    return shift, np.where(scale > 1e-6 * np.abs(shift), scale, 1.0)
+
+
+def _statistics(values: np.ndarray, scaling: Scaling) -> tuple[float, float]:
+    match scaling:
+        case "standard":
+            return float(values.mean()), float(values.std())
+        case "minmax":
+            return float(values.min()), float(values.max() - values.min())
+        case "robust":
+            low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+            return float(middle), float(high - low)
+    return 0.0, 1.0

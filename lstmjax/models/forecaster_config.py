@@ -1,0 +1,213 @@
+"""Forecasters from a config alone."""
+
+import dataclasses
+from typing import Any, Literal
+
+from flax import nnx
+
+from lstmjax import cells, checks, layers, regularizers
+from lstmjax.distributions import OUTPUTS
+from lstmjax.layers.scaling import SCALINGS, SeriesScaler
+from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, Network, WindowNetwork
+from lstmjax.models.forecaster import INSTANCE_NORMS, Forecaster, RecursiveForecaster
+from lstmjax.types import Cell
+
+CELLS = {"lstm": cells.LSTM, "gru": cells.GRU, "elman": cells.ElmanRNN}
+NETWORKS = (*CELLS, "mlp", "linear", "dlinear")
+HEADS = ("direct", "decoder", "recursive")
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecasterConfig:
+    """Sizes, outputs and regularisation of a `Forecaster` or a `RecursiveForecaster`."""
+
+    network: Literal["lstm", "gru", "elman", "mlp", "linear", "dlinear"] = "lstm"
+    """What reads the window: a recurrent network, dense layers, a linear map, or one each for trend and remainder."""
+    head: Literal["direct", "decoder", "recursive"] = "direct"
+    """How recurrent networks say the future: all steps at once from the last output; by a second recurrence, over the
+    steps to come; or one step after another, each drawn and read again (DeepAR)."""
+    output: Literal["mse", "mae", "huber", "gaussian", "student-t", "negative-binomial", "quantiles"] = "student-t"
+    """What is said of each value: a point, trained on one of three errors; a distribution; or quantiles."""
+    hidden_features: tuple[int, ...] = (64,)
+    """The width of each recurrent or hidden dense layer, bottom first; unused by the linear maps."""
+    segment: int = 1
+    """Steps that recurrent networks read (and the decoder writes) at a time; with 24, a day of hours is one step."""
+    channels: Literal["shared", "joint"] = "shared"
+    """Several targets: each by itself through shared weights, or all together through one network."""
+    instance_norm: Literal["none", "last", "standard", "scale"] = "last"
+    """What is taken out of each window and put back: its last value; its mean and standard deviation; for counts, its
+    scale alone. Series that drift need it."""
+    scaling: Literal["none", "standard", "minmax", "robust"] = "standard"
+    """What each series is scaled by before, measured on its training part: mean and deviation, range, or median and
+    quartiles."""
+    scale_each: bool = True
+    """Every series by statistics of its own; or all of a file by the same."""
+    moving_average: int = 25
+    """Steps that dlinear's trend is a mean over, odd."""
+    hidden_dropout: float = 0.0
+    """Dropout between layers, in [0, 1)."""
+    recurrent_dropout: float = 0.0
+    """Dropout on what enters the recurrent product, one mask a window, in [0, 1)."""
+    output_dropout: float = 0.0
+    """Dropout on what the last layer reads of a recurrence, in [0, 1)."""
+    input_length: int | None = None
+    """L, steps of history that are read; None leaves it to the data."""
+    horizon: int | None = None
+    """H, steps to come; None leaves this and what follows to the data."""
+    num_targets: int | None = None
+    """C, numbers to forecast at each step."""
+    num_past: int = 0
+    """P, covariates that end with the history."""
+    num_known: int = 0
+    """K, covariates known for the steps to come, too."""
+    num_series: int = 1
+    """Series that have scales of their own."""
+
+    def __post_init__(self) -> None:
+        words = {
+            "network": NETWORKS,
+            "head": HEADS,
+            "output": tuple(OUTPUTS),
+            "channels": ("shared", "joint"),
+            "instance_norm": INSTANCE_NORMS,
+            "scaling": SCALINGS,
+        }
+        for name, allowed in words.items():
+            checks.one_of(name, getattr(self, name), allowed)
+        self._check_sizes()
+        for name in ("hidden_dropout", "recurrent_dropout", "output_dropout"):
+            checks.rate(name, getattr(self, name))
+        self._check_together()
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the network runs over time."""
+        return self.network in CELLS
+
+    def _check_sizes(self) -> None:
+        if isinstance(self.hidden_features, list):  # from JSON
+            object.__setattr__(self, "hidden_features", tuple(self.hidden_features))
+        if not isinstance(self.hidden_features, tuple):
+            raise TypeError(f"hidden_features must be a tuple of numbers, got {self.hidden_features!r}")
+        for width in self.hidden_features:
+            checks.index("hidden_features", width, 1, 2**29 - 1)
+        for name in ("segment", "moving_average", "num_series"):
+            checks.positive_int(name, getattr(self, name))
+        for name in ("num_past", "num_known"):
+            checks.index(name, getattr(self, name), 0)
+        for name in ("input_length", "horizon", "num_targets"):
+            if getattr(self, name) is not None:
+                checks.positive_int(name, getattr(self, name))
+        checks.boolean("scale_each", self.scale_each)
+
+    def _check_together(self) -> None:
+        """What one option asks of another; nothing that is given is left unused."""
+        if self.moving_average % 2 == 0:
+            raise ValueError(f"moving_average must be odd, to have a middle, got {self.moving_average}")
+        if not self.is_recurrent:
+            for name in ("head", "segment", "recurrent_dropout", "output_dropout"):
+                if getattr(self, name) != getattr(ForecasterConfig, name):
+                    raise ValueError(f"{name} is for recurrent networks, got it with network {self.network!r}")
+        if self.network in (*CELLS, "mlp") and not self.hidden_features:
+            raise ValueError(f"hidden_features must have a width for network {self.network!r}, got none")
+        if self.is_recurrent and self.hidden_dropout and len(self.hidden_features) < 2:
+            raise ValueError("hidden_dropout acts between layers, so it needs two widths in hidden_features")
+        self._check_output()
+        self._check_steps()
+
+    def _check_output(self) -> None:
+        if self.output != "negative-binomial":
+            return
+        if self.scaling != "none" or self.instance_norm not in ("none", "scale"):
+            raise ValueError(
+                "output negative-binomial is for counts as they are: it needs scaling none and instance_norm none or "
+                f"scale, got {self.scaling} and {self.instance_norm}"
+            )
+
+    def _check_steps(self) -> None:
+        """Segments fit into the window, and the head can do with what it is given."""
+        if self.head == "recursive":
+            if self.segment != 1:
+                raise ValueError(f"segment must be 1 where one step follows another, got {self.segment}")
+            if self.num_past:
+                raise ValueError("head recursive has no past covariates in the steps to come; give known ones only")
+        if self.input_length is not None and self.input_length % self.segment:
+            raise ValueError(f"input_length must be a multiple of segment {self.segment}, got {self.input_length}")
+        if self.head == "decoder" and self.horizon is not None and self.horizon % self.segment:
+            raise ValueError(f"horizon must be a multiple of segment {self.segment}, got {self.horizon}")
+
+
+def build(config: ForecasterConfig, rngs: nnx.Rngs) -> Forecaster | RecursiveForecaster:
+    """The model that a config describes.
+
+    Raises:
+      ValueError: the config leaves open what the data decide.
+
+    >>> config = ForecasterConfig(network="dlinear", output="mse", input_length=48, horizon=24, num_targets=7)
+    >>> build(config, nnx.Rngs(0))(jnp.ones((2, 48, 7))).value.shape
+    (2, 24, 7)
+    """
+    if config.input_length is None or config.horizon is None or config.num_targets is None:
+        raise ValueError("input_length, horizon and num_targets must be set")
+    scaler = SeriesScaler(config.num_targets, config.scaling, config.num_series if config.scale_each else 1)
+    channels = 1 if config.channels == "shared" else config.num_targets
+    if config.head == "recursive":
+        return RecursiveForecaster(
+            _recurrent(config, channels + config.num_known, rngs),
+            config.output,
+            scaler,
+            num_known=config.num_known,
+            input_length=config.input_length,
+            horizon=config.horizon,
+            instance_norm=config.instance_norm,
+            shared_channels=config.channels == "shared",
+            dropout=config.output_dropout,
+            rngs=rngs,
+        )
+    return Forecaster(
+        _network(config, channels, config.input_length, config.horizon, rngs),
+        config.output,
+        scaler,
+        num_past=config.num_past,
+        num_known=config.num_known,
+        input_length=config.input_length,
+        horizon=config.horizon,
+        instance_norm=config.instance_norm,
+        shared_channels=config.channels == "shared",
+    )
+
+
+def _network(config: ForecasterConfig, channels: int, input_length: int, horizon: int, rngs: nnx.Rngs) -> Network:
+    """What says all steps at once."""
+    features = channels + config.num_past + config.num_known
+    out = channels * OUTPUTS[config.output].kind.size
+    if not config.is_recurrent:
+        return WindowNetwork(
+            input_length,
+            features,
+            horizon,
+            config.num_known,
+            out,
+            hidden_features=config.hidden_features if config.network == "mlp" else (),
+            moving_average=config.moving_average if config.network == "dlinear" else None,
+            dropout=config.hidden_dropout,
+            rngs=rngs,
+        )
+    encoder = _recurrent(config, config.segment * features, rngs)
+    if config.head == "direct":
+        return DirectNetwork(
+            encoder, horizon, config.num_known, out, segment=config.segment, dropout=config.output_dropout, rngs=rngs
+        )
+    lead_features = config.hidden_features[0]
+    decoder = _recurrent(config, lead_features + config.segment * config.num_known, rngs)
+    return DecoderNetwork(
+        encoder, decoder, horizon, lead_features, out, segment=config.segment, dropout=config.output_dropout, rngs=rngs
+    )
+
+
+def _recurrent(config: ForecasterConfig, in_features: int, rngs: nnx.Rngs) -> layers.Stacked:
+    def cell(inputs: int, hidden: int) -> Cell[Any, Any]:
+        plain: Cell[Any, Any] = CELLS[config.network](inputs, hidden)
+        return regularizers.RecurrentDropout(plain, config.recurrent_dropout) if config.recurrent_dropout else plain
+
+    return layers.stack(cell, in_features, config.hidden_features, dropout=config.hidden_dropout, rngs=rngs)

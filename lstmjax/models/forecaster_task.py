@@ -1,0 +1,98 @@
+"""What forecasters are trained to do, their figures, and what their numbers mean."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from lstmjax import losses
+from lstmjax.data.timeline import Frequency
+from lstmjax.data.windows import WindowBatch
+from lstmjax.errors import InputError
+from lstmjax.files import replace_text
+from lstmjax.models.forecaster import Forecaster, RecursiveForecaster
+from lstmjax.models.forecaster_config import ForecasterConfig
+from lstmjax.tasks import Mean, Task
+
+FILE = "series.json"
+
+
+class SeriesMeaning(NamedTuple):
+    """What a trained forecaster's numbers mean.
+
+    `time`, `id`: the columns of times and of the series' names, None where there are none. `targets`, `past`, `known`:
+    columns. `has_calendar`: whether features of the calendar follow the known ones. `series`: names, in the order of
+    their scales. `frequency`: of the steps.
+    """
+
+    time: str | None
+    id: str | None
+    targets: tuple[str, ...]
+    past: tuple[str, ...]
+    known: tuple[str, ...]
+    has_calendar: bool
+    series: tuple[str, ...]
+    frequency: Frequency
+
+
+def save_meaning(meaning: SeriesMeaning, folder: Path) -> None:
+    """Write it beside a trained model."""
+    fields = meaning._asdict() | {"frequency": meaning.frequency._asdict()}
+    replace_text(folder / FILE, json.dumps(fields, indent=2) + "\n")
+
+
+def read_meaning(folder: Path) -> SeriesMeaning:
+    """Read what stands beside a trained model.
+
+    Raises:
+      InputError: it is missing or damaged.
+    """
+    path = folder / FILE
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        return SeriesMeaning(**fields | lists | {"frequency": Frequency(**fields["frequency"])})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} does not say what the series are: {error}") from error
+
+
+def with_meaning(config: ForecasterConfig, meaning: SeriesMeaning) -> ForecasterConfig:
+    """The config, once it is sure that it belongs with its series.
+
+    Raises:
+      ValueError: they have other sizes than the config says.
+    """
+    if config.num_targets != len(meaning.targets):
+        raise ValueError(f"its num_targets is {config.num_targets}, and there are {len(meaning.targets)} targets")
+    if config.num_series != len(meaning.series):
+        raise ValueError(f"its num_series is {config.num_series}, and there are {len(meaning.series)} series")
+    return config
+
+
+def task(config: ForecasterConfig) -> Task:
+    """Forecast windows, from batches of `WindowBatch`.
+
+    Args:
+      config: any; the model knows its output.
+
+    Returns:
+      a task. loss: what the output is trained on, a mean over all observed values; mse, mae: errors of the means
+      (recursive: one step ahead), in the scale of training.
+    """
+    return Task(_loss)
+
+
+def _loss(
+    model: Forecaster | RecursiveForecaster, batch: WindowBatch, carry: tuple[()], key: Any
+) -> tuple[dict[str, Mean], tuple[()]]:
+    said, loss = model.loss(batch, key)
+    future = jnp.asarray(batch.future)
+    weights = jnp.where(jnp.isnan(future), 0, jnp.asarray(batch.weights)[:, None, None])
+    means: Mapping[str, Mean] = {
+        "loss": loss,
+        "mse": losses.mean_squared_error(said.mean(), future, weights=weights),
+        "mae": losses.mean_absolute_error(said.mean(), future, weights=weights),
+    }
+    return dict(means), carry
