@@ -379,7 +379,7 @@ def _unstacked(raw: Array, size: int) -> list[Array]:
     checks.kind("raw", raw, jnp.floating)
     if raw.shape[-1:] != (size,):
         raise ValueError(f"raw must have shape [..., {size}], got {list(raw.shape)}")
-    raw = raw.astype(jnp.promote_types(raw.dtype, jnp.float32))
+    raw = raw.astype(jnp.float64 if raw.dtype == jnp.float64 else jnp.float32)
     return list(jnp.unstack(jnp.clip(raw, -LARGEST, LARGEST), axis=-1))
 
 
