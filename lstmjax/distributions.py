@@ -379,7 +379,7 @@ def _unstacked(raw: Array, size: int) -> list[Array]:
     checks.kind("raw", raw, jnp.floating)
     if raw.shape[-1:] != (size,):
         raise ValueError(f"raw must have shape [..., {size}], got {list(raw.shape)}")
-    raw = raw.astype(jnp.promote_types(raw.dtype, jnp.float32))
+    raw = raw.astype(jnp.float64 if raw.dtype == jnp.float64 else jnp.float32)
     return list(jnp.unstack(jnp.clip(raw, -LARGEST, LARGEST), axis=-1))
 
 
@@ -433,13 +433,17 @@ def _log_less(ratio: Array, u: Array) -> Array:
 
 
 def _stirling_error(x: Array) -> Array:
-    """`log(x!) - log(sqrt(2 pi x) (x / e)^x)`: what Stirling's formula lacks, about `1 / (12 x)`."""
-    large = jnp.where(x < 4.0, 4.0, x)
-    small = jnp.where(x < 4.0, x, 4.0)
+    """`d(x) = log(x!) - log(sqrt(2 pi x) (x / e)^x)`: what Stirling's formula lacks, about `1 / (12 x)`.
+
+    The series is for x of 4 or more; below, `d(x) = d(x + 1) + (x + 1/2) log(1 + 1/x) - 1` takes x there.
+    """
+    is_small = x < 4.0
+    low = [jnp.where(is_small, x, 4.0) + k for k in range(4)]
+    steps = sum((each + 0.5) * jnp.log1p(1.0 / each) - 1.0 for each in low)
+    high = jnp.where(is_small, x + 4.0, x)
     terms = [1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360]
-    series = _polynomial(terms, jnp.square(1.0 / large)) / large
-    direct = jax.lax.lgamma(small + 1.0) - (small + 0.5) * jnp.log(small) + small - LOG_SQRT_2PI
-    return jnp.where(x < 4.0, direct, series)
+    series = _polynomial(terms, jnp.square(1.0 / high)) / high
+    return series + jnp.where(is_small, steps, 0.0)
 
 
 def _polynomial(coefficients: list[float], x: Array) -> Array:

@@ -1,0 +1,1 @@
+"""Forecasts of series, with backtests: `python -m experiments.forecast`."""
