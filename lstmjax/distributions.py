@@ -4,8 +4,9 @@ Each kind is a tree of JAX arrays of one shape [...], so it goes through `jit`, 
 from what a network gives, `size` numbers for each value; `affine` brings it to the data's own units; `loss` compares it
 with what came; `sample` draws from it; `quantile` is its inverse distribution function, in float64 on the host.
 
-Targets have the shape and dtype of the distribution's arrays. Where one is missing, put any allowed number in its place
-and weigh its loss 0.
+Targets are numbers of the shape [...]. Where one is missing, put any allowed number in its place and weigh its loss 0.
+A shift and a scale of `affine` are single numbers or arrays that go along with [...], the scale above 0. What has
+another shape, and raw numbers that are not floating, are a ValueError or a TypeError.
 """
 
 import dataclasses
@@ -348,6 +349,10 @@ class Output(NamedTuple):
     Args:
       kind: the distribution's class.
       loss: `(distribution, targets [...]) -> [...]`.
+
+    >>> kind, loss = OUTPUTS["huber"]  # of the errors 0.5 and 3: the square's half, then a line
+    >>> loss(kind.of(jnp.zeros((2, 1))), jnp.array([0.5, 3.0])).tolist()
+    [0.125, 2.5]
     """
 
     kind: type[Distribution]
@@ -388,9 +393,10 @@ def _above_zero(raw: Array) -> Array:
 
 
 def _checked(targets: Array, like: Array) -> Array:
+    """Targets, integers too, in the dtype of the distribution."""
     targets = jnp.asarray(targets)
     checks.shape("targets", targets, like.shape)
-    return targets
+    return targets.astype(like.dtype)
 
 
 def _beside(number: Array | float) -> Any:
