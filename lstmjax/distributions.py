@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import scipy.stats  # type: ignore[import-untyped]
+import scipy.special  # type: ignore[import-untyped]
 
 from lstmjax import checks
 from lstmjax.types import Array, Float, Key
@@ -131,7 +131,7 @@ class Gaussian:
     def quantile(self, p: Probability) -> np.ndarray:
         """The x that a draw stays below with probability p; shapes as for `Point.quantile`."""
         loc, scale = _on_host(self)
-        return loc + scale * scipy.stats.norm.ppf(_outer(p, loc.ndim))  # type: ignore[no-any-return]
+        return loc + scale * scipy.special.ndtri(_outer(p, loc.ndim))  # type: ignore[no-any-return]
 
 
 @jax.tree_util.register_dataclass
@@ -192,7 +192,7 @@ class StudentT:
     def quantile(self, p: Probability) -> np.ndarray:
         """The x that a draw stays below with probability p; shapes as for `Point.quantile`."""
         df, loc, scale = _on_host(self)
-        return loc + scale * scipy.stats.t.ppf(_outer(p, loc.ndim), df)  # type: ignore[no-any-return]
+        return loc + scale * scipy.special.stdtrit(df, _outer(p, loc.ndim))  # type: ignore[no-any-return]
 
 
 @jax.tree_util.register_dataclass
@@ -275,6 +275,8 @@ class NegativeBinomial:
         """The smallest count that a draw is at most with probability p or more; shapes as for `Point.quantile`."""
         mu, dispersion = _on_host(self)
         p = _outer(p, mu.ndim)
+        import scipy.stats  # type: ignore[import-untyped] # takes half a second, which nobody else should wait for
+
         return scipy.stats.nbinom.ppf(p, 1.0 / dispersion, 1.0 / (1.0 + dispersion * mu))  # type: ignore[no-any-return]
 
 

@@ -123,7 +123,7 @@ class Frequency(NamedTuple):
             return 5
         if self.unit in MONTHS:
             return 12 // self.every if 12 % self.every == 0 else 1
-        if self.unit == "step" and MINUTE <= self.every < DAY and DAY % self.every == 0:
+        if self.unit == "step" and 0 <= self.every < DAY and DAY % self.every == 0:
             return DAY // self.every
         return {DAY: 7, WEEK: 52}.get(self.every, 1)
 

@@ -13,7 +13,7 @@ from lstmjax import checks
 from lstmjax.data.windows import WindowBatch, filled_forward
 from lstmjax.decoding.loop import decode, start
 from lstmjax.distributions import Distribution, Point
-from lstmjax.layers.scaling import statistics
+from lstmjax.layers.scaling import scaled, statistics
 from lstmjax.models.forecaster import Forecaster, PathState, RecursiveForecaster
 from lstmjax.types import Array, Float, Int, Key, PyTree
 
@@ -189,8 +189,8 @@ def _checked(
     *lead, steps, _ = history.shape
     wanted = (
         ("history", history, steps, model.scaler.channels),
-        ("past", past, steps, model.past_scaler.channels),
-        ("known", known, steps + horizon, model.known_scaler.channels),
+        ("past", past, steps, model.num_past),
+        ("known", known, steps + horizon, model.num_known),
     )
     history, past, known = (_covariates(*each, lead) for each in wanted)
     if np.any(np.isnan(known)):
@@ -222,8 +222,8 @@ def _scaled(
     length = model.input_length
     before = ((0, 0), (max(length - history.shape[1], 0), 0), (0, 0))
     values = np.pad((history - shift) / scale, before, constant_values=np.nan)[:, -length:].astype(np.float32)
-    past = np.pad(np.stack([filled_forward(model.past_scaler(each)) for each in past]), before)[:, -length:]
-    known = np.pad(model.known_scaler(known), before)[:, -length - horizon :]
+    past = np.pad(np.stack([filled_forward(scaled(model.past_scaler, each)) for each in past]), before)[:, -length:]
+    known = np.pad(scaled(model.known_scaler, known), before)[:, -length - horizon :]
     future = np.full((len(history), horizon, history.shape[2]), np.nan, np.float32)
     return WindowBatch(values, past, known, future, np.ones(len(history), np.float32)), shift, scale
 

@@ -38,7 +38,7 @@ class SeriesScaler(nnx.Module):
 
     def __init__(self, channels: int, scaling: Scaling = "standard", num_series: int = 1) -> None:
         checks.one_of("scaling", scaling, SCALINGS)
-        shape = (checks.positive_int("num_series", num_series), checks.index("channels", channels, 0))
+        shape = (checks.positive_int("num_series", num_series), checks.positive_int("channels", channels))
         self.channels, self.scaling, self.num_series = channels, scaling, num_series
         self.shift = nnx.Variable(jnp.zeros(shape, jnp.float32))
         self.scale = nnx.Variable(jnp.ones(shape, jnp.float32))
@@ -75,6 +75,15 @@ class SeriesScaler(nnx.Module):
         """Shift and scale [C] of a series by its number; where all share one, the number doesn't matter."""
         row = 0 if self.num_series == 1 else checks.index("series", series, 0, self.num_series - 1)
         return np.asarray(self.shift[row], np.float64), np.asarray(self.scale[row], np.float64)
+
+
+def scaled(scaler: SeriesScaler | None, x: np.ndarray) -> np.ndarray:
+    """What a scaler makes of [..., C], float32; without one there are no columns, and nothing to scale.
+
+    >>> scaled(None, np.zeros((3, 0))).dtype
+    dtype('float32')
+    """
+    return np.asarray(x, np.float32) if scaler is None else scaler(x)
 
 
 def statistics(part: np.ndarray, scaling: Scaling) -> tuple[np.ndarray, np.ndarray]:

@@ -92,7 +92,9 @@ class _Forecaster(nnx.Module):
         if not isinstance(scaler, SeriesScaler):
             raise TypeError(f"scaler must be a SeriesScaler, got {type(scaler).__name__}")
         self.output, self.scaler, self.instance_norm = output, scaler, instance_norm
-        self.past_scaler, self.known_scaler = SeriesScaler(num_past), SeriesScaler(num_known)
+        self.num_past, self.num_known = checks.index("num_past", num_past, 0), checks.index("num_known", num_known, 0)
+        self.past_scaler = SeriesScaler(num_past) if num_past else None
+        self.known_scaler = SeriesScaler(num_known) if num_known else None
         self.input_length = checks.positive_int("input_length", input_length)
         self.horizon = checks.positive_int("horizon", horizon)
 

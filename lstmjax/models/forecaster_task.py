@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 
@@ -24,7 +24,7 @@ class SeriesMeaning(NamedTuple):
 
     `time`, `id`: the columns of times and of the series' names, None where there are none. `targets`, `past`, `known`:
     columns. `has_calendar`: whether features of the calendar follow the known ones. `series`: names, in the order of
-    their scales. `frequency`: of the steps.
+    their scales. `frequency`: of the steps. `time_format`, `duplicates`: how its file was read.
     """
 
     time: str | None
@@ -35,6 +35,8 @@ class SeriesMeaning(NamedTuple):
     has_calendar: bool
     series: tuple[str, ...]
     frequency: Frequency
+    time_format: str | None
+    duplicates: Literal["error", "mean", "first", "last"]
 
 
 def save_meaning(meaning: SeriesMeaning, folder: Path) -> None:

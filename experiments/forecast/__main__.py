@@ -1,0 +1,250 @@
+"""Forecast time series: train on a CSV file, look back at how good forecasts were, forecast what comes after it.
+
+Usage: python -m experiments.forecast --data FILE|NAME [--time COLUMN] [--target COLUMN ...] [--horizon H] [--out DIR]
+       python -m experiments.forecast --checkpoint DIR --predict FILE [--out FILE]; see --help.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from experiments import cli, study
+from experiments.forecast import parts, predictions, results
+from lstmjax import checks, training
+from lstmjax.data.downloads import find
+from lstmjax.data.named_series import NAMED_SERIES
+from lstmjax.data.series import SeriesSet, read_series
+from lstmjax.data.windows import Windows
+from lstmjax.errors import InputError
+from lstmjax.models import ForecasterConfig
+from lstmjax.models.forecaster_task import SeriesMeaning, save_meaning
+
+DESCRIPTION = """Forecast time series, with intervals and an honest look back.
+
+Trains on a file (.csv, .tsv, packed or not) or a named set, and simple baselines beside it; chooses by the validation
+part, and looks back at every origin of the test part once. Writes checkpoints, metrics, figures and a summary into one
+folder. Ctrl-C saves and says how to go on. What comes after the end of a file is written by --checkpoint DIR --predict
+FILE, which has options of its own (--checkpoint DIR --help). Exit codes: 0 done, 1 failed on the way, 2 the command or
+its input can't be used, 130 stopped."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecastConfig(study.EpochsConfig):
+    """Every setting of a run."""
+
+    data: str | None = None
+    """A file, or one of the named sets: etth1, airline, sunspots, temperatures."""
+    time: str | None = None
+    """The column of times; without it, rows are in order and have numbers."""
+    target: tuple[str, ...] = ()
+    """The columns to forecast; without any, all that are nothing else."""
+    series: str | None = None
+    """The column that says which of several series a row is of."""
+    past: tuple[str, ...] = ()
+    """Columns that help and are known up to now."""
+    known: tuple[str, ...] = ()
+    """Columns that help and are known for the steps to come, too; the file to predict has rows for these."""
+    calendar: bool = False
+    """Time of day, day of the week and day of the year help, too, as far as steps are shorter than these."""
+    frequency: str | None = None
+    """How far apart times are: 15min, h, D, B (business days), W, M, Q, Y; without it, what the times say."""
+    time_format: str | None = None
+    """How times are written, as strptime takes it: %%d.%%m.%%Y; without it, ISO 8601, or 1949-01, 1949, 2020Q1."""
+    duplicates: Literal["error", "mean", "first", "last"] = "error"
+    """What becomes of several rows of one time: a mistake, their mean, or one of them."""
+    horizon: int | None = None
+    """Steps to forecast; without it, a season, or 12 where there is none."""
+    input_length: int | None = None
+    """Steps of history that are read; without it, three horizons or a season, at most half of the training part."""
+    season: int | None = None
+    """Steps after which things come again, for the seasonal naive forecast; without it, what the frequency suggests."""
+    split: tuple[int, int, int] | None = None
+    """Steps to train on, to validate on and to test on, from the first; without it, shares of all."""
+    validation_fraction: float = 0.1
+    """Share of the steps kept for validation, at least a horizon, in (0, 1)."""
+    test_fraction: float = 0.2
+    """Share of the steps kept for the test, at least a horizon, in (0, 1)."""
+    stride: int = 1
+    """Steps between two windows of training."""
+    backtest_stride: int | None = None
+    """Steps between two origins of the look back; without it, 1, or as many as leave about 3,000 origins."""
+    paths: int = 100
+    """Sample paths of a forecast, which quantiles are counted in."""
+    baselines: bool = True
+    """Train the simple models too that this one should beat."""
+    quick: bool = False
+    """A look in about a minute: at most 3 epochs of 100 batches."""
+    patience: int | None = 5
+    """Stop early after so many epochs in a row without a better validation score."""
+    model: ForecasterConfig = dataclasses.field(default_factory=ForecasterConfig)
+    optimizer: training.OptimizerConfig = dataclasses.field(
+        default_factory=lambda: training.OptimizerConfig(learning_rate=2e-3, beta2=0.999)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("target", "past", "known", "split"):
+            if isinstance(getattr(self, name), list):  # from JSON
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("validation_fraction", "test_fraction"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
+        checks.one_of("duplicates", self.duplicates, ("error", "mean", "first", "last"))
+        self._check_sizes()
+        if self.data is not None and self.data not in NAMED_SERIES:
+            object.__setattr__(self, "data", str(Path(self.data).absolute()))  # where a resumed run finds it again
+
+    def _check_sizes(self) -> None:
+        for name in ("horizon", "input_length", "season", "backtest_stride", "stride", "paths"):
+            if getattr(self, name) is not None:
+                checks.positive_int(name, getattr(self, name))
+        if self.split is not None:
+            checks.sizes("split", self.split, (3,))
+        for name in ("horizon", "input_length", "num_targets"):
+            if getattr(self.model, name) is not None:
+                raise ValueError(f"model.{name} is for the data to decide; say --horizon and --input-length")
+
+    def cadence(self, train: Any) -> training.Cadence:
+        if self.quick:
+            return training.Cadence(min(self.epochs, 3) * min(len(train), 100), self.log_every, min(len(train), 100))
+        return training.Cadence.of_epochs(self.epochs, train, self.log_every, self.patience)
+
+
+def load(config: ForecastConfig) -> study.Data:
+    """Read, cut and scale the series; what the model must know of them goes into its config."""
+    table, split = _read(config)
+    if config.calendar and table.frequency.unit == "rows":
+        raise InputError("--calendar needs times, and rows have numbers here; say --time COLUMN")
+    horizon = horizon_of(config, table)
+    fractions = (config.validation_fraction, config.test_fraction)
+    prepared = parts.prepare(table, _with(config.model, horizon=horizon), config.calendar, split, fractions)
+    longest = max(cuts.validation for cuts in prepared.cuts)
+    usual = parts.input_length(horizon, season_of(config, table), longest, config.model.segment)
+    model = _with(
+        config.model,
+        horizon=horizon,
+        input_length=config.input_length or usual,
+        num_targets=len(table.targets),
+        num_past=len(table.past),
+        num_known=prepared.known[0].shape[1],
+        num_series=len(prepared.table.series),
+    )
+    assert model.input_length is not None
+    train, validation, test = (
+        parts.windows(prepared, part, prepared.scaled(), model, model.input_length, stride)
+        for part, stride in (("train", config.stride), ("validation", 1), ("test", 1))
+    )
+    batch_size = min(config.batch_size, train.num_windows)
+    return study.Data(
+        train=dataclasses.replace(train, batch_size=batch_size, seed=config.seed),
+        validation=dataclasses.replace(validation, batch_size=batch_size),
+        test=dataclasses.replace(test, batch_size=batch_size),
+        model=model,
+        save_companion=lambda folder: save_meaning(_meaning(config, prepared.table), folder.path),
+        identity={"rows": sum(len(each.targets) for each in table.series), "sha256": parts.digest(table)},
+        symbols_per_step=batch_size * model.input_length,
+        description=_described(prepared, model, (train, validation, test)),
+        prepare=prepared.adapt,
+    )
+
+
+def _read(config: ForecastConfig) -> tuple[SeriesSet, tuple[int, int, int] | None]:
+    """The series that --data names, and how many steps of them train, validate and test, where somebody says so."""
+    names = ", ".join(NAMED_SERIES)
+    if config.data is None:
+        raise InputError(f"--data must name a file, or one of {names}")
+    named = NAMED_SERIES.get(config.data)
+    path = Path(config.data) if named is None else find(named.file, packed=True)
+    if not path.exists():
+        raise InputError(f"--data {config.data} is neither a file nor one of {names}")
+    table = read_series(
+        path,
+        time=config.time or (named.time if named else None),
+        targets=config.target or (named.targets if named else ()),
+        series=config.series,
+        past=config.past,
+        known=config.known,
+        frequency=config.frequency,
+        time_format=config.time_format,
+        duplicates=config.duplicates,
+    )
+    return table, config.split or (named.split if named else None)
+
+
+def season_of(config: ForecastConfig, table: SeriesSet) -> int:
+    """Steps after which things come again: as asked, as the named set has it, or as the frequency suggests."""
+    named = NAMED_SERIES.get(str(config.data))
+    return config.season or (named.season if named else None) or table.frequency.season
+
+
+def horizon_of(config: ForecastConfig, table: SeriesSet) -> int:
+    """Steps to forecast: as asked, or a season, or 12 where there is none."""
+    season = table.frequency.season
+    return config.horizon or (season if season > 1 else 12)
+
+
+def _with(model: ForecasterConfig, **decided: int) -> ForecasterConfig:
+    """The model's config with what the data decide."""
+    try:
+        return dataclasses.replace(model, **decided)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise InputError(f"--model: {error}") from error
+
+
+def _meaning(config: ForecastConfig, table: SeriesSet) -> SeriesMeaning:
+    named = NAMED_SERIES.get(str(config.data))
+    return SeriesMeaning(
+        time=config.time or (named.time if named else None),
+        id=config.series,
+        targets=table.targets,
+        past=table.past,
+        known=table.known,
+        has_calendar=config.calendar,
+        series=tuple(each.name for each in table.series),
+        frequency=table.frequency,
+        time_format=config.time_format,
+        duplicates=config.duplicates,
+    )
+
+
+def _described(prepared: parts.Prepared, model: ForecasterConfig, windows: Sequence[Windows]) -> str:
+    table = prepared.table
+    rows = sum(len(each.targets) for each in table.series)
+    counts = [f"{each.num_windows:,} {verb}" for each, verb in zip(windows, ("train", "validate", "test"), strict=True)]
+    count = "1 series" if len(table.series) == 1 else f"{len(table.series):,} series"
+    lines = [
+        f"{count} of {rows:,} rows, one each {table.frequency}; targets: {', '.join(table.targets)}",
+        f"windows of {model.input_length} steps and {model.horizon} to forecast: {', '.join(counts)}",
+    ]
+    return "\n".join([*lines, *(f"note: {note}" for note in table.notes)])
+
+
+def finish(run: study.Run, model: Any, meaning: SeriesMeaning) -> results.Figures:
+    """Look back with the model and with everything beside it; draw what came out."""
+    table, split = _read(run.config)
+    fractions = (run.config.validation_fraction, run.config.test_fraction)
+    prepared = parts.prepare(table, run.data.model, run.config.calendar, split, fractions)
+    return results.finish(STUDY, run, model, prepared, season_of(run.config, table))
+
+
+STUDY: study.Study[ForecastConfig] = study.Study(
+    module="experiments.forecast",
+    description=DESCRIPTION,
+    family="forecaster",
+    config=ForecastConfig,
+    name=lambda config: Path(str(config.data)).stem,
+    load=load,
+    finish=finish,
+)
+
+
+def main() -> int:
+    if any(argument.split("=")[0] in ("--checkpoint", "--predict") for argument in sys.argv[1:]):
+        return predictions.run(sys.argv[1:], DESCRIPTION)
+    return study.run(STUDY, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,201 @@
+"""What comes after the end of a file: a forecast of every series in it, as tables and as a picture."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import cli
+from experiments.forecast import pictures
+from lstmjax import checks
+from lstmjax.data.series import Series, SeriesSet, read_series
+from lstmjax.data.timeline import calendar
+from lstmjax.decoding.forecasts import Forecast, forecast
+from lstmjax.errors import InputError
+from lstmjax.files import replace_text
+from lstmjax.models import Forecaster, RecursiveForecaster
+from lstmjax.models.forecaster_task import SeriesMeaning
+from lstmjax.saved import load_model
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """What to go on from, with which model, and where to write."""
+
+    checkpoint: Path
+    """The folder of a trained run."""
+    predict: Path
+    """A file with the columns that the model was trained on; the forecast begins after its last row. Columns that are
+    known ahead have rows beyond that, whose targets are empty."""
+    out: Path | None = None
+    """The CSV file to write; without it, FILE-forecast.csv in this folder. Beside it come sample paths, in a file whose
+    name ends in -paths.csv, and a picture of the same name that ends in .png."""
+    horizon: int | None = None
+    """Steps to forecast; without it, as many as in training, the most there can be but for recursive models."""
+    quantiles: tuple[float, ...] = (0.025, 0.1, 0.5, 0.9, 0.975)
+    """Which quantiles to write, each in (0, 1)."""
+    paths: int = 100
+    """Sample paths to draw and write."""
+    step: int | None = None
+    """Which checkpoint; without it, the best."""
+    seed: int = 0
+    """Fixes the sample paths."""
+
+    def __post_init__(self) -> None:
+        checks.positive_int("paths", self.paths)
+        checks.index("seed", self.seed, 0, 2**32 - 1)
+        if self.horizon is not None:
+            checks.positive_int("horizon", self.horizon)
+        if self.step is not None:
+            checks.index("step", self.step, 0)
+        for level in self.quantiles:
+            if not 0.0 < level < 1.0:
+                raise ValueError(f"quantiles must be in (0, 1), got {level}")
+        if self.out is not None and self.out.resolve() == self.predict.resolve():
+            raise ValueError(f"out must be another file than the one to predict, {self.predict}")
+
+
+class Ahead(NamedTuple):
+    """A series, the times to come, and what is said of them: `point` [H, C], `paths` [S, H, C]."""
+
+    series: Series
+    times: np.ndarray
+    forecast: Forecast
+
+
+def run(arguments: Sequence[str], description: str) -> int:
+    """Read a file, forecast what comes after it, and write it down; returns the exit code."""
+    config = cli.parse(PredictConfig, description, arguments)
+    stem = config.predict.name.split(".")[0]
+    out = config.out or Path(f"{stem}-forecast.csv")
+    beside, picture = out.with_name(f"{out.stem}-paths.csv"), out.with_suffix(".png")
+    for file in (out, beside, picture):
+        cli.check_out(file)
+    cli.check_backend()
+    model, meaning = load_model(config.checkpoint, "best" if config.step is None else config.step)
+    if not isinstance(model, Forecaster | RecursiveForecaster):
+        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a Forecaster")
+    table = read_like(config.predict, meaning)
+    ahead = [predict(model, meaning, table, each, config) for each in table.series]
+    replace_text(out, forecast_table(meaning.targets, ahead, config.quantiles))
+    written = [out]
+    if len(ahead[0].forecast.paths):
+        replace_text(beside, paths_table(meaning.targets, ahead))
+        written.append(beside)
+    pictures.plot_ahead(picture, meaning.targets, ahead)
+    for note in table.notes:
+        print(f"note: {note}")
+    print(f"{len(ahead[0].times)} steps of {len(ahead)} series in {', '.join(map(str, (*written, picture)))}")
+    return 0
+
+
+def read_like(path: Path, meaning: SeriesMeaning) -> SeriesSet:
+    """Read a file as that of the training was read.
+
+    Raises:
+      InputError: see `read_series`; steps of another length than in training.
+    """
+    return read_series(
+        path,
+        time=meaning.time,
+        targets=meaning.targets,
+        series=meaning.id,
+        past=meaning.past,
+        known=meaning.known,
+        frequency=meaning.frequency,
+        time_format=meaning.time_format,
+        duplicates=meaning.duplicates,
+    )
+
+
+def predict(
+    model: Forecaster | RecursiveForecaster,
+    meaning: SeriesMeaning,
+    table: SeriesSet,
+    series: Series,
+    config: PredictConfig,
+) -> Ahead:
+    """What comes after one series.
+
+    Raises:
+      InputError: a horizon that the model can't do, known covariates that end before it, nothing observed at the end.
+    """
+    horizon = config.horizon or model.horizon
+    if isinstance(model, Forecaster) and horizon > model.horizon:
+        raise InputError(f"--horizon must be at most the model's {model.horizon}, got {horizon}")
+    rows = len(series.targets)
+    if not np.any(~np.isnan(series.targets[-model.input_length :])):
+        raise InputError(f"{table.file}: {series.name} has no value in its last {model.input_length} rows")
+    times = table.frequency.after(series.times[rows - 1], horizon)
+    known = series.known[: rows + horizon]
+    if known.shape[1] and len(known) < rows + horizon:
+        there, names = len(known) - rows, ", ".join(table.known)
+        raise InputError(f"{table.file}: {series.name} has {names} for {there} steps to come; expected {horizon}")
+    known = known if known.shape[1] else np.zeros((rows + horizon, 0))
+    if meaning.has_calendar:
+        whole = np.concatenate([series.times[:rows], times])
+        known = np.hstack([known, calendar(whole, table.frequency)[0]])
+    said = forecast(
+        model,
+        series.targets,
+        horizon,
+        past=series.past,
+        known=known,
+        series=meaning.series.index(series.name) if series.name in meaning.series else None,
+        num_paths=config.paths,
+        key=jax.random.key(config.seed),
+    )
+    return Ahead(series, times, said)
+
+
+def forecast_table(targets: Sequence[str], ahead: Sequence[Ahead], quantiles: Sequence[float]) -> str:
+    """A row for each series, time and target: the point, and the quantiles where there are paths."""
+    has_paths = len(ahead[0].forecast.paths) > 0
+    names = [f"quantile_{level:g}" for level in quantiles] if has_paths else []
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["series", "time", "target", "point", *names])
+    for place, said in _places(targets, ahead):
+        levels = said.quantile(np.array(quantiles)) if has_paths else []
+        writer.writerow([*place, *map(_digits, (said.point, *levels))])
+    return text.getvalue()
+
+
+def paths_table(targets: Sequence[str], ahead: Sequence[Ahead]) -> str:
+    """A row for each series, time and target, a column for each sample path."""
+    count = len(ahead[0].forecast.paths)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["series", "time", "target", *(f"path_{number}" for number in range(1, count + 1))])
+    for place, said in _places(targets, ahead):
+        writer.writerow([*place, *map(_digits, said.paths)])
+    return text.getvalue()
+
+
+def _places(targets: Sequence[str], ahead: Sequence[Ahead]) -> Iterator[tuple[tuple[str, str, str], Forecast]]:
+    """Every value that is forecast: its series, time and target, and what is said of it alone."""
+    for series, times, (point, paths) in ahead:
+        for step, time in enumerate(written(times)):
+            for channel, target in enumerate(targets):
+                yield (series.name, time, target), Forecast(point[step, channel], paths[:, step, channel])
+
+
+def written(times: np.ndarray) -> list[str]:
+    """Times as dates where all are midnights, else to the second; row numbers as they are.
+
+    >>> written(np.array(["2020-01-01T00:00", "2020-01-01T12:00"], "M8[us]"))
+    ['2020-01-01 00:00:00', '2020-01-01 12:00:00']
+    """
+    if times.dtype.kind != "M":
+        return list(map(str, times))
+    are_days = np.all(times == times.astype("M8[D]"))
+    return [str(time).replace("T", " ") for time in np.datetime_as_string(times, "D" if are_days else "s")]
+
+
+def _digits(value: float) -> str:
+    return f"{value:.9g}"
