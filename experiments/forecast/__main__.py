@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from experiments import cli, study
 from experiments.forecast import parts, predictions, results
@@ -18,8 +18,10 @@ from lstmjax.data.named_series import NAMED_SERIES
 from lstmjax.data.series import SeriesSet, read_series
 from lstmjax.data.windows import Windows
 from lstmjax.errors import InputError
-from lstmjax.models import ForecasterConfig
+from lstmjax.models import Forecaster, ForecasterConfig
 from lstmjax.models.forecaster_task import SeriesMeaning, save_meaning
+
+SHORTEST_EPOCH = 50  # batches: a short series is gone through several times before it is looked at
 
 DESCRIPTION = """Forecast time series, with intervals and an honest look back.
 
@@ -76,6 +78,8 @@ class ForecastConfig(study.EpochsConfig):
     """Train the simple models too that this one should beat."""
     quick: bool = False
     """A look in about a minute: at most 3 epochs of 100 batches."""
+    epochs: int = 20
+    """Passes over the windows of training, each of 50 batches at least."""
     patience: int | None = 5
     """Stop early after so many epochs in a row without a better validation score."""
     model: ForecasterConfig = dataclasses.field(default_factory=ForecasterConfig)
@@ -107,9 +111,10 @@ class ForecastConfig(study.EpochsConfig):
                 raise ValueError(f"model.{name} is for the data to decide; say --horizon and --input-length")
 
     def cadence(self, train: Any) -> training.Cadence:
+        epoch, epochs = max(len(train), SHORTEST_EPOCH), self.epochs
         if self.quick:
-            return training.Cadence(min(self.epochs, 3) * min(len(train), 100), self.log_every, min(len(train), 100))
-        return training.Cadence.of_epochs(self.epochs, train, self.log_every, self.patience)
+            epoch, epochs = min(epoch, 100), min(epochs, 3)
+        return training.Cadence(epochs * epoch, self.log_every, epoch, self.patience)
 
 
 def load(config: ForecastConfig) -> study.Data:
@@ -146,7 +151,7 @@ def load(config: ForecastConfig) -> study.Data:
         identity={"rows": sum(len(each.targets) for each in table.series), "sha256": parts.digest(table)},
         symbols_per_step=batch_size * model.input_length,
         description=_described(prepared, model, (train, validation, test)),
-        prepare=prepared.adapt,
+        prepare=lambda fresh: prepared.adapt(cast(Forecaster, fresh)),
     )
 
 
@@ -221,7 +226,7 @@ def _described(prepared: parts.Prepared, model: ForecasterConfig, windows: Seque
     return "\n".join([*lines, *(f"note: {note}" for note in table.notes)])
 
 
-def finish(run: study.Run, model: Any, meaning: SeriesMeaning) -> results.Figures:
+def finish(run: study.Run, model: Any, meaning: SeriesMeaning) -> dict[str, float]:
     """Look back with the model and with everything beside it; draw what came out."""
     table, split = _read(run.config)
     fractions = (run.config.validation_fraction, run.config.test_fraction)

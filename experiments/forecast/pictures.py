@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.forecast.backtest import LEVELS, Backtest
+from experiments.forecast.backtest import LEVELS, ROWS, Backtest
 from lstmjax.scores import Totals
 
 if TYPE_CHECKING:
@@ -48,13 +48,12 @@ def plot_forecasts(image: Path, test: Backtest, model: Any, config: Any) -> None
     """What was said at the first, the middle and the last origins of the test part, and what came."""
     origins = list(test.origins())
     said_of = test.of_model(model, config.paths, config.seed)
-    chosen = sorted({0, len(origins) // 2, len(origins) - 1})
+    chosen = [(origins[0], 0), (origins[len(origins) // 2], ROWS // 2), (origins[-1], ROWS - 1)]
     targets = test.prepared.table.targets[:4]
     panels = _panels(len(targets) * len(chosen), columns=len(chosen))
-    for column, number in enumerate(chosen):
-        here = origins[number]
+    for column, (here, row) in enumerate(chosen):  # rows that only fill a batch up are its last one again
         said = said_of(here)
-        row = int(np.flatnonzero(~np.all(np.isnan(here.future), axis=(1, 2)))[-1])
+        row = min(row, int(here.batch.weights.sum()) - 1)
         for channel, target in enumerate(targets):
             axes = panels[channel * len(chosen) + column]
             history = here.history[row, -3 * here.future.shape[1] :, channel]

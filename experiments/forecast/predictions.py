@@ -161,7 +161,7 @@ def forecast_table(targets: Sequence[str], ahead: Sequence[Ahead], quantiles: Se
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["series", "time", "target", "point", *names])
     for place, said in _places(targets, ahead):
-        levels = said.quantile(np.array(quantiles)) if has_paths else []
+        levels = said.quantile(np.array(quantiles)) if has_paths else np.zeros(0)
         writer.writerow([*place, *map(_digits, (said.point, *levels))])
     return text.getvalue()
 

@@ -103,7 +103,7 @@ def print_table(models: dict[str, Figures]) -> None:
     """Test figures: a row for the model, first, and for each beside it."""
     shown = ("mse", "mae", "smape", "mase", "crps", "coverage_80", "coverage_95")
     names = [f"test_{name}" for name in shown if f"test_{name}" in next(iter(models.values()))]
-    table = Table("", "validation_mae", *names)
+    table = Table("", "validation mae", *(name.replace("_", " ") for name in names))
     for model, figures in models.items():
         values = [figures.get(name) for name in ("validation_mae", *names)]
         table.add_row(model, *("" if value is None else f"{value:.4g}" for value in values))
