@@ -88,12 +88,29 @@ def first_row(path: str | Path) -> Row:
 
 
 def _rows(path: str | Path) -> list[Row]:
-    """All rows but the empty ones, all of one width."""
+    """The rows of a file whose name tells the delimiter."""
     delimiter = DELIMITERS.get(Path(path).suffix.lower())
     if delimiter is None:
         endings = ", ".join(DELIMITERS)
         raise InputError(f"{path} is not known as a table: expected a name that ends in {endings} (or .ts, .npz)")
-    rows = [row for row in _cells(path, text.read_text(path), delimiter) if row.cells]
+    return parse_rows(path, text.read_text(path), delimiter)
+
+
+def parse_rows(path: str | Path, content: str, delimiter: str) -> list[Row]:
+    r"""All rows but the empty ones of a file's content, all of one width.
+
+    Args:
+      path: the file, for messages.
+      content: what is in it.
+      delimiter: what parts the cells; quotes are characters like all others where it is a tab.
+
+    Raises:
+      InputError: nothing but empty lines, rows of several widths, or a quote that does not end.
+
+    >>> parse_rows("sales.csv", 'day,sold\n\n1,"7"\n', ",")
+    [Row(line=1, cells=['day', 'sold']), Row(line=3, cells=['1', '7'])]
+    """
+    rows = [row for row in _cells(path, content, delimiter) if row.cells]
     if not rows:
         raise InputError(f"{path} has only empty lines; expected rows of text")
     width = len(rows[0].cells)
@@ -104,7 +121,7 @@ def _rows(path: str | Path) -> list[Row]:
 
 
 def _cells(path: str | Path, content: str, delimiter: str) -> Iterator[Row]:
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     # strict: else a quote that never ends would swallow the rest of the file
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     line = 1
@@ -114,7 +131,8 @@ def _cells(path: str | Path, content: str, delimiter: str) -> Iterator[Row]:
                 yield Row(line, cells)
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise InputError(f"{path}, row {line} can't be read as comma-separated: {error}") from error
+            separated = "comma-separated" if delimiter == "," else f"cells separated by {delimiter!r}"
+            raise InputError(f"{path}, row {line} can't be read as {separated}: {error}") from error
 
 
 @contextlib.contextmanager
