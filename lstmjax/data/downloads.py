@@ -16,6 +16,8 @@ SOURCES = {
     "mnist": "https://storage.googleapis.com/cvdf-datasets/mnist",
     "names/languages": f"{GITHUB}/spro/practical-pytorch/c520c52e68e945d88fff563dba1c028b6ec0197b/data/names",
     "sst2": f"{GITHUB}/clairett/pytorch-sentiment-classification/457ffd83de90a9d6d472d8ffc31bbffe40a8b236/data/SST2",
+    "ett": f"{GITHUB}/zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small",
+    "timeseries": f"{GITHUB}/jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f",
 }
 """Where the files of each folder are published, never to change."""
 
@@ -47,17 +49,22 @@ SHA256 = {
     "sst2/dev.tsv": "eddea6b39e601dd4e7a672b53cc40fdf6019fa80522f351206c24340ca5d9359",
     "sst2/test.tsv": "831169c7e2e429d6026e1bdbb542f33b636e3e596caad9602ebc953c205928b7",
     "sst2/train.tsv": "ec192f833a64da08f475488a77b0d0b47db47acd0f458bd18433fc793b569920",
+    "ett/ETTh1.csv": "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
+    "timeseries/airline-passengers.csv": "8cb51be753a718d9be5d76d7e238cc224792754676adc21faa59e954b0201621",
+    "timeseries/daily-min-temperatures.csv": "8b9de63ed6789492bf497625e7f9beb96a63d367b4b0a21754006f749fa5e5da",
+    "timeseries/monthly-sunspots.csv": "c4ec8cc57d9f6fb6ecdb3e1f37f25b6f4badd5124c55931052b0cd2fc3bc71f3",
 }
 """Every file of the named sets, and the digest of what is published."""
 
 
-def find(file: str) -> Path:
+def find(file: str, *, packed: bool = False) -> Path:
     """A file of a named set: the user's own in the folder that LSTMJAX_DATA names, else a download kept in a cache.
 
     What is downloaded must have the digest it had when this was written; the user's own files are not looked into.
 
     Args:
       file: one of `SHA256`, such as "sst2/train.tsv".
+      packed: the user's own may also be gzipped, with `.gz` after its name; it is found so where it is not there plain.
 
     Returns:
       where it is.
@@ -77,8 +84,9 @@ def find(file: str) -> Path:
     folder = os.environ.get(FOLDER)
     if folder and not Path(folder).is_dir():
         raise InputError(f"the environment variable {FOLDER} must name a folder of data sets, got {folder!r}")
-    own = Path(folder, file) if folder else None
-    return own if own is not None and own.exists() else _downloaded(file)
+    names = [file, f"{file}.gz"] if packed else [file]
+    own = [Path(folder, name) for name in names if Path(folder, name).exists()] if folder else []
+    return own[0] if own else _downloaded(file)
 
 
 def _downloaded(file: str) -> Path:

@@ -144,7 +144,8 @@ def _content(path: str | Path) -> str:
 
 
 def _stem(path: str | Path) -> str:
-    return Path(Path(path).name.removesuffix(".gz")).stem
+    stem = Path(Path(path).stem)
+    return stem.stem if Path(path).suffix.lower() == ".gz" else stem.name
 
 
 def _names(path: str | Path, header: Row, time_format: str | None) -> list[str]:
