@@ -104,14 +104,14 @@ def test_without_times_rows_have_numbers(table):
         ("t.csv", b"\xef\xbb\xbfday,sold\n2024-01-01,5\n2024-01-02,6\n"),
         ("t.csv", b'"day","sold"\r\n"2024-01-01","5"\r\n\r\n"2024-01-02","6"\r\n'),
         ("t.csv", b"day;sold\n2024-01-01;5\n2024-01-02;6\n"),
+        ("t.csv", b'day,sold,"a;b"\n2024-01-01,5,\n2024-01-02,6,\n'),
         ("t.TSV", b"\nday\t sold \n2024-01-01\t5\n2024-01-02\t 6 \n"),
         ("t.csv.gz", packed(b"\xef\xbb\xbfday,sold\n2024-01-01,5\n2024-01-02,6\n")),
         ("t.tsv.GZ", packed(b"day\tsold\n2024-01-01\t5\n2024-01-02\t6\n")),
     ],
 )
 def test_formats(table, name, content):
-    found = table(content, name, time="day")
-    assert found.targets == ("sold",)
+    found = table(content, name, time="day", targets=("sold",))
     assert found.series[0].targets.tolist() == [[5.0], [6.0]]
     assert found.series[0].name == "t"
 
@@ -214,14 +214,8 @@ def test_duplicates_are_refused_otherwise(table):
 
 
 def test_several_series_each_on_its_own_times(table):
-    rows = [
-        " b ,2024-01-02,1",
-        "a,2024-01-05,2",
-        "b,2024-01-04,3",
-        "a,2024-01-06,4",
-        "b,2024-01-05,5",
-        "c,2024-01-05,6",
-    ]
+    rows = [" b ,2024-01-02,1", "a,2024-01-05,2", "b,2024-01-04,3", "a,2024-01-06,4", "b,2024-01-05,5"]
+    rows.append("c,2024-01-05,6")
     found = table("\n".join(["id,day,x", *rows]), time="day", series="id")
     b, a, c = found.series
     assert [series.name for series in found.series] == ["b", "a", "c"]
@@ -230,6 +224,10 @@ def test_several_series_each_on_its_own_times(table):
     assert (a.targets[:, 0].tolist(), c.targets[:, 0].tolist()) == ([2.0, 4.0], [6.0])
     shuffled = [rows[at] for at in (4, 3, 1, 5, 0, 2)]
     same(table("\n".join(["id,day,x", *shuffled]), time="day", series="id"), found)
+
+
+def test_nothing_is_out_of_order_where_one_series_starts_before_another_ends(table):
+    assert table(csv_of("id,day,x", "aaabbb", DAYS[:3] * 2, range(6)), time="day", series="id").notes == ()
 
 
 FUTURE = daily([1, 2, "", 4, "", ""], [5, 6, 7, "", 9, 9], range(6), header="day,sold,rain,open")
@@ -339,7 +337,7 @@ def test_a_frequency_of_ones_own(table):
         (
             "day,sold,open\n2024-01-01,1,1\n2024-01-02,1,1\n2024-01-04,,1\n",
             {"known": ("open",)},
-            "has no row for 2024-01-03 00:00:00, and 'open', which is known ahead, needs one",
+            "row 4: there is no row before it for 2024-01-03 00:00:00, and 'open', which is known ahead, needs one",
         ),
     ],
 )

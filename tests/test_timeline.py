@@ -125,6 +125,7 @@ def test_fixed_steps(every, start, jumps):
         (Frequency("month ends"), "2020-02-29", ["2020-03-31", "2020-04-30"]),
         (Frequency("month ends"), "2023-01-31", ["2023-02-28", "2023-03-31"]),
         (Frequency("business days"), "2024-02-29T16", ["2024-03-01T16", "2024-03-04T16", "2024-03-05T16"]),
+        (Frequency("business days"), "2024-03-02", ["2024-03-04", "2024-03-05"]),
         (Frequency("step", DAY), "2100-02-28", ["2100-03-01"]),
         (Frequency("rows"), 4, [5, 6]),
     ],

@@ -92,7 +92,7 @@ class Frequency(NamedTuple):
             return np.asarray(time + steps * np.timedelta64(self.every, "us"))
         day = time.astype("M8[D]")
         if self.unit == "business days":
-            return np.asarray(np.busday_offset(day, steps, roll="forward") + (time - day))
+            return np.asarray(np.busday_offset(day, steps, roll="backward") + (time - day))
         month = time.astype("M8[M]") + self.every * steps
         last = (month + 1).astype("M8[D]") - 1
         same = month.astype("M8[D]") + (day - time.astype("M8[M]"))
