@@ -206,8 +206,9 @@ def _on_grid(path: str | Path, rows: Rows, frequency: Frequency, columns: Column
     _check_steps(path, rows, frequency, steps)
     times = frequency.moved(first, np.arange(int(steps[-1]) + 1))
     if columns.known and len(times) > len(steps):
-        absent = _shown(np.setdiff1d(times, rows.times)[0])
-        raise InputError(f"{path} has no row for {absent}, and {columns.known[0]!r}, which is known ahead, needs one")
+        at = int(np.argmax(np.diff(steps) > 1))
+        place = f"{path}, row {rows.lines[at + 1]}: there is no row before it for {_shown(times[steps[at] + 1])}"
+        raise InputError(f"{place}, and {columns.known[0]!r}, which is known ahead, needs one")
     values = np.full((len(times), rows.values.shape[1]), np.nan)
     values[steps] = rows.values
     return times, values

@@ -92,7 +92,7 @@ class Frequency(NamedTuple):
             return np.asarray(time + steps * np.timedelta64(self.every, "us"))
         day = time.astype("M8[D]")
         if self.unit == "business days":
-            return np.asarray(np.busday_offset(day, steps, roll="forward") + (time - day))
+            return np.asarray(np.busday_offset(day, steps, roll="backward") + (time - day))
         month = time.astype("M8[M]") + self.every * steps
         last = (month + 1).astype("M8[D]") - 1
         same = month.astype("M8[D]") + (day - time.astype("M8[M]"))
@@ -123,7 +123,7 @@ class Frequency(NamedTuple):
             return 5
         if self.unit in MONTHS:
             return 12 // self.every if 12 % self.every == 0 else 1
-        if self.unit == "step" and 0 <= self.every < DAY and DAY % self.every == 0:
+        if self.unit == "step" and MINUTE <= self.every < DAY and DAY % self.every == 0:
             return DAY // self.every
         return {DAY: 7, WEEK: 52}.get(self.every, 1)
 
