@@ -62,19 +62,25 @@ class SeriesScaler(nnx.Module):
     def __call__(self, x: np.ndarray, series: int = 0) -> np.ndarray:
         """What the user has [..., C], scaled, float32."""
         shift, scale = self.of(series)
-        scaled: np.ndarray = (np.asarray(x, np.float64) - shift) / scale
+        scaled: np.ndarray = (self._checked("x", x) - shift) / scale
         return scaled.astype(np.float32)
 
     def inverse(self, z: np.ndarray, series: int = 0) -> np.ndarray:
         """What was scaled [..., C], as the user has it, float64."""
         shift, scale = self.of(series)
-        restored: np.ndarray = np.asarray(z, np.float64) * scale + shift
+        restored: np.ndarray = self._checked("z", z) * scale + shift
         return restored
 
     def of(self, series: int) -> tuple[np.ndarray, np.ndarray]:
         """Shift and scale [C] of a series by its number; where all share one, the number doesn't matter."""
         row = 0 if self.num_series == 1 else checks.index("series", series, 0, self.num_series - 1)
         return np.asarray(self.shift[row], np.float64), np.asarray(self.scale[row], np.float64)
+
+    def _checked(self, name: str, array: np.ndarray) -> np.ndarray:
+        array = np.asarray(array, np.float64)
+        if array.shape[-1:] != (self.channels,):
+            raise ValueError(f"{name} must have shape [..., {self.channels}], got {list(array.shape)}")
+        return array
 
 
 def scaled(scaler: SeriesScaler | None, x: np.ndarray) -> np.ndarray:
