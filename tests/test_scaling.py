@@ -1,6 +1,5 @@
 """Scales of series: NumPy's own numbers, and the way back."""
 
-
 import numpy as np
 import pytest
 from flax import nnx

@@ -275,7 +275,9 @@ def test_with_values_against_looking():
         targets = np.where(rng.random((40, C)) < share, np.nan, 1.0)
         origins = np.arange(1, 41)
         want = [
-            o for o in origins if not np.isnan(targets[max(o - L, 0) : o]).all() and not np.isnan(targets[o : o + H]).all()
+            o
+            for o in origins
+            if not np.isnan(targets[max(o - L, 0) : o]).all() and not np.isnan(targets[o : o + H]).all()
         ]
         assert with_values(targets, origins, L, H).tolist() == want
 
