@@ -54,12 +54,13 @@ def test_there_and_back(scaling):
 
 
 @pytest.mark.parametrize("scaling", ["standard", "minmax", "robust"])
-@pytest.mark.parametrize("spread", [1.0, 1e4])
+@pytest.mark.parametrize("spread", [1.0, 100.0, 1e4])
 def test_small_changes_of_large_numbers_are_kept(scaling, spread):
     """float32 has a distance of 64 between numbers near 1e9; the arithmetic on the host has none that matters."""
     part = 1e9 + spread * RNG.normal(size=(100, 1))
     scaler = adapted([part], scaling)
     back = scaler.inverse(scaler(part))
+    np.testing.assert_allclose(scaler.of(0)[1], NUMPY[scaling](part)[1], rtol=1e-6)
     assert back.dtype == np.float64
     assert np.abs(back - part).max() < 3e-6 * spread  # a scaled number of 32 in float32
 

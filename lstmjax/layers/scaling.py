@@ -104,7 +104,7 @@ def statistics(part: np.ndarray, scaling: Scaling) -> tuple[np.ndarray, np.ndarr
             raise ValueError(f"expected numbers of at most {LARGEST:g}, got {np.abs(channel).max():g}")
     measured = [_statistics(channel, scaling) if len(channel) else (0.0, 1.0) for channel in channels]
     shift, scale = np.array(measured, np.float32).reshape(-1, 2).T.astype(np.float64)
-    return shift, np.where(scale > 1e-6 * np.abs(shift), scale, 1.0)
+    return shift, np.where(scale > 1e-12 * np.abs(shift), scale, 1.0)  # the rest is float64's rounding
 
 
 def _statistics(values: np.ndarray, scaling: Scaling) -> tuple[float, float]:
