@@ -12,8 +12,9 @@ from jax.tree_util import Partial
 from lstmjax import checks
 from lstmjax.data.windows import WindowBatch, filled_forward
 from lstmjax.decoding.loop import decode, start
-from lstmjax.distributions import Distribution, Point
+from lstmjax.distributions import OUTPUTS, Distribution, Point
 from lstmjax.layers.scaling import scaled, statistics
+from lstmjax.layers.standardize import LARGEST
 from lstmjax.models.forecaster import Forecaster, PathState, RecursiveForecaster
 from lstmjax.types import Array, Float, Int, Key, PyTree
 
@@ -71,28 +72,30 @@ def forecast(
       history: [T, C], or [B, T, C] for several, in the data's own units, NaN where a value is missing; [T] will do for
         one channel. The last `input_length` rows are read; where there are fewer, the others count as missing.
       horizon: steps to forecast; None means as many as in training, which is the most that a model can do that says all
-        steps at once.
+        steps at once. Asked for fewer, such a model says all, and the first of them are given.
       past: covariates [T, P] or [B, T, P], of a model that was trained with some; NaN where one is missing.
-      known: covariates [T + horizon, K] or [B, T + horizon, K], likewise, of history and steps to come.
+      known: covariates [T + horizon, K] or [B, T + horizon, K], likewise, of history and steps to come, none missing. A
+        model that says all steps at once reads those of all it can say: [T + model.horizon, K], whatever the horizon.
       series: which series of the training it is, by its number, for a model that scales each by its own statistics;
         None measures them on the history. Where all share one scale, it makes no difference.
       num_paths: S, sample paths.
-      key: fixes the paths; None means `jax.random.key(0)`.
+      key: fixes the paths; None means `jax.random.key(0)`. Those of a row are the same whatever other rows
+        there are; a recursive model's are the same however many there are and however long.
 
     Raises:
-      TypeError, ValueError: arrays of another shape, infinite numbers, covariates that are missing or that the model
-        has no use for, a horizon out of range.
+      TypeError, ValueError: arrays of another shape, numbers that are infinite or above 1e30, covariates that are
+        missing or that the model has no use for, a horizon out of range.
     """
     checks.positive_int("num_paths", num_paths)
     steps = model.horizon if horizon is None else checks.positive_int("horizon", horizon)
-    if isinstance(model, Forecaster):
-        checks.index("horizon", steps, 1, model.horizon)
+    ahead = model.horizon if isinstance(model, Forecaster) else steps
+    checks.index("horizon", steps, 1, ahead)
     values = np.asarray(history, np.float64)
     values = values[:, None] if values.ndim == 1 else values
-    values, past, known = _checked(model, values, past, known, steps)
-    batch, shift, scale = _scaled(model, values, past, known, steps, series)
+    values, past, known = _checked(model, values, past, known, ahead)
+    batch, shift, scale = _scaled(model, values, past, known, ahead, series)
     point, drawn = paths(model, batch, num_paths, jax.random.key(0) if key is None else key)
-    found = Forecast(point * scale + shift, drawn * scale + shift)
+    found = Forecast((point * scale + shift)[:, :steps], (drawn * scale + shift)[:, :, :steps])
     return Forecast(found.point[0], found.paths[:, 0]) if np.ndim(history) < 3 else found
 
 
@@ -110,16 +113,24 @@ def paths(
     graphdef, variables = nnx.split(model)
     inputs = Inputs(*map(jnp.asarray, (batch.history, batch.past, batch.known)))
     if isinstance(model, RecursiveForecaster):
+        is_point = OUTPUTS[model.output].kind is Point
         horizon = batch.known.shape[1] - model.input_length
-        drawn = np.asarray(_drawn(graphdef, variables, inputs, key, num_paths, horizon), np.float64)
-        return drawn.mean(axis=0), drawn
+        drawn = np.asarray(_drawn(graphdef, variables, inputs, key, 1 if is_point else num_paths, horizon), np.float64)
+        return drawn.mean(axis=0), drawn[:0] if is_point else drawn
     said: Distribution = _said(graphdef, variables, inputs)
     point = np.asarray(said.mean(), np.float64)
     if isinstance(said, Point):
         return point, np.zeros((0, *point.shape))
     # The middles of equal shares have the distribution's own quantiles; drawn ones would have them with an error.
     shares = said.quantile((np.arange(num_paths) + 0.5) / num_paths)
-    return point, np.random.default_rng(np.asarray(jax.random.key_data(key))).permuted(shares, axis=0)
+    return point, _shuffled(shares, key)
+
+
+def _shuffled(shares: np.ndarray, key: Key[Array, ""]) -> np.ndarray:
+    """[S, B, H, C] with the S of each value in an order of its own, which follows from the key and the row."""
+    seed = np.asarray(jax.random.key_data(key)).tolist()
+    rows = [np.random.default_rng([*seed, row]).permuted(shares[:, row], axis=0) for row in range(shares.shape[1])]
+    return np.stack(rows, axis=1)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -139,19 +150,31 @@ def _drawn(
 ) -> Float[Array, "S B H C"]:
     """Paths drawn step by step; the history is read once for all of them."""
     model: RecursiveForecaster = nnx.merge(graphdef, variables)
-    length = model.input_length
+    length, batch = model.input_length, len(inputs.history)
     said, state = model.read(inputs.history, inputs.history, inputs.known[:, 1 : length + 1])
 
     def for_every_path(leaf: Array) -> Array:
         return jnp.tile(leaf, (num_paths, *[1] * (leaf.ndim - 1)))
 
     ahead = jnp.pad(inputs.known[:, length + 1 :], ((0, 0), (0, 1), (0, 0)))  # what follows the last step is not used
-    carried = jax.tree.map(for_every_path, (state, ahead, jnp.zeros(len(inputs.history), jnp.int32)))
+    carried = jax.tree.map(for_every_path, (state, ahead, jnp.zeros(batch, jnp.int32)))
     scores = jax.tree.map(lambda leaf: for_every_path(leaf[:, -1]), said)
     step = Partial(_step, graphdef, variables)  # type: ignore[no-untyped-call]
-    drawn, _ = decode(step, start(carried, scores, key), horizon, draw_value)
+    begin = start(carried, scores, key)._replace(keys=path_keys(key, num_paths, batch))
+    drawn, _ = decode(step, begin, horizon, draw_value)
     paths: Array = drawn.reshape(num_paths, -1, *drawn.shape[1:])
     return paths
+
+
+def path_keys(key: Key[Array, ""], num_paths: int, batch: int) -> Key[Array, "SB"]:
+    """A key for each path of each row, path by path, that depends on its two numbers alone.
+
+    >>> path_keys(jax.random.key(0), 3, 2).shape
+    (6,)
+    """
+    numbered = jax.vmap(jax.random.fold_in, (None, 0))
+    rows = numbered(key, jnp.arange(batch, dtype=jnp.int32))
+    return jax.vmap(numbered, (0, None), 1)(rows, jnp.arange(num_paths, dtype=jnp.int32)).reshape(-1)
 
 
 def _step(
@@ -184,8 +207,8 @@ def _checked(
     horizon: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """History [B, T, C], past [B, T, P] and known [B, T + H, K], of one B."""
-    if history.ndim not in (2, 3) or history.shape[-2] == 0:
-        raise ValueError(f"history must have shape [T, C] or [B, T, C], T at least 1, got {list(history.shape)}")
+    if history.ndim not in (2, 3) or 0 in history.shape[:-1]:
+        raise ValueError(f"history must have shape [T, C] or [B, T, C], B and T at least 1, got {list(history.shape)}")
     *lead, steps, _ = history.shape
     wanted = (
         ("history", history, steps, model.scaler.channels),
@@ -203,8 +226,9 @@ def _covariates(name: str, given: np.ndarray | None, rows: int, features: int, l
         raise ValueError(f"{name} must be given: the model was trained with {features} such covariates")
     array = np.zeros((*lead, rows, 0)) if given is None else np.asarray(given, np.float64)
     checks.shape(name, array, (*lead, rows, features))
-    if np.any(np.isinf(array)):
-        raise ValueError(f"{name} must be finite numbers, got {array[np.isinf(array)][0]}")
+    too_large = array[np.abs(array) > LARGEST]
+    if too_large.size:
+        raise ValueError(f"{name} must be finite numbers of at most {LARGEST:g}, got {too_large[0]:g}")
     return array if lead else array[None]
 
 
@@ -222,8 +246,9 @@ def _scaled(
     length = model.input_length
     before = ((0, 0), (max(length - history.shape[1], 0), 0), (0, 0))
     values = np.pad((history - shift) / scale, before, constant_values=np.nan)[:, -length:].astype(np.float32)
-    past = np.pad(np.stack([filled_forward(scaled(model.past_scaler, each)) for each in past]), before)[:, -length:]
-    known = np.pad(scaled(model.known_scaler, known), before)[:, -length - horizon :]
+    past = np.stack([filled_forward(scaled(model.past_scaler, each)) for each in past])
+    past = np.pad(past, before, mode="edge")[:, -length:]  # before a series begins, as in windows of training
+    known = np.pad(scaled(model.known_scaler, known), before, mode="edge")[:, -length - horizon :]
     future = np.full((len(history), horizon, history.shape[2]), np.nan, np.float32)
     return WindowBatch(values, past, known, future, np.ones(len(history), np.float32)), shift, scale
 

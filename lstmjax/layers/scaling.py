@@ -62,19 +62,25 @@ class SeriesScaler(nnx.Module):
     def __call__(self, x: np.ndarray, series: int = 0) -> np.ndarray:
         """What the user has [..., C], scaled, float32."""
         shift, scale = self.of(series)
-        scaled: np.ndarray = (np.asarray(x, np.float64) - shift) / scale
+        scaled: np.ndarray = (self._checked("x", x) - shift) / scale
         return scaled.astype(np.float32)
 
     def inverse(self, z: np.ndarray, series: int = 0) -> np.ndarray:
         """What was scaled [..., C], as the user has it, float64."""
         shift, scale = self.of(series)
-        restored: np.ndarray = np.asarray(z, np.float64) * scale + shift
+        restored: np.ndarray = self._checked("z", z) * scale + shift
         return restored
 
     def of(self, series: int) -> tuple[np.ndarray, np.ndarray]:
         """Shift and scale [C] of a series by its number; where all share one, the number doesn't matter."""
         row = 0 if self.num_series == 1 else checks.index("series", series, 0, self.num_series - 1)
         return np.asarray(self.shift[row], np.float64), np.asarray(self.scale[row], np.float64)
+
+    def _checked(self, name: str, array: np.ndarray) -> np.ndarray:
+        array = np.asarray(array, np.float64)
+        if array.shape[-1:] != (self.channels,):
+            raise ValueError(f"{name} must have shape [..., {self.channels}], got {list(array.shape)}")
+        return array
 
 
 def scaled(scaler: SeriesScaler | None, x: np.ndarray) -> np.ndarray:
@@ -98,7 +104,7 @@ def statistics(part: np.ndarray, scaling: Scaling) -> tuple[np.ndarray, np.ndarr
             raise ValueError(f"expected numbers of at most {LARGEST:g}, got {np.abs(channel).max():g}")
     measured = [_statistics(channel, scaling) if len(channel) else (0.0, 1.0) for channel in channels]
     shift, scale = np.array(measured, np.float32).reshape(-1, 2).T.astype(np.float64)
-    return shift, np.where(scale > 1e-6 * np.abs(shift), scale, 1.0)
+    return shift, np.where(scale > 1e-12 * np.abs(shift), scale, 1.0)  # the rest is float64's rounding
 
 
 def _statistics(values: np.ndarray, scaling: Scaling) -> tuple[float, float]:

@@ -110,6 +110,8 @@ class ForecasterConfig:
                     raise ValueError(f"{name} is for recurrent networks, got it with network {self.network!r}")
         if self.network in (*CELLS, "mlp") and not self.hidden_features:
             raise ValueError(f"hidden_features must have a width for network {self.network!r}, got none")
+        if self.network in ("linear", "dlinear") and self.hidden_dropout:
+            raise ValueError(f"hidden_dropout acts between layers, and network {self.network!r} has only one")
         if self.is_recurrent and self.hidden_dropout and len(self.hidden_features) < 2:
             raise ValueError("hidden_dropout acts between layers, so it needs two widths in hidden_features")
         self._check_output()
