@@ -11,7 +11,7 @@ import numpy as np
 from experiments.forecast import naive, parts
 from lstmjax import scores
 from lstmjax.data.windows import WindowBatch
-from lstmjax.decoding.forecasts import Forecast, paths
+from lstmjax.decoding.forecasts import Forecast, in_own_units, paths
 from lstmjax.models import ForecasterConfig
 from lstmjax.scores import Totals
 
@@ -86,9 +86,7 @@ class Backtest:
         def forecast(origins: Origins) -> Forecast:
             key = jax.random.fold_in(jax.random.key(seed), next(batches))
             point, drawn = paths(model, origins.batch, num_paths, key)
-            scales = [self.prepared.scaler.of(number) for number in origins.series]
-            shift, scale = (np.stack(each)[:, None] for each in zip(*scales, strict=True))
-            return Forecast(point * scale + shift, drawn * scale + shift)
+            return in_own_units(point, drawn, [self.prepared.scaler.of(number) for number in origins.series])
 
         return forecast
 

@@ -103,19 +103,20 @@ def prepare(
     table, cuts = _observed(table, cuts)
     known = with_calendar(table) if has_calendar else [each.known for each in table.series]
     targets = [each.targets[: cut.validation] for each, cut in zip(table.series, cuts, strict=True)]
-    level, spread = (np.stack(each) for each in zip(*[statistics(t, "standard") for t in targets], strict=True))
+    in_units = [statistics(part, "standard") for part in targets]
     found = Prepared(
         table,
         known,
         cuts,
-        SeriesScaler(len(table.targets), model.scaling, len(table.series) if model.scale_each else 1),
+        SeriesScaler(len(table.targets), model.scaling, len(table.series) if model.scale_each else 1, model.transform),
         SeriesScaler(len(table.past)) if table.past else None,
         SeriesScaler(known[0].shape[1]) if known[0].shape[1] else None,
-        level,
-        spread,
+        np.stack([each.shift for each in in_units]),
+        np.stack([each.scale for each in in_units]),
     )
     try:
         found.adapt(found)
+        found.scaled()
     except ValueError as error:
         raise InputError(f"{table.file} can't be scaled: {error}") from error
     return found

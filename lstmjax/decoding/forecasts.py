@@ -1,6 +1,7 @@
 """Forecasts of a trained model, in the data's own units: points and sample paths."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from lstmjax import checks
 from lstmjax.data.windows import WindowBatch, filled_forward
 from lstmjax.decoding.loop import decode, start
 from lstmjax.distributions import OUTPUTS, Distribution, Point
-from lstmjax.layers.scaling import scaled, statistics
+from lstmjax.layers.scaling import Scale, scaled, statistics
 from lstmjax.layers.standardize import LARGEST
 from lstmjax.models.forecaster import Forecaster, PathState, RecursiveForecaster
 from lstmjax.types import Array, Float, Int, Key, PyTree
@@ -22,9 +23,9 @@ from lstmjax.types import Array, Float, Int, Key, PyTree
 class Forecast(NamedTuple):
     """What is said of H steps to come, in the data's own units, float64.
 
-    `point` [..., H, C]: one number for each value, the mean (of quantiles, the median). `paths` [S, ..., H, C]: sample
-    paths; S is 0 for a model that gives points alone. The steps of a path belong together where a recursive model drew
-    one after another; a model that says all steps at once draws each by itself.
+    `point` [..., H, C]: one number for each value, the mean (of quantiles and of transformed series the median).
+    `paths` [S, ..., H, C]: sample paths; S is 0 for a model of points alone. The steps of a path belong together
+    where a recursive model drew one after another; a model that says all steps at once draws each by itself.
 
     >>> forecast = Forecast(np.zeros((1, 1)), np.arange(4.0).reshape(4, 1, 1))
     >>> forecast.quantile(np.array([0.125, 0.5])).ravel().tolist()
@@ -93,9 +94,10 @@ def forecast(
     values = np.asarray(history, np.float64)
     values = values[:, None] if values.ndim == 1 else values
     values, past, known = _checked(model, values, past, known, ahead)
-    batch, shift, scale = _scaled(model, values, past, known, ahead, series)
+    scales = [_scale(model, each, series) for each in values]
+    batch = _scaled(model, values, past, known, ahead, scales)
     point, drawn = paths(model, batch, num_paths, jax.random.key(0) if key is None else key)
-    found = Forecast((point * scale + shift)[:, :steps], (drawn * scale + shift)[:, :, :steps])
+    found = in_own_units(point[:, :steps], drawn[:, :, :steps], scales)
     return Forecast(found.point[0], found.paths[:, 0]) if np.ndim(history) < 3 else found
 
 
@@ -131,6 +133,13 @@ def _shuffled(shares: np.ndarray, key: Key[Array, ""]) -> np.ndarray:
     seed = np.asarray(jax.random.key_data(key)).tolist()
     rows = [np.random.default_rng([*seed, row]).permuted(shares[:, row], axis=0) for row in range(shares.shape[1])]
     return np.stack(rows, axis=1)
+
+
+def in_own_units(point: np.ndarray, drawn: np.ndarray, scales: Sequence[Scale]) -> Forecast:
+    """Points [B, H, C] and paths [S, B, H, C], each row brought back by its own scale."""
+    points = [scale.inverse(each) for scale, each in zip(scales, point, strict=True)]
+    rows = [scale.inverse(each) for scale, each in zip(scales, drawn.swapaxes(0, 1), strict=True)]
+    return Forecast(np.stack(points), np.stack(rows, axis=1))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -238,24 +247,21 @@ def _scaled(
     past: np.ndarray,
     known: np.ndarray,
     horizon: int,
-    series: int | None,
-) -> tuple[WindowBatch, np.ndarray, np.ndarray]:
-    """The windows in the scale of training, and what brings them back: shift and scale [B, 1, C]."""
-    scales = [_scale(model, each, series) for each in history]
-    shift, scale = (np.stack(parts)[:, None] for parts in zip(*scales, strict=True))
+    scales: Sequence[Scale],
+) -> WindowBatch:
+    """The windows in the scale of training."""
     length = model.input_length
     before = ((0, 0), (max(length - history.shape[1], 0), 0), (0, 0))
-    values = np.pad((history - shift) / scale, before, constant_values=np.nan)[:, -length:].astype(np.float32)
+    values = np.stack([scale(each) for scale, each in zip(scales, history, strict=True)])
+    values = np.pad(values, before, constant_values=np.nan)[:, -length:]
     past = np.stack([filled_forward(scaled(model.past_scaler, each)) for each in past])
     past = np.pad(past, before, mode="edge")[:, -length:]  # before a series begins, as in windows of training
     known = np.pad(scaled(model.known_scaler, known), before, mode="edge")[:, -length - horizon :]
     future = np.full((len(history), horizon, history.shape[2]), np.nan, np.float32)
-    return WindowBatch(values, past, known, future, np.ones(len(history), np.float32)), shift, scale
+    return WindowBatch(values, past, known, future, np.ones(len(history), np.float32))
 
 
-def _scale(
-    model: Forecaster | RecursiveForecaster, history: np.ndarray, series: int | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _scale(model: Forecaster | RecursiveForecaster, history: np.ndarray, series: int | None) -> Scale:
     if series is None and model.scaler.num_series > 1:
-        return statistics(history, model.scaler.scaling)
+        return statistics(history, model.scaler.scaling, model.scaler.transform)
     return model.scaler.of(series or 0)
