@@ -96,7 +96,7 @@ class Backtest:
         """A naive forecast, with the errors it made before this part for paths around it.
 
         Args:
-          said: `history [N, L, C] -> [N, H, C]`.
+          said: `history [N, L, C] -> [N, H, C]`; where a channel has no history, its training mean stands instead.
           num_paths: S.
           seed: chooses S of the errors.
         """
@@ -105,6 +105,7 @@ class Backtest:
 
         def forecast(origins: Origins) -> Forecast:
             point = said(origins.history)
+            point = np.where(np.isnan(point), self.prepared.level[origins.series][:, None], point)
             around = chosen[:, None] * self.prepared.spread[origins.series][:, None]
             return Forecast(point, point + around)
 

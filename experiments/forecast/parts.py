@@ -30,8 +30,8 @@ LONGEST_INPUT = 1024
 class Prepared(NamedTuple):
     """The series of a file, where each is cut, and the scalers that were measured before the first cut.
 
-    `known`: for each series its known covariates and features of the calendar, [T + F, K]. `spread` [S, C]: the
-    standard deviation of each training part, 1 where that is 0: what makes errors of different units comparable.
+    `known`: for each series its known covariates and features of the calendar, [T + F, K]. `level` and `spread` [S, C]:
+    mean and standard deviation of each training part, 1 where that is 0; errors in spreads compare across units.
     """
 
     table: SeriesSet
@@ -40,6 +40,7 @@ class Prepared(NamedTuple):
     scaler: SeriesScaler
     past_scaler: SeriesScaler | None
     known_scaler: SeriesScaler | None
+    level: np.ndarray
     spread: np.ndarray
 
     def training_parts(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -102,6 +103,7 @@ def prepare(
     table, cuts = _observed(table, cuts)
     known = with_calendar(table) if has_calendar else [each.known for each in table.series]
     targets = [each.targets[: cut.validation] for each, cut in zip(table.series, cuts, strict=True)]
+    level, spread = (np.stack(each) for each in zip(*[statistics(t, "standard") for t in targets], strict=True))
     found = Prepared(
         table,
         known,
@@ -109,7 +111,8 @@ def prepare(
         SeriesScaler(len(table.targets), model.scaling, len(table.series) if model.scale_each else 1),
         SeriesScaler(len(table.past)) if table.past else None,
         SeriesScaler(known[0].shape[1]) if known[0].shape[1] else None,
-        np.stack([statistics(part, "standard")[1] for part in targets]),
+        level,
+        spread,
     )
     try:
         found.adapt(found)

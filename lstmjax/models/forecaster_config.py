@@ -34,7 +34,7 @@ class ForecasterConfig:
     """Steps that recurrent networks read (and the decoder writes) at a time; with 24, a day of hours is one step."""
     channels: Literal["shared", "joint"] = "shared"
     """Several targets: each by itself through shared weights, or all together through one network."""
-    instance_norm: Literal["none", "last", "standard", "scale"] = "last"
+    instance_norm: Literal["none", "last", "standard", "scale"] = "standard"
     """What is taken out of each window and put back: its last value; its mean and standard deviation; for counts, its
     scale alone. Series that drift need it."""
     scaling: Literal["none", "standard", "minmax", "robust"] = "standard"
