@@ -230,6 +230,40 @@ def test_what_is_trained_is_what_is_drawn_from(channels, x64, lenient_promotion)
             said, state = step(model, given.future[:, ahead], given.known[:, L + 1 + ahead], state)
 
 
+def test_what_a_recursive_model_reads_of_missing_values():
+    """Rows before the first value are not there, each channel by itself; later a value stands until the next."""
+    model = model_of(**RECURSIVE, instance_norm="standard")
+    read = nnx.jit(lambda model, history, known: model.read(history, history, known)[0])
+    history, known = RNG.normal(size=(1, T, C)).astype(np.float32), KNOWN[:1, :T].astype(np.float32)
+    whole = read(model, history, known)
+    padded = np.concatenate([np.full((1, 3, C), NAN, np.float32), history], axis=1)
+    late = read(model, padded, np.concatenate([known[:, :3] + 9, known], axis=1))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[:, 3:], b, rtol=1e-5, atol=1e-6), late, whole)
+    begins_later = history.copy()
+    begins_later[:, :2, 1] = NAN
+    part = read(model, begins_later, known)
+    np.testing.assert_allclose(part.loc[:, :, 0], whole.loc[:, :, 0], rtol=1e-5)
+    alone = read(model, begins_later[:, 2:], known[:, 2:])
+    np.testing.assert_allclose(part.loc[:, 2:, 1], alone.loc[:, :, 1], rtol=1e-5, atol=1e-6)
+    gaps, level = history.copy(), model_of(**RECURSIVE, instance_norm="none")
+    gaps[:, 4:6] = NAN
+    filled = history.copy()
+    filled[:, 4:6] = filled[:, 3:4]
+    first, second = read(level, gaps, known), read(level, filled, known)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), first, second)
+
+
+def test_a_channel_that_begins_later_stands_at_its_level_before():
+    """Channels that are read together: 5 more throughout is 5 more ahead, wherever the second one begins."""
+    model = model_of(**RECURSIVE, channels="joint", instance_norm="standard")
+    read = nnx.jit(lambda model, history, known: model.read(history, history, known)[0])
+    history, known = RNG.normal(size=(1, T, C)).astype(np.float32), KNOWN[:1, :T].astype(np.float32)
+    history[:, :3, 1] = NAN
+    said, moved = read(model, history, known), read(model, history + np.float32(5), known)
+    np.testing.assert_allclose(moved.loc, said.loc + 5, rtol=1e-4)
+    np.testing.assert_allclose(moved.scale, said.scale, rtol=1e-4)
+
+
 def test_paths_are_those_of_a_plain_loop():
     model = model_of(**RECURSIVE)
     given, count = windows_of(model), 2
