@@ -101,7 +101,8 @@ def prepare(
     cuts = _cuts(table, model.horizon, counts, fractions)
     table, cuts = _observed(table, cuts)
     known = with_calendar(table) if has_calendar else [each.known for each in table.series]
-    targets = [each.targets[: cut.validation] for each, cut in zip(table.series, cuts, strict=True)]
+    if model.output == "negative-binomial":
+        _check_counts(table)
     found = Prepared(
         table,
         known,
@@ -109,13 +110,23 @@ def prepare(
         SeriesScaler(len(table.targets), model.scaling, len(table.series) if model.scale_each else 1),
         SeriesScaler(len(table.past)) if table.past else None,
         SeriesScaler(known[0].shape[1]) if known[0].shape[1] else None,
-        np.stack([statistics(part, "standard")[1] for part in targets]),
+        np.ones((len(table.series), len(table.targets))),
     )
     try:
         found.adapt(found)
+        targets = found.training_parts([each.targets for each in table.series])
+        return found._replace(spread=np.stack([statistics(part, "standard")[1] for part in targets]))
     except ValueError as error:
         raise InputError(f"{table.file} can't be scaled: {error}") from error
-    return found
+
+
+def _check_counts(table: SeriesSet) -> None:
+    """Every target is a whole number of at least 0, or missing."""
+    for each in table.series:
+        wrong = np.argwhere((each.targets < 0) | (each.targets != np.round(each.targets)) & ~np.isnan(each.targets))
+        for row, column in wrong[:1]:
+            place = f"{table.file}: {each.name}, {each.times[row].item()}, column {table.targets[column]!r}"
+            raise InputError(f"{place}: expected a count for negative-binomial, got {each.targets[row, column]:g}")
 
 
 def _cuts(
