@@ -106,9 +106,6 @@ class ForecastConfig(study.EpochsConfig):
                 checks.positive_int(name, getattr(self, name))
         if self.split is not None:
             checks.sizes("split", self.split, (3,))
-        for name in ("horizon", "input_length", "num_targets"):
-            if getattr(self.model, name) is not None:
-                raise ValueError(f"model.{name} is for the data to decide; say --horizon and --input-length")
 
     def cadence(self, train: Any) -> training.Cadence:
         epoch, epochs = max(len(train), SHORTEST_EPOCH), self.epochs
@@ -164,6 +161,8 @@ def _read(config: ForecastConfig) -> tuple[SeriesSet, tuple[int, int, int] | Non
     path = Path(config.data) if named is None else find(named.file, packed=True)
     if not path.exists():
         raise InputError(f"--data {config.data} is neither a file nor one of {names}")
+    if config.time is None and named is None:
+        _check_no_times(config)
     table = read_series(
         path,
         time=config.time or (named.time if named else None),
@@ -176,6 +175,12 @@ def _read(config: ForecastConfig) -> tuple[SeriesSet, tuple[int, int, int] | Non
         duplicates=config.duplicates,
     )
     return table, config.split or (named.split if named else None)
+
+
+def _check_no_times(config: ForecastConfig) -> None:
+    for name in ("frequency", "time_format", "duplicates"):
+        if getattr(config, name) not in (None, "error"):
+            raise InputError(f"--{name.replace('_', '-')} is for rows that have times; say --time COLUMN")
 
 
 def season_of(config: ForecastConfig, table: SeriesSet) -> int:
@@ -191,7 +196,14 @@ def horizon_of(config: ForecastConfig, table: SeriesSet) -> int:
 
 
 def _with(model: ForecasterConfig, **decided: int) -> ForecasterConfig:
-    """The model's config with what the data decide."""
+    """The model's config with what the data decide; a resumed run's has it already."""
+    for name, value in decided.items():
+        given = getattr(model, name)
+        if given not in (getattr(ForecasterConfig, name), value):
+            option = name.replace("_", "-")
+            raise InputError(
+                f"--model.{option} is for the data, --horizon and --input-length to say: {value}, got {given}"
+            )
     try:
         return dataclasses.replace(model, **decided)  # type: ignore[arg-type]
     except ValueError as error:

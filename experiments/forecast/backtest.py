@@ -154,7 +154,8 @@ def _add(totals: Totals, said: Forecast, future: np.ndarray, spread: np.ndarray)
 
 def figures_of(totals: Totals, prefix: str, targets: tuple[str, ...]) -> Figures:
     """Every score by its plain name: one target's in its own units, several's in standard deviations of their training
-    parts, since units do not add; then `mae_NAME` is each one's in its own."""
+    parts, since units do not add; then `mae_NAME` is each one's in its own. A score that nothing can have is left out,
+    such as the MASE of a series that never changed."""
     names = [name for name in totals.sums if not name.startswith("scaled_")]
     found = {name: totals.mean(name) for name in names if not name.startswith("coverage_")}
     if len(targets) > 1:
@@ -163,7 +164,7 @@ def figures_of(totals: Totals, prefix: str, targets: tuple[str, ...]) -> Figures
     found["rmse"] = float(np.sqrt(found["mse"]))
     found |= {f"scaled_{name}": totals.mean(f"scaled_{name}") for name in ("mse", "mae")}
     found |= {name: totals.mean(name) for name in ("coverage_80", "coverage_95") if name in totals.sums}
-    return {f"{prefix}_{name}": value for name, value in found.items()}
+    return {f"{prefix}_{name}": value for name, value in found.items() if not np.isnan(value)}
 
 
 def naive_forecasts(horizon: int, season: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:

@@ -102,24 +102,40 @@ def prepare(
     cuts = _cuts(table, model.horizon, counts, fractions)
     table, cuts = _observed(table, cuts)
     known = with_calendar(table) if has_calendar else [each.known for each in table.series]
-    targets = [each.targets[: cut.validation] for each, cut in zip(table.series, cuts, strict=True)]
-    in_units = [statistics(part, "standard") for part in targets]
-    found = Prepared(
-        table,
-        known,
-        cuts,
-        SeriesScaler(len(table.targets), model.scaling, len(table.series) if model.scale_each else 1, model.transform),
-        SeriesScaler(len(table.past)) if table.past else None,
-        SeriesScaler(known[0].shape[1]) if known[0].shape[1] else None,
-        np.stack([each.shift for each in in_units]),
-        np.stack([each.scale for each in in_units]),
-    )
+    if model.output == "negative-binomial":
+        _check_counts(table)
     try:
+        own = [
+            statistics(each.targets[: cut.validation], "standard") for each, cut in zip(table.series, cuts, strict=True)
+        ]
+        found = Prepared(
+            table,
+            known,
+            cuts,
+            SeriesScaler(len(table.targets), model.scaling, _num_scales(table, model), model.transform),
+            SeriesScaler(len(table.past)) if table.past else None,
+            SeriesScaler(known[0].shape[1]) if known[0].shape[1] else None,
+            np.stack([each.shift for each in own]),
+            np.stack([each.scale for each in own]),
+        )
         found.adapt(found)
         found.scaled()
     except ValueError as error:
         raise InputError(f"{table.file} can't be scaled: {error}") from error
     return found
+
+
+def _num_scales(table: SeriesSet, model: ForecasterConfig) -> int:
+    return len(table.series) if model.scale_each else 1
+
+
+def _check_counts(table: SeriesSet) -> None:
+    """Every target is a whole number of at least 0, or missing."""
+    for each in table.series:
+        wrong = np.argwhere((each.targets < 0) | (each.targets != np.round(each.targets)) & ~np.isnan(each.targets))
+        for row, column in wrong[:1]:
+            place = f"{table.file}: {each.name}, {each.times[row].item()}, column {table.targets[column]!r}"
+            raise InputError(f"{place}: expected a count for negative-binomial, got {each.targets[row, column]:g}")
 
 
 def _cuts(

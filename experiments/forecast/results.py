@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -103,7 +104,10 @@ def print_table(models: dict[str, Figures]) -> None:
     """Test figures: a row for the model, first, and for each beside it."""
     shown = ("mse", "mae", "smape", "mase", "crps", "coverage_80", "coverage_95")
     names = [f"test_{name}" for name in shown if f"test_{name}" in next(iter(models.values()))]
-    table = Table("", "validation mae", *(name.replace("_", " ") for name in names))
+    table = Table(
+        "", "validation mae", *(name.replace("_", " ") for name in names), box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.columns[0].no_wrap = True
     for model, figures in models.items():
         values = [figures.get(name) for name in ("validation_mae", *names)]
         table.add_row(model, *("" if value is None else f"{value:.4g}" for value in values))
