@@ -35,10 +35,10 @@ def finish(kind: study.Study[Any], run: study.Run, model: Any, prepared: parts.P
     )
     name = run.data.model.network
     found = {name: look_back(validation, test, model, config)}
+    num_paths = config.paths if "crps" in found[name]["test"].sums else 0  # beside points, naive points
     for naive, said in naive_forecasts(run.data.model.horizon, season).items():
         found[naive] = {
-            "validation": validation.score(validation.of_naive(said, config.paths, config.seed)),
-            "test": test.score(test.of_naive(said, config.paths, config.seed)),
+            each.part: each.score(each.of_naive(said, num_paths, config.seed)) for each in (validation, test)
         }
     if config.baselines:
         found |= train_baselines(kind, run, validation, test)

@@ -43,7 +43,8 @@ class Forecast(NamedTuple):
         """
         if len(self.paths) == 0:
             raise ValueError("paths must not be empty: a model that gives points alone has no quantiles")
-        found: np.ndarray = np.quantile(self.paths, p, axis=0, method="hazen")  # a path is the middle of its share
+        last = np.ascontiguousarray(np.moveaxis(self.paths, 0, -1))  # sorts several times as fast
+        found: np.ndarray = np.quantile(last, p, axis=-1, method="hazen")  # a path is the middle of its share
         return found
 
 
