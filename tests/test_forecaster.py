@@ -330,7 +330,10 @@ def test_a_config_survives_json():
         ({"network": "dlinear", "recurrent_dropout": 0.1}, "recurrent_dropout is for recurrent networks"),
         ({"network": "mlp", "output_dropout": 0.1}, "output_dropout is for recurrent networks"),
         ({"output": "negative-binomial"}, "output negative-binomial .* needs scaling none"),
-        ({"output": "negative-binomial", "scaling": "none"}, "instance_norm none or scale, got none and last"),
+        (
+            {"output": "negative-binomial", "scaling": "none", "instance_norm": "last"},
+            "instance_norm none or scale, got none and last",
+        ),
         ({"head": "recursive", "segment": 2}, "segment must be 1"),
         ({"head": "recursive", "num_past": 1}, "head recursive has no past covariates"),
         ({"input_length": 7, "segment": 2}, "input_length must be a multiple of segment 2, got 7"),
