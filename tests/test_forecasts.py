@@ -37,7 +37,7 @@ KEY = jax.random.key(7)
 def model_of(**options):
     config = ForecasterConfig(**(SMALL | options))
     model = forecaster_config.build(config, nnx.Rngs(0))
-    if config.scaling != "none":
+    if config.scaling != "none" and config.transform == "none":
         model.scaler.adapt(PARTS if config.num_series > 1 else PARTS[:1])
     return model
 
@@ -56,7 +56,8 @@ def test_own_units(series):
     """What the model says of the scaled history, moved back; None measures the scales on the history itself."""
     model = model_of(**LINEAR)
     for row in range(B):
-        shift, scale = statistics(HISTORY[row], "standard") if series is None else model.scaler.of(series)
+        own = statistics(HISTORY[row], "standard") if series is None else model.scaler.of(series)
+        shift, scale, _ = own
         said = say(model, ((HISTORY[row] - shift) / scale)[None, -L:].astype(np.float32))
         found = forecast(model, HISTORY[row], series=series, num_paths=8, key=KEY)
         np.testing.assert_allclose(found.point, np.asarray(said.loc[0], float) * scale + shift, rtol=1e-6)
@@ -66,6 +67,18 @@ def test_own_units(series):
         np.testing.assert_allclose(found.quantile(shares), middle, rtol=1e-6)
         np.testing.assert_allclose(found.quantile(0.5), said.quantile(0.5)[0] * scale + shift, rtol=1e-6)
         assert found.point.dtype == found.paths.dtype == np.float64
+
+
+@pytest.mark.parametrize("series", [0, None])
+def test_a_model_on_a_log_scale_is_one_of_logarithms(series):
+    parts = [np.abs(part) + 1.0 for part in PARTS]
+    bent, plain = model_of(**LINEAR, transform="log"), model_of(**LINEAR)
+    bent.scaler.adapt(parts)
+    plain.scaler.adapt([np.log(part) for part in parts])
+    found = forecast(bent, HISTORY, series=series, num_paths=8, key=KEY)
+    logs = forecast(plain, np.log(HISTORY), series=series, num_paths=8, key=KEY)
+    np.testing.assert_allclose(found.point, np.exp(logs.point), rtol=1e-12)
+    np.testing.assert_allclose(found.paths, np.exp(logs.paths), rtol=1e-12)
 
 
 @pytest.mark.parametrize("level", [0.0, 1e9])

@@ -22,8 +22,8 @@ NUMPY = {
 }
 
 
-def adapted(parts, scaling="standard", num_series=1):
-    scaler = SeriesScaler(parts[0].shape[1], scaling, num_series)
+def adapted(parts, scaling="standard", num_series=1, transform="none"):
+    scaler = SeriesScaler(parts[0].shape[1], scaling, num_series, transform)
     scaler.adapt(parts)
     return scaler
 
@@ -98,6 +98,32 @@ def test_scaled_without_a_scaler():
 def test_refusals(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+@pytest.mark.parametrize(("transform", "numpys"), [("log", np.log), ("sqrt", np.sqrt)])
+def test_a_transform_comes_first_and_is_undone_last(transform, numpys):
+    part = np.abs(PARTS[0]) + 0.1
+    plain, bent = adapted([numpys(part)]), adapted([part], transform=transform)
+    np.testing.assert_array_equal(bent(part), plain(numpys(part)))
+    np.testing.assert_allclose(bent.inverse(bent(part)), part, rtol=1e-6)
+    low = bent.inverse(np.full((1, 3), -1e3))
+    assert np.all((low >= 0) & (low < 1e-30))  # what is forecast never leaves the transform's range
+
+
+@pytest.mark.parametrize(
+    ("transform", "number", "sentence"),
+    [
+        ("log", 0.0, "transform log needs numbers above 0, got 0"),
+        ("log", -2.0, "transform log needs numbers above 0, got -2"),
+        ("sqrt", -1e-3, "transform sqrt needs numbers of at least 0, got -0.001"),
+    ],
+)
+def test_numbers_that_a_transform_has_no_value_for(transform, number, sentence):
+    scaler = adapted([np.array([[1.0], [4.0], [NAN]])], transform=transform)
+    with pytest.raises(ValueError, match=sentence):
+        scaler(np.array([[2.0], [number], [NAN]]))
+    with pytest.raises(ValueError, match=sentence):
+        scaler.adapt([np.array([[2.0], [number]])])
 
 
 def test_scales_are_saved_with_a_model_and_never_trained():
