@@ -72,7 +72,7 @@ def test_own_units(series):
 @pytest.mark.parametrize("series", [0, None])
 def test_a_model_on_a_log_scale_is_one_of_logarithms(series):
     parts = [np.abs(part) + 1.0 for part in PARTS]
-    bent, plain = model_of(**LINEAR, transform="log"), model_of(**LINEAR)
+    bent, plain = (model_of.__wrapped__(**LINEAR, transform=transform) for transform in ("log", "none"))
     bent.scaler.adapt(parts)
     plain.scaler.adapt([np.log(part) for part in parts])
     found = forecast(bent, HISTORY, series=series, num_paths=8, key=KEY)
