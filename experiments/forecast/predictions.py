@@ -128,15 +128,16 @@ def predict(
     horizon = config.horizon or model.horizon
     if isinstance(model, Forecaster) and horizon > model.horizon:
         raise InputError(f"--horizon must be at most the model's {model.horizon}, got {horizon}")
+    reach = model.horizon if isinstance(model, Forecaster) else horizon
     rows = len(series.targets)
     if not np.any(~np.isnan(series.targets[-model.input_length :])):
         raise InputError(f"{table.file}: {series.name} has no value in its last {model.input_length} rows")
-    times = table.frequency.after(series.times[rows - 1], horizon)
-    known = series.known[: rows + horizon]
-    if known.shape[1] and len(known) < rows + horizon:
+    times = table.frequency.after(series.times[rows - 1], reach)
+    known = series.known[: rows + reach]
+    if known.shape[1] and len(known) < rows + reach:
         there, names = len(known) - rows, ", ".join(table.known)
-        raise InputError(f"{table.file}: {series.name} has {names} for {there} steps to come; expected {horizon}")
-    known = known if known.shape[1] else np.zeros((rows + horizon, 0))
+        raise InputError(f"{table.file}: {series.name} has {names} for {there} steps to come; expected {reach}")
+    known = known if known.shape[1] else np.zeros((rows + reach, 0))
     if meaning.has_calendar:
         whole = np.concatenate([series.times[:rows], times])
         known = np.hstack([known, calendar(whole, table.frequency)[0]])
@@ -150,7 +151,7 @@ def predict(
         num_paths=config.paths,
         key=jax.random.key(config.seed),
     )
-    return Ahead(series, times, said)
+    return Ahead(series, times[:horizon], said)
 
 
 def forecast_table(targets: Sequence[str], ahead: Sequence[Ahead], quantiles: Sequence[float]) -> str:

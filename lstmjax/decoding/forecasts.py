@@ -73,7 +73,8 @@ def forecast(
       horizon: steps to forecast; None means as many as in training, which is the most that a model can do that says all
         steps at once.
       past: covariates [T, P] or [B, T, P], of a model that was trained with some; NaN where one is missing.
-      known: covariates [T + horizon, K] or [B, T + horizon, K], likewise, of history and steps to come.
+      known: covariates [T + horizon, K] or [B, T + horizon, K], likewise, of history and steps to come; a model that
+        says all steps at once needs them for all steps that it was trained for.
       series: which series of the training it is, by its number, for a model that scales each by its own statistics;
         None measures them on the history. Where all share one scale, it makes no difference.
       num_paths: S, sample paths.
@@ -87,12 +88,13 @@ def forecast(
     steps = model.horizon if horizon is None else checks.positive_int("horizon", horizon)
     if isinstance(model, Forecaster):
         checks.index("horizon", steps, 1, model.horizon)
+    reach = model.horizon if isinstance(model, Forecaster) else steps
     values = np.asarray(history, np.float64)
     values = values[:, None] if values.ndim == 1 else values
-    values, past, known = _checked(model, values, past, known, steps)
-    batch, shift, scale = _scaled(model, values, past, known, steps, series)
+    values, past, known = _checked(model, values, past, known, reach)
+    batch, shift, scale = _scaled(model, values, past, known, reach, series)
     point, drawn = paths(model, batch, num_paths, jax.random.key(0) if key is None else key)
-    found = Forecast(point * scale + shift, drawn * scale + shift)
+    found = Forecast((point * scale + shift)[:, :steps], (drawn * scale + shift)[:, :, :steps])
     return Forecast(found.point[0], found.paths[:, 0]) if np.ndim(history) < 3 else found
 
 
