@@ -375,6 +375,8 @@ def test_what_cannot_be_predicted_is_a_sentence_and_writes_nothing(trained, tmp_
         (trained[1], ["--quantiles", "1.5"], "quantiles must be in (0, 1), got 1.5"),
         (trained[1], ["--step", "777"], "no checkpoint at step 777"),
         (out, [], "out must be another file than the one to predict"),
+        (tmp_path / "said-paths.csv", [], "out must be another file than the one to predict"),
+        (trained[1], ["--out", tmp_path / "said.png"], "out must name a CSV file, beside which a picture ends in .png"),
     ):
         arguments = ["--checkpoint", trained[0], "--predict", tmp_path / file, "--out", out, *more]
         code, _, err = call(arguments, monkeypatch, capsys)

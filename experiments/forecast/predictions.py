@@ -56,8 +56,17 @@ class PredictConfig:
         for level in self.quantiles:
             if not 0.0 < level < 1.0:
                 raise ValueError(f"quantiles must be in (0, 1), got {level}")
-        if self.out is not None and self.out.resolve() == self.predict.resolve():
-            raise ValueError(f"out must be another file than the one to predict, {self.predict}")
+        for file in self.files:
+            if file.resolve() == self.predict.resolve():
+                raise ValueError(f"out must be another file than the one to predict, which {file} is")
+        if len(set(self.files)) < 3:
+            raise ValueError(f"out must name a CSV file, beside which a picture ends in .png, got {self.out}")
+
+    @property
+    def files(self) -> tuple[Path, Path, Path]:
+        """What is written: the forecast, its sample paths, its picture."""
+        out = self.out or Path(f"{self.predict.name.split('.')[0]}-forecast.csv")
+        return out, out.with_name(f"{out.stem}-paths.csv"), out.with_suffix(".png")
 
 
 class Ahead(NamedTuple):
@@ -71,10 +80,8 @@ class Ahead(NamedTuple):
 def run(arguments: Sequence[str], description: str) -> int:
     """Read a file, forecast what comes after it, and write it down; returns the exit code."""
     config = cli.parse(PredictConfig, description, arguments)
-    stem = config.predict.name.split(".")[0]
-    out = config.out or Path(f"{stem}-forecast.csv")
-    beside, picture = out.with_name(f"{out.stem}-paths.csv"), out.with_suffix(".png")
-    for file in (out, beside, picture):
+    out, beside, picture = config.files
+    for file in config.files:
         cli.check_out(file)
     cli.check_backend()
     model, meaning = load_model(config.checkpoint, "best" if config.step is None else config.step)
