@@ -246,6 +246,21 @@ def test_rows_without_times_points_alone_and_a_constant(tmp_path, monkeypatch, c
     assert not (tmp_path / "said-paths.csv").exists()
 
 
+def test_counts_stay_counts(tmp_path, monkeypatch, capsys):
+    counts = np.random.default_rng(0).poisson(5, 48).tolist()
+    data, out = table(tmp_path / "n.csv", "month,sold", MONTHS, counts), tmp_path / "run"
+    arguments = [*TINY.split(), *COUNTS.split(), "--data", data, "--time", "month", "--out", out]
+    assert call([*arguments, "--model.network", "mlp"], monkeypatch, capsys)[0] == 0
+    arguments = ["--checkpoint", out, "--out", tmp_path / "said.csv", "--paths", "5", "--predict"]
+    assert call([*arguments, data], monkeypatch, capsys)[0] == 0
+    drawn = [float(row[f"path_{n}"]) for row in rows_of(tmp_path / "said-paths.csv") for n in range(1, 6)]
+    assert all(count >= 0 and count == round(count) for count in drawn)
+    table(data, "month,sold", MONTHS, [-1, *counts[1:]])
+    code, _, err = call([*arguments, data], monkeypatch, capsys)
+    assert code == 2
+    assert "n, 2000-01-01 00:00:00, column 'sold': expected a count for negative-binomial, got -1" in err
+
+
 @pytest.fixture
 def prepared(tmp_path):
     values = ["" if number in (30, 40) else value for number, value in enumerate(sold())]

@@ -102,7 +102,7 @@ def prepare(
     table, cuts = _observed(table, cuts)
     known = with_calendar(table) if has_calendar else [each.known for each in table.series]
     if model.output == "negative-binomial":
-        _check_counts(table)
+        check_counts(table)
     found = Prepared(
         table,
         known,
@@ -120,8 +120,12 @@ def prepare(
         raise InputError(f"{table.file} can't be scaled: {error}") from error
 
 
-def _check_counts(table: SeriesSet) -> None:
-    """Every target is a whole number of at least 0, or missing."""
+def check_counts(table: SeriesSet) -> None:
+    """Make sure that every target is a whole number of at least 0, or missing.
+
+    Raises:
+      InputError: one is not.
+    """
     for each in table.series:
         wrong = np.argwhere((each.targets < 0) | (each.targets != np.round(each.targets)) & ~np.isnan(each.targets))
         for row, column in wrong[:1]:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from experiments import cli
-from experiments.forecast import pictures
+from experiments.forecast import parts, pictures
 from lstmjax import checks
 from lstmjax.data.series import Series, SeriesSet, read_series
 from lstmjax.data.timeline import calendar
@@ -88,6 +88,8 @@ def run(arguments: Sequence[str], description: str) -> int:
     if not isinstance(model, Forecaster | RecursiveForecaster):
         raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a Forecaster")
     table = read_like(config.predict, meaning)
+    if model.output == "negative-binomial":
+        parts.check_counts(table)
     ahead = [predict(model, meaning, table, each, config) for each in table.series]
     replace_text(out, forecast_table(meaning.targets, ahead, config.quantiles))
     written = [out]
