@@ -22,7 +22,7 @@ jax.config.update("jax_enable_x64", os.environ.get("LSTMJAX_TEST_X64") == "1")
 hypothesis.settings.register_profile("lstmjax", deadline=None, derandomize=True)  # a first call may compile
 hypothesis.settings.load_profile("lstmjax")
 
-RUN_ONCE = ("test_command_lines", "test_checkpoint")  # modules whose tests share a whole run
+RUN_ONCE = ("test_command_lines", "test_checkpoint", "test_forecast")  # modules whose tests share a whole run
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks

@@ -16,6 +16,7 @@ def blocks(name):
 
 
 TRAINING = blocks("training.md")
+(FORECASTING,) = blocks("forecasting.md")
 REVIEWS, KERAS, OURS, NUMBERS, TORCH, OUR_LOOP = blocks("from-keras-and-pytorch.md")
 
 
@@ -35,6 +36,13 @@ def test_fit_trains_a_model_that_is_not_ours():
     names = run(TRAINING[1])
     assert names["figures"]["loss"] < 0.5 * names["y"][200:].var()
     assert names["state"].other["norm"]["mean"].any()
+
+
+def test_a_forecaster_by_hand_learns_and_forecasts():
+    names = run(FORECASTING)
+    came = names["series"][280:286]
+    np.testing.assert_allclose(names["point"], came, atol=3.0)
+    assert (names["low"] < names["high"]).all()
 
 
 @pytest.mark.parametrize(("library", "program"), [("keras", KERAS), ("lstmjax", OURS)], ids=["keras", "ours"])

@@ -103,7 +103,7 @@ def prepare(
     table, cuts = _observed(table, cuts)
     known = with_calendar(table) if has_calendar else [each.known for each in table.series]
     if model.output == "negative-binomial":
-        _check_counts(table)
+        check_counts(table)
     try:
         own = [
             statistics(each.targets[: cut.validation], "standard") for each, cut in zip(table.series, cuts, strict=True)
@@ -129,8 +129,12 @@ def _num_scales(table: SeriesSet, model: ForecasterConfig) -> int:
     return len(table.series) if model.scale_each else 1
 
 
-def _check_counts(table: SeriesSet) -> None:
-    """Every target is a whole number of at least 0, or missing."""
+def check_counts(table: SeriesSet) -> None:
+    """Make sure that every target is a whole number of at least 0, or missing.
+
+    Raises:
+      InputError: one is not.
+    """
     for each in table.series:
         wrong = np.argwhere((each.targets < 0) | (each.targets != np.round(each.targets)) & ~np.isnan(each.targets))
         for row, column in wrong[:1]:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from experiments import cli
-from experiments.forecast import pictures
+from experiments.forecast import parts, pictures
 from lstmjax import checks
 from lstmjax.data.series import Series, SeriesSet, read_series
 from lstmjax.data.timeline import calendar
@@ -56,8 +56,17 @@ class PredictConfig:
         for level in self.quantiles:
             if not 0.0 < level < 1.0:
                 raise ValueError(f"quantiles must be in (0, 1), got {level}")
-        if self.out is not None and self.out.resolve() == self.predict.resolve():
-            raise ValueError(f"out must be another file than the one to predict, {self.predict}")
+        for file in self.files:
+            if file.resolve() == self.predict.resolve():
+                raise ValueError(f"out must be another file than the one to predict, which {file} is")
+        if len(set(self.files)) < 3:
+            raise ValueError(f"out must name a CSV file, beside which a picture ends in .png, got {self.out}")
+
+    @property
+    def files(self) -> tuple[Path, Path, Path]:
+        """What is written: the forecast, its sample paths, its picture."""
+        out = self.out or Path(f"{self.predict.name.split('.')[0]}-forecast.csv")
+        return out, out.with_name(f"{out.stem}-paths.csv"), out.with_suffix(".png")
 
 
 class Ahead(NamedTuple):
@@ -71,16 +80,16 @@ class Ahead(NamedTuple):
 def run(arguments: Sequence[str], description: str) -> int:
     """Read a file, forecast what comes after it, and write it down; returns the exit code."""
     config = cli.parse(PredictConfig, description, arguments)
-    stem = config.predict.name.split(".")[0]
-    out = config.out or Path(f"{stem}-forecast.csv")
-    beside, picture = out.with_name(f"{out.stem}-paths.csv"), out.with_suffix(".png")
-    for file in (out, beside, picture):
+    out, beside, picture = config.files
+    for file in config.files:
         cli.check_out(file)
     cli.check_backend()
     model, meaning = load_model(config.checkpoint, "best" if config.step is None else config.step)
     if not isinstance(model, Forecaster | RecursiveForecaster):
         raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a Forecaster")
     table = read_like(config.predict, meaning)
+    if model.output == "negative-binomial":
+        parts.check_counts(table)
     ahead = [predict(model, meaning, table, each, config) for each in table.series]
     replace_text(out, forecast_table(meaning.targets, ahead, config.quantiles))
     written = [out]
