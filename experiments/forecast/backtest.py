@@ -11,7 +11,7 @@ import numpy as np
 from experiments.forecast import naive, parts
 from lstmjax import scores
 from lstmjax.data.windows import WindowBatch
-from lstmjax.decoding.forecasts import Forecast, paths
+from lstmjax.decoding.forecasts import Forecast, in_own_units, paths
 from lstmjax.models import ForecasterConfig
 from lstmjax.scores import Totals
 
@@ -86,9 +86,7 @@ class Backtest:
         def forecast(origins: Origins) -> Forecast:
             key = jax.random.fold_in(jax.random.key(seed), next(batches))
             point, drawn = paths(model, origins.batch, num_paths, key)
-            scales = [self.prepared.scaler.of(number) for number in origins.series]
-            shift, scale = (np.stack(each)[:, None] for each in zip(*scales, strict=True))
-            return Forecast(point * scale + shift, drawn * scale + shift)
+            return in_own_units(point, drawn, [self.prepared.scaler.of(number) for number in origins.series])
 
         return forecast
 
@@ -96,15 +94,16 @@ class Backtest:
         """A naive forecast, with the errors it made before this part for paths around it.
 
         Args:
-          said: `history [N, L, C] -> [N, H, C]`.
-          num_paths: S.
+          said: `history [N, L, C] -> [N, H, C]`; where a channel has no history, its training mean stands instead.
+          num_paths: S; 0 for points alone.
           seed: chooses S of the errors.
         """
-        errors = self._errors_before(said)
+        errors = self._errors_before(said) if num_paths else np.zeros((1, 1, 1))
         chosen = errors[np.random.default_rng(seed).integers(len(errors), size=num_paths)]
 
         def forecast(origins: Origins) -> Forecast:
             point = said(origins.history)
+            point = np.where(np.isnan(point), self.prepared.level[origins.series][:, None], point)
             around = chosen[:, None] * self.prepared.spread[origins.series][:, None]
             return Forecast(point, point + around)
 
@@ -146,11 +145,22 @@ def _add(totals: Totals, said: Forecast, future: np.ndarray, spread: np.ndarray)
     crps = scores.crps(said.paths, future)
     totals.add("crps", crps)
     totals.add("scaled_crps", crps / spread)
+    shares = {share for level in LEVELS for share in ends(level)} | {level / 100 for level in PINBALL}
+    quantiles = dict(zip(sorted(shares), said.quantile(np.array(sorted(shares))), strict=True))  # sorts paths once
     for level in PINBALL:
-        totals.add(f"pinball_{level}", scores.pinball(said.quantile(level / 100), future, level / 100))
+        totals.add(f"pinball_{level}", scores.pinball(quantiles[level / 100], future, level / 100))
     for level in LEVELS:
-        low, high = said.quantile(np.array([0.5 - level / 200, 0.5 + level / 200]))
-        totals.add(f"coverage_{level}", scores.coverage(low, high, future))
+        low, high = ends(level)
+        totals.add(f"coverage_{level}", scores.coverage(quantiles[low], quantiles[high], future))
+
+
+def ends(level: int) -> tuple[float, float]:
+    """The probabilities between which a central interval of a nominal coverage in percent lies.
+
+    >>> ends(80)
+    (0.1, 0.9)
+    """
+    return (100 - level) / 200, (100 + level) / 200
 
 
 def figures_of(totals: Totals, prefix: str, targets: tuple[str, ...]) -> Figures:

@@ -30,8 +30,8 @@ LONGEST_INPUT = 1024
 class Prepared(NamedTuple):
     """The series of a file, where each is cut, and the scalers that were measured before the first cut.
 
-    `known`: for each series its known covariates and features of the calendar, [T + F, K]. `spread` [S, C]: the
-    standard deviation of each training part, 1 where that is 0: what makes errors of different units comparable.
+    `known`: for each series its known covariates and features of the calendar, [T + F, K]. `level` and `spread` [S, C]:
+    mean and standard deviation of each training part, 1 where that is 0; errors in spreads compare across units.
     """
 
     table: SeriesSet
@@ -40,6 +40,7 @@ class Prepared(NamedTuple):
     scaler: SeriesScaler
     past_scaler: SeriesScaler | None
     known_scaler: SeriesScaler | None
+    level: np.ndarray
     spread: np.ndarray
 
     def training_parts(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -103,21 +104,29 @@ def prepare(
     known = with_calendar(table) if has_calendar else [each.known for each in table.series]
     if model.output == "negative-binomial":
         check_counts(table)
-    found = Prepared(
-        table,
-        known,
-        cuts,
-        SeriesScaler(len(table.targets), model.scaling, len(table.series) if model.scale_each else 1),
-        SeriesScaler(len(table.past)) if table.past else None,
-        SeriesScaler(known[0].shape[1]) if known[0].shape[1] else None,
-        np.ones((len(table.series), len(table.targets))),
-    )
     try:
+        own = [
+            statistics(each.targets[: cut.validation], "standard") for each, cut in zip(table.series, cuts, strict=True)
+        ]
+        found = Prepared(
+            table,
+            known,
+            cuts,
+            SeriesScaler(len(table.targets), model.scaling, _num_scales(table, model), model.transform),
+            SeriesScaler(len(table.past)) if table.past else None,
+            SeriesScaler(known[0].shape[1]) if known[0].shape[1] else None,
+            np.stack([each.shift for each in own]),
+            np.stack([each.scale for each in own]),
+        )
         found.adapt(found)
-        targets = found.training_parts([each.targets for each in table.series])
-        return found._replace(spread=np.stack([statistics(part, "standard")[1] for part in targets]))
+        found.scaled()
     except ValueError as error:
         raise InputError(f"{table.file} can't be scaled: {error}") from error
+    return found
+
+
+def _num_scales(table: SeriesSet, model: ForecasterConfig) -> int:
+    return len(table.series) if model.scale_each else 1
 
 
 def check_counts(table: SeriesSet) -> None:

@@ -137,16 +137,16 @@ def predict(
     horizon = config.horizon or model.horizon
     if isinstance(model, Forecaster) and horizon > model.horizon:
         raise InputError(f"--horizon must be at most the model's {model.horizon}, got {horizon}")
-    reach = model.horizon if isinstance(model, Forecaster) else horizon
     rows = len(series.targets)
     if not np.any(~np.isnan(series.targets[-model.input_length :])):
         raise InputError(f"{table.file}: {series.name} has no value in its last {model.input_length} rows")
-    times = table.frequency.after(series.times[rows - 1], reach)
-    known = series.known[: rows + reach]
-    if known.shape[1] and len(known) < rows + reach:
+    ahead = model.horizon if isinstance(model, Forecaster) else horizon  # what the model reads to say any of it
+    times = table.frequency.after(series.times[rows - 1], ahead)
+    known = series.known[: rows + ahead]
+    if known.shape[1] and len(known) < rows + ahead:
         there, names = len(known) - rows, ", ".join(table.known)
-        raise InputError(f"{table.file}: {series.name} has {names} for {there} steps to come; expected {reach}")
-    known = known if known.shape[1] else np.zeros((rows + reach, 0))
+        raise InputError(f"{table.file}: {series.name} has {names} for {there} steps to come; expected {ahead}")
+    known = known if known.shape[1] else np.zeros((rows + ahead, 0))
     if meaning.has_calendar:
         whole = np.concatenate([series.times[:rows], times])
         known = np.hstack([known, calendar(whole, table.frequency)[0]])

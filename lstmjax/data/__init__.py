@@ -11,17 +11,24 @@
 - `labels.py`: class labels by name
 - `words.py`: texts cut into words, vocabularies of words, vectors from elsewhere
 - `datasets.py`: named sets with their splits
+- `timeline.py`: times, how regular ones follow one another, features of the calendar
+- `series.py`: time series from tables, each on a regular grid
+- `series_rows.py`: what the rows of such a table say
+- `named_series.py`: named sets of them
+- `windows.py`: a history and what comes after it; parts cut by time
 - `downloads.py`: the files of the named sets, the user's own or downloaded
 """
 
-from lstmjax.data import arrays, datasets, examples, tables, text, ts_files, words
+from lstmjax.data import arrays, datasets, examples, series, tables, text, timeline, ts_files, windows, words
 from lstmjax.data.arrays import read_npz
 from lstmjax.data.examples import Labelled, split
 from lstmjax.data.labels import Labels
 from lstmjax.data.prefetch import IteratorSource, prefetch
+from lstmjax.data.series import Series, SeriesSet, read_series
 from lstmjax.data.source import Bucketed, Examples, Ordered, SequenceBatch, Shuffled, Source
 from lstmjax.data.tables import read_table
 from lstmjax.data.ts_files import read_ts
+from lstmjax.data.windows import WindowBatch, Windows
 from lstmjax.data.words import WordVocabulary
 
 __all__ = [
@@ -32,19 +39,27 @@ __all__ = [
     "Labels",
     "Ordered",
     "SequenceBatch",
+    "Series",
+    "SeriesSet",
     "Shuffled",
     "Source",
+    "WindowBatch",
+    "Windows",
     "WordVocabulary",
     "arrays",
     "datasets",
     "examples",
     "prefetch",
     "read_npz",
+    "read_series",
     "read_table",
     "read_ts",
+    "series",
     "split",
     "tables",
     "text",
+    "timeline",
     "ts_files",
+    "windows",
     "words",
 ]

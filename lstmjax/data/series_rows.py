@@ -220,8 +220,10 @@ def _times(column: _Column, time_format: str | None) -> np.ndarray:
     if len(set(zoned)) > 1:
         one = "with a zone" if zoned[0] else "without a zone"
         raise column.bad(zoned.index(not zoned[0]), f"a time {one}, as in row {column.lines[0]}")
-    clocks = np.array([time.replace(tzinfo=None) for time in times], "M8[us]")
-    return clocks - np.array([time.utcoffset() for time in times], "m8[us]") if zoned[0] else clocks
+    if not zoned[0]:
+        return np.array(times, "M8[us]")
+    offsets = np.array([time.utcoffset() for time in times], "m8[us]")
+    return np.asarray(np.array([time.replace(tzinfo=None) for time in times], "M8[us]") - offsets)
 
 
 def _numbers(column: _Column) -> np.ndarray:

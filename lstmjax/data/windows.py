@@ -28,7 +28,8 @@ class WindowBatch(NamedTuple):
 
     `history` [B, L, C], NaN where a value is missing or a series has not begun; `past` [B, L, P]: covariates that end
     with the history; `known` [B, L + H, K]: covariates known for the steps to come, too; `future` [B, H, C]: what is to
-    be forecast, NaN where nobody knows; `weights` [B]: 0 for rows that only fill the batch up.
+    be forecast, NaN where nobody knows; `weights` [B]: 0 for rows that only fill the batch up. Covariates beyond a
+    series' ends are those of its first and last row.
     """
 
     history: np.ndarray

@@ -1,6 +1,7 @@
 """Forecasts of a trained model, in the data's own units: points and sample paths."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,11 +10,12 @@ import numpy as np
 from flax import nnx
 from jax.tree_util import Partial
 
-from lstmjax import checks
+from lstmjax import checks, scores
 from lstmjax.data.windows import WindowBatch, filled_forward
 from lstmjax.decoding.loop import decode, start
-from lstmjax.distributions import Distribution, Point
-from lstmjax.layers.scaling import scaled, statistics
+from lstmjax.distributions import OUTPUTS, Distribution, Point
+from lstmjax.layers.scaling import Scale, scaled, statistics
+from lstmjax.layers.standardize import LARGEST
 from lstmjax.models.forecaster import Forecaster, PathState, RecursiveForecaster
 from lstmjax.types import Array, Float, Int, Key, PyTree
 
@@ -21,9 +23,9 @@ from lstmjax.types import Array, Float, Int, Key, PyTree
 class Forecast(NamedTuple):
     """What is said of H steps to come, in the data's own units, float64.
 
-    `point` [..., H, C]: one number for each value, the mean (of quantiles, the median). `paths` [S, ..., H, C]: sample
-    paths; S is 0 for a model that gives points alone. The steps of a path belong together where a recursive model drew
-    one after another; a model that says all steps at once draws each by itself.
+    `point` [..., H, C]: one number for each value, the mean (of quantiles and of transformed series the median).
+    `paths` [S, ..., H, C]: sample paths; S is 0 for a model of points alone. The steps of a path belong together
+    where a recursive model drew one after another; a model that says all steps at once draws each by itself.
 
     >>> forecast = Forecast(np.zeros((1, 1)), np.arange(4.0).reshape(4, 1, 1))
     >>> forecast.quantile(np.array([0.125, 0.5])).ravel().tolist()
@@ -41,7 +43,12 @@ class Forecast(NamedTuple):
         """
         if len(self.paths) == 0:
             raise ValueError("paths must not be empty: a model that gives points alone has no quantiles")
-        found: np.ndarray = np.quantile(self.paths, p, axis=0, method="hazen")  # a path is the middle of its share
+        ordered = scores.in_order(self.paths)
+        place = np.clip(np.asarray(p) * len(ordered) - 0.5, 0, len(ordered) - 1)  # a path is the middle of its share
+        below = np.floor(place).astype(int)
+        above = np.minimum(below + 1, len(ordered) - 1)
+        share = (place - below).reshape(place.shape + (1,) * self.point.ndim)
+        found: np.ndarray = ordered[below] + share * (ordered[above] - ordered[below])
         return found
 
 
@@ -71,30 +78,31 @@ def forecast(
       history: [T, C], or [B, T, C] for several, in the data's own units, NaN where a value is missing; [T] will do for
         one channel. The last `input_length` rows are read; where there are fewer, the others count as missing.
       horizon: steps to forecast; None means as many as in training, which is the most that a model can do that says all
-        steps at once.
+        steps at once. Asked for fewer, such a model says all, and the first of them are given.
       past: covariates [T, P] or [B, T, P], of a model that was trained with some; NaN where one is missing.
-      known: covariates [T + horizon, K] or [B, T + horizon, K], likewise, of history and steps to come; a model that
-        says all steps at once needs them for all steps that it was trained for.
+      known: covariates [T + horizon, K] or [B, T + horizon, K], likewise, of history and steps to come, none missing. A
+        model that says all steps at once reads those of all it can say: [T + model.horizon, K], whatever the horizon.
       series: which series of the training it is, by its number, for a model that scales each by its own statistics;
         None measures them on the history. Where all share one scale, it makes no difference.
       num_paths: S, sample paths.
-      key: fixes the paths; None means `jax.random.key(0)`.
+      key: fixes the paths; None means `jax.random.key(0)`. Those of a row are the same whatever other rows
+        there are; a recursive model's are the same however many there are and however long.
 
     Raises:
-      TypeError, ValueError: arrays of another shape, infinite numbers, covariates that are missing or that the model
-        has no use for, a horizon out of range.
+      TypeError, ValueError: arrays of another shape, numbers that are infinite or above 1e30, covariates that are
+        missing or that the model has no use for, a horizon out of range.
     """
     checks.positive_int("num_paths", num_paths)
     steps = model.horizon if horizon is None else checks.positive_int("horizon", horizon)
-    if isinstance(model, Forecaster):
-        checks.index("horizon", steps, 1, model.horizon)
-    reach = model.horizon if isinstance(model, Forecaster) else steps
+    ahead = model.horizon if isinstance(model, Forecaster) else steps
+    checks.index("horizon", steps, 1, ahead)
     values = np.asarray(history, np.float64)
     values = values[:, None] if values.ndim == 1 else values
-    values, past, known = _checked(model, values, past, known, reach)
-    batch, shift, scale = _scaled(model, values, past, known, reach, series)
+    values, past, known = _checked(model, values, past, known, ahead)
+    scales = [_scale(model, each, series) for each in values]
+    batch = _scaled(model, values, past, known, ahead, scales)
     point, drawn = paths(model, batch, num_paths, jax.random.key(0) if key is None else key)
-    found = Forecast((point * scale + shift)[:, :steps], (drawn * scale + shift)[:, :, :steps])
+    found = in_own_units(point[:, :steps], drawn[:, :, :steps], scales)
     return Forecast(found.point[0], found.paths[:, 0]) if np.ndim(history) < 3 else found
 
 
@@ -112,16 +120,31 @@ def paths(
     graphdef, variables = nnx.split(model)
     inputs = Inputs(*map(jnp.asarray, (batch.history, batch.past, batch.known)))
     if isinstance(model, RecursiveForecaster):
+        is_point = OUTPUTS[model.output].kind is Point
         horizon = batch.known.shape[1] - model.input_length
-        drawn = np.asarray(_drawn(graphdef, variables, inputs, key, num_paths, horizon), np.float64)
-        return drawn.mean(axis=0), drawn
+        drawn = np.asarray(_drawn(graphdef, variables, inputs, key, 1 if is_point else num_paths, horizon), np.float64)
+        return drawn.mean(axis=0), drawn[:0] if is_point else drawn
     said: Distribution = _said(graphdef, variables, inputs)
     point = np.asarray(said.mean(), np.float64)
     if isinstance(said, Point):
         return point, np.zeros((0, *point.shape))
     # The middles of equal shares have the distribution's own quantiles; drawn ones would have them with an error.
     shares = said.quantile((np.arange(num_paths) + 0.5) / num_paths)
-    return point, np.random.default_rng(np.asarray(jax.random.key_data(key))).permuted(shares, axis=0)
+    return point, _shuffled(shares, key)
+
+
+def _shuffled(shares: np.ndarray, key: Key[Array, ""]) -> np.ndarray:
+    """[S, B, H, C] with the S of each value in an order of its own, which follows from the key and the row."""
+    seed = np.asarray(jax.random.key_data(key)).tolist()
+    rows = [np.random.default_rng([*seed, row]).permuted(shares[:, row], axis=0) for row in range(shares.shape[1])]
+    return np.stack(rows, axis=1)
+
+
+def in_own_units(point: np.ndarray, drawn: np.ndarray, scales: Sequence[Scale]) -> Forecast:
+    """Points [B, H, C] and paths [S, B, H, C], each row brought back by its own scale."""
+    points = [scale.inverse(each) for scale, each in zip(scales, point, strict=True)]
+    rows = [scale.inverse(each) for scale, each in zip(scales, drawn.swapaxes(0, 1), strict=True)]
+    return Forecast(np.stack(points), np.stack(rows, axis=1))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -141,19 +164,31 @@ def _drawn(
 ) -> Float[Array, "S B H C"]:
     """Paths drawn step by step; the history is read once for all of them."""
     model: RecursiveForecaster = nnx.merge(graphdef, variables)
-    length = model.input_length
+    length, batch = model.input_length, len(inputs.history)
     said, state = model.read(inputs.history, inputs.history, inputs.known[:, 1 : length + 1])
 
     def for_every_path(leaf: Array) -> Array:
         return jnp.tile(leaf, (num_paths, *[1] * (leaf.ndim - 1)))
 
     ahead = jnp.pad(inputs.known[:, length + 1 :], ((0, 0), (0, 1), (0, 0)))  # what follows the last step is not used
-    carried = jax.tree.map(for_every_path, (state, ahead, jnp.zeros(len(inputs.history), jnp.int32)))
+    carried = jax.tree.map(for_every_path, (state, ahead, jnp.zeros(batch, jnp.int32)))
     scores = jax.tree.map(lambda leaf: for_every_path(leaf[:, -1]), said)
     step = Partial(_step, graphdef, variables)  # type: ignore[no-untyped-call]
-    drawn, _ = decode(step, start(carried, scores, key), horizon, draw_value)
+    begin = start(carried, scores, key)._replace(keys=path_keys(key, num_paths, batch))
+    drawn, _ = decode(step, begin, horizon, draw_value)
     paths: Array = drawn.reshape(num_paths, -1, *drawn.shape[1:])
     return paths
+
+
+def path_keys(key: Key[Array, ""], num_paths: int, batch: int) -> Key[Array, "SB"]:
+    """A key for each path of each row, path by path, that depends on its two numbers alone.
+
+    >>> path_keys(jax.random.key(0), 3, 2).shape
+    (6,)
+    """
+    numbered = jax.vmap(jax.random.fold_in, (None, 0))
+    rows = numbered(key, jnp.arange(batch, dtype=jnp.int32))
+    return jax.vmap(numbered, (0, None), 1)(rows, jnp.arange(num_paths, dtype=jnp.int32)).reshape(-1)
 
 
 def _step(
@@ -186,8 +221,8 @@ def _checked(
     horizon: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """History [B, T, C], past [B, T, P] and known [B, T + H, K], of one B."""
-    if history.ndim not in (2, 3) or history.shape[-2] == 0:
-        raise ValueError(f"history must have shape [T, C] or [B, T, C], T at least 1, got {list(history.shape)}")
+    if history.ndim not in (2, 3) or 0 in history.shape[:-1]:
+        raise ValueError(f"history must have shape [T, C] or [B, T, C], B and T at least 1, got {list(history.shape)}")
     *lead, steps, _ = history.shape
     wanted = (
         ("history", history, steps, model.scaler.channels),
@@ -205,8 +240,9 @@ def _covariates(name: str, given: np.ndarray | None, rows: int, features: int, l
         raise ValueError(f"{name} must be given: the model was trained with {features} such covariates")
     array = np.zeros((*lead, rows, 0)) if given is None else np.asarray(given, np.float64)
     checks.shape(name, array, (*lead, rows, features))
-    if np.any(np.isinf(array)):
-        raise ValueError(f"{name} must be finite numbers, got {array[np.isinf(array)][0]}")
+    too_large = array[np.abs(array) > LARGEST]
+    if too_large.size:
+        raise ValueError(f"{name} must be finite numbers of at most {LARGEST:g}, got {too_large[0]:g}")
     return array if lead else array[None]
 
 
@@ -216,23 +252,21 @@ def _scaled(
     past: np.ndarray,
     known: np.ndarray,
     horizon: int,
-    series: int | None,
-) -> tuple[WindowBatch, np.ndarray, np.ndarray]:
-    """The windows in the scale of training, and what brings them back: shift and scale [B, 1, C]."""
-    scales = [_scale(model, each, series) for each in history]
-    shift, scale = (np.stack(parts)[:, None] for parts in zip(*scales, strict=True))
+    scales: Sequence[Scale],
+) -> WindowBatch:
+    """The windows in the scale of training."""
     length = model.input_length
     before = ((0, 0), (max(length - history.shape[1], 0), 0), (0, 0))
-    values = np.pad((history - shift) / scale, before, constant_values=np.nan)[:, -length:].astype(np.float32)
-    past = np.pad(np.stack([filled_forward(scaled(model.past_scaler, each)) for each in past]), before)[:, -length:]
-    known = np.pad(scaled(model.known_scaler, known), before)[:, -length - horizon :]
+    values = np.stack([scale(each) for scale, each in zip(scales, history, strict=True)])
+    values = np.pad(values, before, constant_values=np.nan)[:, -length:]
+    past = np.stack([filled_forward(scaled(model.past_scaler, each)) for each in past])
+    past = np.pad(past, before, mode="edge")[:, -length:]  # before a series begins, as in windows of training
+    known = np.pad(scaled(model.known_scaler, known), before, mode="edge")[:, -length - horizon :]
     future = np.full((len(history), horizon, history.shape[2]), np.nan, np.float32)
-    return WindowBatch(values, past, known, future, np.ones(len(history), np.float32)), shift, scale
+    return WindowBatch(values, past, known, future, np.ones(len(history), np.float32))
 
 
-def _scale(
-    model: Forecaster | RecursiveForecaster, history: np.ndarray, series: int | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _scale(model: Forecaster | RecursiveForecaster, history: np.ndarray, series: int | None) -> Scale:
     if series is None and model.scaler.num_series > 1:
-        return statistics(history, model.scaler.scaling)
+        return statistics(history, model.scaler.scaling, model.scaler.transform)
     return model.scaler.of(series or 0)

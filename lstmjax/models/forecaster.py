@@ -285,7 +285,7 @@ class RecursiveForecaster(_Forecaster):
         key_recurrent, key_out = (None, None) if key is None else jax.random.split(key)
         ys, state = self.recurrent(jnp.concatenate([values, known], axis=2), mask=mask, key=key_recurrent)
         raw = self.head(self.dropout(ys.astype(jnp.float32), key=key_out))
-        return self._said(raw, batch, own), PathState(state, own.shift, own.scale)
+        return self._said(raw, batch, own.shift, own.scale), PathState(state, own.shift, own.scale)
 
     def step(
         self, values: Float[Array, "B C"], known: Float[Array, "B K"], state: "PathState"
@@ -295,14 +295,14 @@ class RecursiveForecaster(_Forecaster):
         inputs = ((values[:, None] - state.shift) / state.scale).reshape(-1, 1, 1 if self.shared_channels else channels)
         known = jnp.repeat(known[:, None], channels if self.shared_channels else 1, axis=0)
         ys, carried = self.recurrent(jnp.concatenate([inputs, known], axis=2), state=state.recurrent)
-        said = self._said(self.head(ys.astype(jnp.float32)), batch, Window(values, values, state.shift, state.scale))
+        said = self._said(self.head(ys.astype(jnp.float32)), batch, state.shift, state.scale)
         return jax.tree.map(lambda leaf: leaf[:, 0], said), state._replace(recurrent=carried)
 
-    def _said(self, raw: Float[Array, "N T O"], batch: int, window: Window) -> Distribution:
+    def _said(self, raw: Float[Array, "N T O"], batch: int, shift: Array, scale: Array) -> Distribution:
         kind, steps = OUTPUTS[self.output].kind, raw.shape[1]
         if self.shared_channels:
             raw = raw.reshape(batch, -1, steps, kind.size).swapaxes(1, 2)
-        return _placed(kind.of(raw.reshape(batch, steps, -1, kind.size)), window.shift, window.scale)
+        return _placed(kind.of(raw.reshape(batch, steps, -1, kind.size)), shift, scale)
 
 
 class PathState(NamedTuple):

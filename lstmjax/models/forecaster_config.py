@@ -7,7 +7,7 @@ from flax import nnx
 
 from lstmjax import cells, checks, layers, regularizers
 from lstmjax.distributions import OUTPUTS
-from lstmjax.layers.scaling import SCALINGS, SeriesScaler
+from lstmjax.layers.scaling import SCALINGS, TRANSFORMS, SeriesScaler
 from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, Network, WindowNetwork
 from lstmjax.models.forecaster import INSTANCE_NORMS, Forecaster, RecursiveForecaster
 from lstmjax.types import Cell
@@ -34,9 +34,12 @@ class ForecasterConfig:
     """Steps that recurrent networks read (and the decoder writes) at a time; with 24, a day of hours is one step."""
     channels: Literal["shared", "joint"] = "shared"
     """Several targets: each by itself through shared weights, or all together through one network."""
-    instance_norm: Literal["none", "last", "standard", "scale"] = "last"
+    instance_norm: Literal["none", "last", "standard", "scale"] = "standard"
     """What is taken out of each window and put back: its last value; its mean and standard deviation; for counts, its
     scale alone. Series that drift need it."""
+    transform: Literal["none", "log", "sqrt"] = "none"
+    """What is done to numbers before all else: the logarithm, where changes grow with the level; the square root, where
+    their variance does, as in counts. The point that is forecast is then a median."""
     scaling: Literal["none", "standard", "minmax", "robust"] = "standard"
     """What each series is scaled by before, measured on its training part: mean and deviation, range, or median and
     quartiles."""
@@ -71,6 +74,7 @@ class ForecasterConfig:
             "channels": ("shared", "joint"),
             "instance_norm": INSTANCE_NORMS,
             "scaling": SCALINGS,
+            "transform": TRANSFORMS,
         }
         for name, allowed in words.items():
             checks.one_of(name, getattr(self, name), allowed)
@@ -110,6 +114,8 @@ class ForecasterConfig:
                     raise ValueError(f"{name} is for recurrent networks, got it with network {self.network!r}")
         if self.network in (*CELLS, "mlp") and not self.hidden_features:
             raise ValueError(f"hidden_features must have a width for network {self.network!r}, got none")
+        if self.network in ("linear", "dlinear") and self.hidden_dropout:
+            raise ValueError(f"hidden_dropout acts between layers, and network {self.network!r} has only one")
         if self.is_recurrent and self.hidden_dropout and len(self.hidden_features) < 2:
             raise ValueError("hidden_dropout acts between layers, so it needs two widths in hidden_features")
         self._check_output()
@@ -118,10 +124,10 @@ class ForecasterConfig:
     def _check_output(self) -> None:
         if self.output != "negative-binomial":
             return
-        if self.scaling != "none" or self.instance_norm not in ("none", "scale"):
+        if (self.scaling, self.transform) != ("none", "none") or self.instance_norm not in ("none", "scale"):
             raise ValueError(
-                "output negative-binomial is for counts as they are: it needs scaling none and instance_norm none or "
-                f"scale, got {self.scaling} and {self.instance_norm}"
+                "output negative-binomial is for counts as they are: it needs scaling and transform none, and "
+                f"instance_norm none or scale, got {self.scaling}, {self.transform} and {self.instance_norm}"
             )
 
     def _check_steps(self) -> None:
@@ -149,7 +155,9 @@ def build(config: ForecasterConfig, rngs: nnx.Rngs) -> Forecaster | RecursiveFor
     """
     if config.input_length is None or config.horizon is None or config.num_targets is None:
         raise ValueError("input_length, horizon and num_targets must be set")
-    scaler = SeriesScaler(config.num_targets, config.scaling, config.num_series if config.scale_each else 1)
+    scaler = SeriesScaler(
+        config.num_targets, config.scaling, config.num_series if config.scale_each else 1, config.transform
+    )
     channels = 1 if config.channels == "shared" else config.num_targets
     if config.head == "recursive":
         return RecursiveForecaster(
