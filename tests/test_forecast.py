@@ -339,7 +339,7 @@ MISTAKES = {
     "frequency": (["--frequency", "fortnight"], "a frequency must be one of s, min, h"),
     "decided": (["--model.num-past", "3"], "--model.num-past is for the data, --horizon and --input-length to say: 0"),
     "model horizon": (["--model.horizon", "9"], "--model.horizon is for the data, --horizon and --input-length"),
-    "output": (["--model.output", "negative-binomial"], "it needs scaling none and instance_norm none or scale"),
+    "output": (["--model.output", "negative-binomial"], "it needs scaling and transform none, and"),
     "out": (["--out", "/proc/none/run"], "can't be written to"),
 }
 

@@ -119,6 +119,7 @@ def prepare(
             np.stack([each.scale for each in own]),
         )
         found.adapt(found)
+        found.scaled()  # all parts, not that of training alone
         found.scaled()
     except ValueError as error:
         raise InputError(f"{table.file} can't be scaled: {error}") from error

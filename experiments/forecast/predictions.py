@@ -150,16 +150,19 @@ def predict(
     if meaning.has_calendar:
         whole = np.concatenate([series.times[:rows], times])
         known = np.hstack([known, calendar(whole, table.frequency)[0]])
-    said = forecast(
-        model,
-        series.targets,
-        horizon,
-        past=series.past,
-        known=known,
-        series=meaning.series.index(series.name) if series.name in meaning.series else None,
-        num_paths=config.paths,
-        key=jax.random.key(config.seed),
-    )
+    try:
+        said = forecast(
+            model,
+            series.targets,
+            horizon,
+            past=series.past,
+            known=known,
+            series=meaning.series.index(series.name) if series.name in meaning.series else None,
+            num_paths=config.paths,
+            key=jax.random.key(config.seed),
+        )
+    except ValueError as error:
+        raise InputError(f"{table.file}: {series.name} can't be forecast: {error}") from error
     return Ahead(series, times[:horizon], said)
 
 

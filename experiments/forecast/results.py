@@ -104,9 +104,8 @@ def print_table(models: dict[str, Figures]) -> None:
     """Test figures: a row for the model, first, and for each beside it."""
     shown = ("mse", "mae", "smape", "mase", "crps", "coverage_80", "coverage_95")
     names = [f"test_{name}" for name in shown if f"test_{name}" in next(iter(models.values()))]
-    table = Table(
-        "", "validation mae", *(name.replace("_", " ") for name in names), box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    heads = [name.replace("coverage_80", "in 80%").replace("coverage_95", "in 95%").replace("_", " ") for name in names]
+    table = Table("", "valid. mae", *heads, box=SIMPLE_HEAD, padding=0)
     table.columns[0].no_wrap = True
     for model, figures in models.items():
         values = [figures.get(name) for name in ("validation_mae", *names)]
