@@ -71,26 +71,10 @@ def forecast(
     num_paths: int = 200,
     key: Key[Array, ""] | None = None,
 ) -> Forecast:
-    """Say what comes after a history.
+    """Say what comes after a history, in the data's own units: what `model.forecast` does, where all is explained.
 
     Args:
-      model: trained, such as `lstmjax.load_model(folder).model`.
-      history: [T, C], or [B, T, C] for several, in the data's own units, NaN where a value is missing; [T] will do for
-        one channel. The last `input_length` rows are read; where there are fewer, the others count as missing.
-      horizon: steps to forecast; None means as many as in training, which is the most that a model can do that says all
-        steps at once. Asked for fewer, such a model says all, and the first of them are given.
-      past: covariates [T, P] or [B, T, P], of a model that was trained with some; NaN where one is missing.
-      known: covariates [T + horizon, K] or [B, T + horizon, K], likewise, of history and steps to come, none missing. A
-        model that says all steps at once reads those of all it can say: [T + model.horizon, K], whatever the horizon.
-      series: which series of the training it is, by its number, for a model that scales each by its own statistics;
-        None measures them on the history. Where all share one scale, it makes no difference.
-      num_paths: S, sample paths.
-      key: fixes the paths; None means `jax.random.key(0)`. Those of a row are the same whatever other rows
-        there are; a recursive model's are the same however many there are and however long.
-
-    Raises:
-      TypeError, ValueError: arrays of another shape, numbers that are infinite or above 1e30, covariates that are
-        missing or that the model has no use for, a horizon out of range.
+      model: any forecaster; the others are those of `lstmjax.models.Forecaster.forecast`.
     """
     checks.positive_int("num_paths", num_paths)
     steps = model.horizon if horizon is None else checks.positive_int("horizon", horizon)

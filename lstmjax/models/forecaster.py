@@ -109,7 +109,25 @@ class _Forecaster(nnx.Module):
         num_paths: int = 200,
         key: Key[Array, ""] | None = None,
     ) -> "Forecast":
-        """Say what comes after a history, in the data's own units; see `lstmjax.decoding.forecast`.
+        """Say what comes after a history, in the data's own units.
+
+        Args:
+          history: [T, C], or [B, T, C] for several, in the data's own units, NaN where a value is missing; [T] will do
+            for one channel. The last `input_length` rows are read; where there are fewer, the others are missing.
+          horizon: steps to forecast; None means as many as in training, which is the most for a model that says all
+            steps at once: asked for fewer, it says all, and the first of them are given.
+          past: covariates [T, P] or [B, T, P], of a model that was trained with some; NaN where one is missing.
+          known: covariates [T + horizon, K] or [B, T + horizon, K], likewise, of history and steps to come, none
+            missing. A model that says all steps at once reads those of all of them: [T + model.horizon, K].
+          series: which series of the training it is, by its number, for a model that scales each by its own
+            statistics; None measures them on the history. Where all share one scale, it makes no difference.
+          num_paths: S, sample paths.
+          key: fixes the paths; None means `jax.random.key(0)`. Those of a row are the same whatever other rows there
+            are; a recursive model's are the same however many there are and however long.
+
+        Raises:
+          TypeError, ValueError: arrays of another shape, numbers that are infinite or above 1e30, covariates that are
+            missing or that the model has no use for, a horizon out of range.
 
         >>> config = lx.models.ForecasterConfig(hidden_features=(8,), input_length=12, horizon=3, num_targets=1)
         >>> model = lx.models.forecaster_config.build(config, nnx.Rngs(0))
