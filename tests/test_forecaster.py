@@ -329,10 +329,10 @@ def test_a_config_survives_json():
         ({"network": "linear", "segment": 2}, "segment is for recurrent networks"),
         ({"network": "dlinear", "recurrent_dropout": 0.1}, "recurrent_dropout is for recurrent networks"),
         ({"network": "mlp", "output_dropout": 0.1}, "output_dropout is for recurrent networks"),
-        ({"output": "negative-binomial"}, "output negative-binomial .* needs scaling none"),
+        ({"output": "negative-binomial"}, "output negative-binomial .* needs scaling and transform none"),
         (
             {"output": "negative-binomial", "scaling": "none", "instance_norm": "last"},
-            "instance_norm none or scale, got none and last",
+            "instance_norm none or scale, got none, none and last",
         ),
         ({"head": "recursive", "segment": 2}, "segment must be 1"),
         ({"head": "recursive", "num_past": 1}, "head recursive has no past covariates"),
