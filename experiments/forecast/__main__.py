@@ -123,11 +123,13 @@ def load(config: ForecastConfig) -> study.Data:
     fractions = (config.validation_fraction, config.test_fraction)
     prepared = parts.prepare(table, _with(config.model, horizon=horizon), config.calendar, split, fractions)
     longest = max(cuts.validation for cuts in prepared.cuts)
-    usual = parts.input_length(horizon, season_of(config, table), longest, config.model.segment)
+    season = season_of(config, table)
+    length = config.input_length or parts.input_length(horizon, season, longest, config.model.segment)
     model = _with(
         config.model,
         horizon=horizon,
-        input_length=config.input_length or usual,
+        input_length=length,
+        segment=parts.segment_of(_with(config.model, horizon=horizon), season, length),
         num_targets=len(table.targets),
         num_past=len(table.past),
         num_known=prepared.known[0].shape[1],
@@ -195,7 +197,7 @@ def horizon_of(config: ForecastConfig, table: SeriesSet) -> int:
     return config.horizon or (season if season > 1 else 12)
 
 
-def _with(model: ForecasterConfig, **decided: int) -> ForecasterConfig:
+def _with(model: ForecasterConfig, **decided: int | None) -> ForecasterConfig:
     """The model's config with what the data decide; a resumed run's has it already."""
     for name, value in decided.items():
         given = getattr(model, name)
@@ -231,9 +233,10 @@ def _described(prepared: parts.Prepared, model: ForecasterConfig, windows: Seque
     rows = sum(len(each.targets) for each in table.series)
     counts = [f"{each.num_windows:,} {verb}" for each, verb in zip(windows, ("train", "validate", "test"), strict=True)]
     count = "1 series" if len(table.series) == 1 else f"{len(table.series):,} series"
+    at_a_time = f", read {model.segment} at a time," if (model.segment or 1) > 1 else ""
     lines = [
         f"{count} of {rows:,} rows, one each {table.frequency}; targets: {', '.join(table.targets)}",
-        f"windows of {model.input_length} steps and {model.horizon} to forecast: {', '.join(counts)}",
+        f"windows of {model.input_length} steps{at_a_time} and {model.horizon} to forecast: {', '.join(counts)}",
     ]
     return "\n".join([*lines, *(f"note: {note}" for note in table.notes)])
 

@@ -25,6 +25,7 @@ from lstmjax.layers.scaling import scaled, statistics
 from lstmjax.models import Forecaster, ForecasterConfig, RecursiveForecaster
 
 LONGEST_INPUT = 1024
+SEASONS = 4  # of which a window must have as many for a season to be read as one step
 
 
 class Prepared(NamedTuple):
@@ -176,21 +177,37 @@ def _observed(table: SeriesSet, cuts: list[Cuts]) -> tuple[SeriesSet, list[Cuts]
     return table._replace(series=[table.series[number] for number in kept], notes=notes), [cuts[k] for k in kept]
 
 
-def input_length(horizon: int, season: int, longest: int, segment: int) -> int:
+def input_length(horizon: int, season: int, longest: int, segment: int | None) -> int:
     """How much history to read where nobody says: three horizons or a season, and less than half of what there is.
 
     Args:
       horizon: H.
       season: in steps.
       longest: rows of the longest training part.
-      segment: what it must be a multiple of.
+      segment: what it must be a multiple of; None: of whole seasons, if it has four or more.
 
-    >>> input_length(96, 24, 8640, 24), input_length(12, 12, 101, 1), input_length(7, 365, 2555, 1)
+    >>> input_length(96, 24, 8640, None), input_length(12, 12, 101, None), input_length(7, 365, 2555, None)
     (288, 36, 21)
     """
     wanted = max(3 * horizon, season if season <= 4 * horizon else 0)
     most = max((longest - horizon) // 2, 1)
-    return max(min(wanted, most, LONGEST_INPUT) // segment, 1) * segment
+    length = min(wanted, most, LONGEST_INPUT)
+    whole = segment or (season if length >= SEASONS * season else 1)
+    return max(length // whole, 1) * whole
+
+
+def segment_of(model: ForecasterConfig, season: int, length: int) -> int | None:
+    """Steps that a recurrent network reads at a time: as asked; else a season, if the window is four or more of them.
+
+    Long windows of single steps are slow to read and hard to learn from.
+
+    >>> segment_of(ForecasterConfig(), 24, 288), segment_of(ForecasterConfig(), 12, 36)
+    (24, 1)
+    """
+    if not model.is_recurrent or model.segment is not None or model.head == "recursive":
+        return model.segment
+    is_whole = length % season == 0 and (model.head == "direct" or (model.horizon or season) % season == 0)
+    return season if is_whole and length >= SEASONS * season else 1
 
 
 def windows(

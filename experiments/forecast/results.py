@@ -85,7 +85,7 @@ def train_baselines(
 def baseline_configs(model: ForecasterConfig) -> dict[str, ForecasterConfig]:
     """What a forecaster should beat: linear maps, a dense network, and simpler cells."""
     plain = dataclasses.replace(
-        model, head="direct", segment=1, hidden_dropout=0.0, recurrent_dropout=0.0, output_dropout=0.0
+        model, head="direct", segment=None, hidden_dropout=0.0, recurrent_dropout=0.0, output_dropout=0.0
     )
     found = {
         "linear": dataclasses.replace(plain, network="linear"),

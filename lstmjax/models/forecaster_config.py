@@ -30,8 +30,9 @@ class ForecasterConfig:
     """What is said of each value: a point, trained on one of three errors; a distribution; or quantiles."""
     hidden_features: tuple[int, ...] = (64,)
     """The width of each recurrent or hidden dense layer, bottom first; unused by the linear maps."""
-    segment: int = 1
-    """Steps that recurrent networks read (and the decoder writes) at a time; with 24, a day of hours is one step."""
+    segment: int | None = None
+    """Steps that recurrent networks read (and the decoder writes) at a time; with 24, a day of hours is one step. None
+    leaves it to the data: a season where the window has four or more, else 1."""
     channels: Literal["shared", "joint"] = "shared"
     """Several targets: each by itself through shared weights, or all together through one network."""
     instance_norm: Literal["none", "last", "standard", "scale"] = "standard"
@@ -95,11 +96,11 @@ class ForecasterConfig:
             raise TypeError(f"hidden_features must be a tuple of numbers, got {self.hidden_features!r}")
         for width in self.hidden_features:
             checks.index("hidden_features", width, 1, 2**29 - 1)
-        for name in ("segment", "moving_average", "num_series"):
+        for name in ("moving_average", "num_series"):
             checks.positive_int(name, getattr(self, name))
         for name in ("num_past", "num_known"):
             checks.index(name, getattr(self, name), 0)
-        for name in ("input_length", "horizon", "num_targets"):
+        for name in ("segment", "input_length", "horizon", "num_targets"):
             if getattr(self, name) is not None:
                 checks.positive_int(name, getattr(self, name))
         checks.boolean("scale_each", self.scale_each)
@@ -133,14 +134,14 @@ class ForecasterConfig:
     def _check_steps(self) -> None:
         """Segments fit into the window, and the head can do with what it is given."""
         if self.head == "recursive":
-            if self.segment != 1:
+            if self.segment not in (None, 1):
                 raise ValueError(f"segment must be 1 where one step follows another, got {self.segment}")
             if self.num_past:
                 raise ValueError("head recursive has no past covariates in the steps to come; give known ones only")
-        if self.input_length is not None and self.input_length % self.segment:
-            raise ValueError(f"input_length must be a multiple of segment {self.segment}, got {self.input_length}")
-        if self.head == "decoder" and self.horizon is not None and self.horizon % self.segment:
-            raise ValueError(f"horizon must be a multiple of segment {self.segment}, got {self.horizon}")
+        for name in ("input_length", "horizon") if self.head == "decoder" else ("input_length",):
+            steps = getattr(self, name)
+            if self.segment is not None and steps is not None and steps % self.segment:
+                raise ValueError(f"{name} must be a multiple of segment {self.segment}, got {steps}")
 
 
 def build(config: ForecasterConfig, rngs: nnx.Rngs) -> Forecaster | RecursiveForecaster:
@@ -201,15 +202,16 @@ def _network(config: ForecasterConfig, channels: int, input_length: int, horizon
             dropout=config.hidden_dropout,
             rngs=rngs,
         )
-    encoder = _recurrent(config, config.segment * features, rngs)
+    segment = config.segment or 1
+    encoder = _recurrent(config, segment * features, rngs)
     if config.head == "direct":
         return DirectNetwork(
-            encoder, horizon, config.num_known, out, segment=config.segment, dropout=config.output_dropout, rngs=rngs
+            encoder, horizon, config.num_known, out, segment=segment, dropout=config.output_dropout, rngs=rngs
         )
     lead_features = config.hidden_features[0]
-    decoder = _recurrent(config, lead_features + config.segment * config.num_known, rngs)
+    decoder = _recurrent(config, lead_features + segment * config.num_known, rngs)
     return DecoderNetwork(
-        encoder, decoder, horizon, lead_features, out, segment=config.segment, dropout=config.output_dropout, rngs=rngs
+        encoder, decoder, horizon, lead_features, out, segment=segment, dropout=config.output_dropout, rngs=rngs
     )
 
 
