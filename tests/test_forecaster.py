@@ -13,10 +13,12 @@ from flax import nnx
 from jax.test_util import check_grads
 
 import lstmjax as lx
+from lstmjax.data.timeline import Frequency, calendar
 from lstmjax.data.windows import Rows, WindowBatch, Windows
 from lstmjax.distributions import OUTPUTS
 from lstmjax.models import FAMILIES, DecoderNetwork, DirectNetwork, ForecasterConfig, WindowNetwork, forecaster_config
 from lstmjax.models.forecaster import INSTANCE_NORMS, normalised
+from lstmjax.models.forecaster_task import SeriesMeaning
 from lstmjax.trees import split_model
 
 RNG = np.random.default_rng(0)
@@ -359,3 +361,14 @@ def test_models_that_are_refused():
         lx.models.Forecaster(model_of().network, "mse", 3, input_length=L, horizon=H)
     with pytest.raises(ValueError, match=r"history must have shape \[B, 6, 2\], got \[3, 6, 1\]"):
         model_of()(numbers(N, L, 1))
+
+
+def test_covariates_are_the_known_columns_and_the_calendar():
+    hours = Frequency("step", 3600 * 10**6)
+    meaning = SeriesMeaning("time", None, ("load",), (), ("holiday",), True, ("load",), hours, None, "error")
+    times = np.datetime64("2024-01-01T00", "us") + np.arange(30) * np.timedelta64(1, "h")
+    known = np.arange(30.0)[:, None]
+    np.testing.assert_array_equal(meaning.covariates(times, known), np.hstack([known, calendar(times, hours)[0]]))
+    np.testing.assert_array_equal(meaning._replace(has_calendar=False).covariates(times, known), known)
+    with pytest.raises(ValueError, match=r"known must have shape \[30, 1\], got \[30, 0\]"):
+        meaning.covariates(times)

@@ -242,6 +242,13 @@ def test_rows_after_the_last_target_are_the_future_where_covariates_are_known(ta
     assert len(series.times) == 6
 
 
+def test_a_gap_has_the_known_covariates_of_the_row_before(table):
+    rows = "day,sold,open\n2024-01-01,1,1\n2024-01-02,2,0\n2024-01-05,5,1\n2024-01-06,,1\n"
+    found = table(rows, time="day", targets=("sold",), known=("open",)).series[0]
+    np.testing.assert_array_equal(found.targets[:, 0], [1, 2, NAN, NAN, 5])
+    assert found.known[:, 0].tolist() == [1, 0, 0, 0, 1, 1]
+
+
 def test_without_known_covariates_missing_targets_at_the_end_are_missing_values(table):
     (series,) = table(FUTURE, time="day", targets=("sold",), past=("rain",)).series
     np.testing.assert_array_equal(series.targets[:, 0], [1, 2, NAN, 4, NAN, NAN])
@@ -289,7 +296,7 @@ def test_a_frequency_of_ones_own(table):
         ("day,sold\n1,2\n", {"targets": ("day",)}, "row 1: column 'day' is asked for twice; a column has one role"),
         ("day,a,b\n1,2,3\n", {"targets": ("a",), "known": ("2",)}, "column 'a' is asked for twice"),
         ("day\n2024-01-01\n", {}, "row 1 leaves no column for a target; its columns are 'day'"),
-        (",day,sold\n0,2024-01-01,5\n", {}, "row 1 has no name for column 1; say which columns are targets"),
+        (",day,sold\n0,2024-01-01,5\n", {}, "row 1 has no name for column 1; name it, or use it by its number"),
         ("x\n1\n\n3\n", {"time": None}, "row 3 is empty; expected a number, or NA for a missing one"),
         ("day,sold\n1.1.2024,5\n", {}, r"row 2, column 'day': expected a time as .*, got '1\.1\.2024'"),
         ("day,sold\n2024-01-01,5\n,6\n", {}, "row 3, column 'day': expected a time as .*, got ''"),
@@ -337,7 +344,7 @@ def test_a_frequency_of_ones_own(table):
         (
             "day,sold,open\n2024-01-01,1,1\n2024-01-02,1,1\n2024-01-04,,1\n",
             {"known": ("open",)},
-            "row 4: there is no row before it for 2024-01-03 00:00:00, and 'open', which is known ahead, needs one",
+            "row 4: there is no row between 2024-01-02 00:00:00 and this, and 'open' is to be known for every step",
         ),
     ],
 )

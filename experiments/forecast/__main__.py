@@ -53,7 +53,7 @@ class ForecastConfig(study.EpochsConfig):
     frequency: str | None = None
     """How far apart times are: 15min, h, D, B (business days), W, M, Q, Y; without it, what the times say."""
     time_format: str | None = None
-    """How times are written, as strptime takes it: %%d.%%m.%%Y; without it, ISO 8601, or 1949-01, 1949, 2020Q1."""
+    """How times are written, as strptime takes it: %d.%m.%Y; without it, ISO 8601, or 1949-01, 1949, 2020Q1."""
     duplicates: Literal["error", "mean", "first", "last"] = "error"
     """What becomes of several rows of one time: a mistake, their mean, or one of them."""
     horizon: int | None = None
@@ -128,13 +128,12 @@ def load(config: ForecastConfig) -> study.Data:
     model = _with(
         config.model,
         horizon=horizon,
-        input_length=length,
-        segment=parts.segment_of(_with(config.model, horizon=horizon), season, length),
         num_targets=len(table.targets),
         num_past=len(table.past),
         num_known=prepared.known[0].shape[1],
         num_series=len(prepared.table.series),
     )
+    model = _with(model, segment=parts.segment_of(model, season, length), input_length=length)
     assert model.input_length is not None
     train, validation, test = (
         parts.windows(prepared, part, prepared.scaled(), model, model.input_length, stride)

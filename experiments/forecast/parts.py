@@ -199,15 +199,18 @@ def input_length(horizon: int, season: int, longest: int, segment: int | None) -
 def segment_of(model: ForecasterConfig, season: int, length: int) -> int | None:
     """Steps that a recurrent network reads at a time: as asked; else a season, if the window is four or more of them.
 
-    Long windows of single steps are slow to read and hard to learn from.
+    Long windows of single steps are slow to read and hard to learn from. Where there are covariates, which a segment
+    would blur, steps stay single.
 
     >>> segment_of(ForecasterConfig(), 24, 288), segment_of(ForecasterConfig(), 12, 36)
     (24, 1)
     """
     if not model.is_recurrent or model.segment is not None or model.head == "recursive":
         return model.segment
+    if model.num_past or model.num_known or length < SEASONS * season:
+        return 1
     is_whole = length % season == 0 and (model.head == "direct" or (model.horizon or season) % season == 0)
-    return season if is_whole and length >= SEASONS * season else 1
+    return season if is_whole else 1
 
 
 def windows(

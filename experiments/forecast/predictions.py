@@ -14,7 +14,6 @@ from experiments import cli
 from experiments.forecast import parts, pictures
 from lstmjax import checks
 from lstmjax.data.series import Series, SeriesSet, read_series
-from lstmjax.data.timeline import calendar
 from lstmjax.decoding.forecasts import Forecast, forecast
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
@@ -97,10 +96,26 @@ def run(arguments: Sequence[str], description: str) -> int:
         replace_text(beside, paths_table(meaning.targets, ahead))
         written.append(beside)
     pictures.plot_ahead(picture, meaning.targets, ahead)
-    for note in table.notes:
+    for note in (*table.notes, *surprises(table, meaning)):
         print(f"note: {note}")
     print(f"{len(ahead[0].times)} steps of {len(ahead)} series in {', '.join(map(str, (*written, picture)))}")
     return 0
+
+
+def surprises(table: SeriesSet, meaning: SeriesMeaning) -> list[str]:
+    """What a user may not expect: series that were not trained on, and histories that end in missing values."""
+    found = []
+    strangers = [each.name for each in table.series if each.name not in meaning.series]
+    if meaning.id is not None and strangers:
+        found.append(f"not trained on, so scaled by their own history: {_some(strangers)}")
+    ended = [each.name for each in table.series if np.all(np.isnan(each.targets[-1]))]
+    if ended:
+        found.append(f"no target in the last row, where the history ends all the same: {_some(ended)}")
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def read_like(path: Path, meaning: SeriesMeaning) -> SeriesSet:
@@ -146,10 +161,7 @@ def predict(
     if known.shape[1] and len(known) < rows + ahead:
         there, names = len(known) - rows, ", ".join(table.known)
         raise InputError(f"{table.file}: {series.name} has {names} for {there} steps to come; expected {ahead}")
-    known = known if known.shape[1] else np.zeros((rows + ahead, 0))
-    if meaning.has_calendar:
-        whole = np.concatenate([series.times[:rows], times])
-        known = np.hstack([known, calendar(whole, table.frequency)[0]])
+    known = meaning.covariates(np.concatenate([series.times[:rows], times]), known if known.shape[1] else None)
     try:
         said = forecast(
             model,

@@ -47,10 +47,13 @@ def finish(kind: study.Study[Any], run: study.Run, model: Any, prepared: parts.P
     plot_curves(folder.metrics, folder.curve, folder.path.name, units)
     drawn = pictures.draw(folder.path, test, model, {each: totals["test"] for each, totals in found.items()}, config)
     print_table(figures)
+    own, *others = figures
+    better = [each for each in others if figures[each]["test_mae"] < figures[own]["test_mae"]]
+    if better:
+        print(f"better than {own} by their test MAE: {', '.join(better)}")
     files = ["config.json", "series.json", "metrics.jsonl", "summary.json", folder.curve.name, *drawn]
     print(f"saved in {folder.path}: {', '.join(files)}, and the newest and best checkpoints in checkpoints/")
     print(f"what comes next: {cli.command(kind.module, '--checkpoint', folder.path, '--predict', 'FILE')}")
-    own, *others = figures
     beside = {f"baseline_{each}_{key}": value for each in others for key, value in figures[each].items()}
     return figures[own] | {key: value for key, value in beside.items() if "_test_" in key}
 
@@ -102,7 +105,7 @@ def baseline_configs(model: ForecasterConfig) -> dict[str, ForecasterConfig]:
 
 def print_table(models: dict[str, Figures]) -> None:
     """Test figures: a row for the model, first, and for each beside it."""
-    shown = ("mse", "mae", "smape", "mase", "crps", "coverage_80", "coverage_95")
+    shown = ("rmse", "mae", "smape", "mase", "crps", "coverage_80", "coverage_95")
     names = [f"test_{name}" for name in shown if f"test_{name}" in next(iter(models.values()))]
     heads = [name.replace("coverage_80", "in 80%").replace("coverage_95", "in 95%").replace("_", " ") for name in names]
     table = Table("", "valid. mae", *heads, box=SIMPLE_HEAD, padding=0)

@@ -77,9 +77,9 @@ def read_series(
     and ? are missing.
 
     Rows are put in order of time. A time without a row between a series' first and last becomes a row of missing
-    values; with known covariates, which may miss no value, it is refused. What was done is said in `notes`.
-    With known covariates, the rows after a series' last observed target are the future. Without, there is no future:
-    targets that are missing at the end are missing values.
+    values, with the known covariates of the row before. What was done is said in `notes`.
+    With known covariates, which may miss no value, the rows after a series' last observed target are the future, of
+    which none may be missing. Without, there is no future: targets that are missing at the end are missing values.
 
     Args:
       path: a UTF-8 file.
@@ -205,13 +205,24 @@ def _on_grid(path: str | Path, rows: Rows, frequency: Frequency, columns: Column
     steps = frequency.steps(first, rows.times)
     _check_steps(path, rows, frequency, steps)
     times = frequency.moved(first, np.arange(int(steps[-1]) + 1))
-    if columns.known and len(times) > len(steps):
-        at = int(np.argmax(np.diff(steps) > 1))
-        place = f"{path}, row {rows.lines[at + 1]}: there is no row before it for {_shown(times[steps[at] + 1])}"
-        raise InputError(f"{place}, and {columns.known[0]!r}, which is known ahead, needs one")
     values = np.full((len(times), rows.values.shape[1]), np.nan)
     values[steps] = rows.values
+    if columns.known and len(times) > len(steps):
+        _check_future(path, rows, steps, columns)
+        latest = np.searchsorted(steps, np.arange(len(times)), side="right") - 1
+        values[:, -len(columns.known) :] = rows.values[latest, -len(columns.known) :]
     return times, values
+
+
+def _check_future(path: str | Path, rows: Rows, steps: np.ndarray, columns: Columns) -> None:
+    """After the last observed target, where known covariates are all there is, no row is missing."""
+    observed = np.flatnonzero(~np.isnan(rows.values[:, : len(columns.targets)]).all(axis=1))
+    last = observed[-1] if len(observed) else 0
+    gaps = np.flatnonzero(np.diff(steps[last:]) > 1)
+    if len(gaps):
+        at = last + int(gaps[0]) + 1
+        place = f"{path}, row {rows.lines[at]}: there is no row between {_shown(rows.times[at - 1])} and this"
+        raise InputError(f"{place}, and {columns.known[0]!r} is to be known for every step to come")
 
 
 def _check_steps(path: str | Path, rows: Rows, frequency: Frequency, steps: np.ndarray) -> None:

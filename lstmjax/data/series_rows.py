@@ -185,7 +185,7 @@ def _free(place: str, header: Row, names: list[str], used: list[str]) -> Iterato
     for number, (name, cell) in enumerate(zip(names, header.cells, strict=True), 1):
         if name not in used:
             if not cell.strip():
-                raise InputError(f"{place} has no name for column {number}; say which columns are targets, or name it")
+                raise InputError(f"{place} has no name for column {number}; name it, or use it by its number")
             yield name
 
 

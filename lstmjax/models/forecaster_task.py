@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
-from lstmjax import losses
-from lstmjax.data.timeline import Frequency
+from lstmjax import checks, losses
+from lstmjax.data.timeline import Frequency, calendar
 from lstmjax.data.windows import WindowBatch
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
@@ -37,6 +38,25 @@ class SeriesMeaning(NamedTuple):
     frequency: Frequency
     time_format: str | None
     duplicates: Literal["error", "mean", "first", "last"]
+
+    def covariates(self, times: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+        """What `model.forecast` takes as `known`: the known columns, and features of the calendar where it has them.
+
+        Args:
+          times: of history and steps to come, datetime64 [T + H].
+          known: the columns [T + H, K] in the order of `self.known`; None where there are none.
+
+        >>> hours = Frequency("step", 3600 * 10**6)
+        >>> hourly = SeriesMeaning("time", None, ("load",), (), ("holiday",), True, ("load",), hours, None, "error")
+        >>> times = np.datetime64("2024-01-01T00", "us") + np.arange(30) * np.timedelta64(1, "h")
+        >>> hourly.covariates(times, np.zeros((30, 1))).shape  # sine and cosine of hour, weekday, day of the year
+        (30, 7)
+        """
+        columns = np.zeros((len(times), 0)) if known is None else np.asarray(known, np.float64)
+        checks.shape("known", columns, (len(times), len(self.known)))
+        if not self.has_calendar:
+            return columns
+        return np.hstack([columns, calendar(np.asarray(times).astype("M8[us]"), self.frequency)[0]])
 
 
 def save_meaning(meaning: SeriesMeaning, folder: Path) -> None:
