@@ -22,16 +22,6 @@ jax.config.update("jax_enable_x64", os.environ.get("LSTMJAX_TEST_X64") == "1")
 hypothesis.settings.register_profile("lstmjax", deadline=None, derandomize=True)  # a first call may compile
 hypothesis.settings.load_profile("lstmjax")
 
-RUN_ONCE = ("test_command_lines", "test_checkpoint", "test_forecast")  # modules whose tests share a whole run
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep on one worker what shares a costly fixture, for `--dist loadgroup`."""
-    for item in items:
-        if item.path.stem in RUN_ONCE:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
 
 @pytest.fixture
 def x64() -> Iterator[None]:

@@ -324,7 +324,10 @@ def without(run, name):
         (lambda run: run.config.write_text("{"), "config.json can't be read"),
         (lambda run: run.config.write_text("[" * 100_000), "config.json can't be read"),
         (lambda run: run.vocabulary.write_text("[" * 100_000), "vocabulary.json is not a readable vocabulary"),
-        (lambda run: run.write_config({"family": "oracle"}), "names the family 'oracle'; .* has .'language-model'"),
+        (
+            lambda run: run.write_config({"family": "oracle"}),
+            "names the family 'oracle'; .* has .'forecaster', 'language-model'",
+        ),
         (lambda run: run.write_config({"format": 2}), "has format 2; this version of lstmjax reads up to 1"),
         (lambda run: run.config.write_text("[]"), "config.json must hold a JSON object, got list"),
         (lambda run: run.config.write_text("{}"), "config.json does not describe a model: 'model'"),
