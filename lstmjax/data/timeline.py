@@ -93,8 +93,8 @@ class Frequency(NamedTuple):
         day = time.astype("M8[D]")
         if self.unit == "business days":
             return np.asarray(np.busday_offset(day, steps, roll="backward") + (time - day))
-        month = time.astype("M8[M]") + self.every * steps
-        last = (month + 1).astype("M8[D]") - 1
+        month = time.astype("M8[M]") + np.asarray(self.every * steps, "m8[M]")
+        last = (month + np.timedelta64(1, "M")).astype("M8[D]") - np.timedelta64(1, "D")
         same = month.astype("M8[D]") + (day - time.astype("M8[M]"))
         return np.asarray((np.minimum(same, last) if self.unit == "months" else last) + (time - day))
 
@@ -188,7 +188,7 @@ def _usual_gap(unit: str, times: Sequence[np.ndarray]) -> int:
 
 def _months(times: Sequence[np.ndarray]) -> str | None:
     """Which of `MONTHS` they may be: in each series, all times are as far from their month's start, or its end."""
-    before_end = [each - (each.astype("M8[M]") + 1).astype("M8[us]") for each in times]
+    before_end = [each - (each.astype("M8[M]") + np.timedelta64(1, "M")).astype("M8[us]") for each in times]
     if all((each == each[0]).all() and each[0] >= np.timedelta64(-DAY, "us") for each in before_end):
         return "month ends"
     after_start = [each - each.astype("M8[M]") for each in times]
@@ -239,6 +239,6 @@ def _parts(times: np.ndarray, frequency: Frequency) -> dict[str, np.ndarray]:
     parts = {
         "time of day": (DAY, (times - day) / np.timedelta64(DAY, "us")),
         "day of week": (WEEK, (day.astype(np.int64) + 3) % 7 / 7),  # day 0 was a Thursday
-        "day of year": (YEAR, (day - year) / ((year + 1).astype("M8[D]") - year)),
+        "day of year": (YEAR, (day - year) / ((year + np.timedelta64(1, "Y")).astype("M8[D]") - year)),
     }
     return {name: part for name, (period, part) in parts.items() if step < period}
