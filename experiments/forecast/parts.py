@@ -120,8 +120,7 @@ def prepare(
             np.stack([each.scale for each in own]),
         )
         found.adapt(found)
-        found.scaled()  # all parts, not that of training alone
-        found.scaled()
+        found.scaled()  # a transform may have no value for a number of any part
     except ValueError as error:
         raise InputError(f"{table.file} can't be scaled: {error}") from error
     return found
