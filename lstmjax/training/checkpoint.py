@@ -11,12 +11,13 @@ facts           JSON: format, step, run, digests of the tables, score, source
 
 import contextlib
 import dataclasses
+import gc
 import logging
 import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -153,11 +154,11 @@ class Checkpoints:
         items = {name: ocp.args.StandardSave(table) for name, table in tables.items() if table}
         if score is not None and math.isfinite(score):
             self._scores[step] = float(score)
+        args = ocp.args.Composite(**items, facts=ocp.args.JsonSave(facts))
         try:
-            with stray_callbacks_silenced():
-                self._manager.save(step, args=ocp.args.Composite(**items, facts=ocp.args.JsonSave(facts)), force=True)
-        except Exception as error:  # orbax and tensorstore have no error of their own for a full disk, say
-            raise OSError(f"a checkpoint can't be written to {self.folder}: {_first_sentence(error)}") from error
+            _ask_orbax(lambda: self._manager.save(step, args=args, force=True))
+        except OrbaxError as error:
+            raise OSError(f"a checkpoint can't be written to {self.folder}: {error}") from error
 
     def restore(self, template: TrainState) -> TrainState | None:
         """The newest readable state, or None where there is no checkpoint.
@@ -244,10 +245,9 @@ class Checkpoints:
         item = {name: facts.weights if name == "weights" else name for name in templates}
         there = {name: ocp.args.StandardRestore() for name in item.values() if facts.digests[name] != EMPTY}
         try:
-            with stray_callbacks_silenced():
-                found = self._manager.restore(step, args=ocp.args.Composite(**there))
-        except Exception as error:  # orbax and tensorstore each fail in their own way on damaged files
-            raise DamagedError(_first_sentence(error)) from error
+            found = _ask_orbax(lambda: self._manager.restore(step, args=ocp.args.Composite(**there)))
+        except OrbaxError as error:
+            raise DamagedError(str(error)) from error
         tables: dict[str, Table] = {name: found[item[name]] if item[name] in there else {} for name in templates}
         for name, table in tables.items():
             if facts.digests[item[name]] != digest(table):
@@ -259,11 +259,11 @@ class Checkpoints:
         return {name: from_table(template, tables[name]) for name, template in templates.items()}
 
     def _read_facts(self, step: int) -> Facts:
+        args = ocp.args.Composite(facts=ocp.args.JsonRestore())
         try:
-            with stray_callbacks_silenced():
-                found = self._manager.restore(step, args=ocp.args.Composite(facts=ocp.args.JsonRestore()))["facts"]
+            found = _ask_orbax(lambda: self._manager.restore(step, args=args))["facts"]
             form = int(found.get("format", 0))
-        except Exception as error:  # orbax and json each fail in their own way on damaged files
+        except (OrbaxError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise DamagedError(_first_sentence(error)) from error
         if form > FORMAT:
             raise InputError(
@@ -354,27 +354,50 @@ def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-@contextlib.contextmanager
-def stray_callbacks_silenced() -> Iterator[None]:
-    """Keep stderr clean where reading or writing checkpoints fails.
+class OrbaxError(Exception):
+    """What orbax could not do, in one sentence."""
 
-    Orbax gives up at the first array that fails and closes its event loop; those still under way then complain to
-    nobody in particular, with a traceback each.
+
+def _ask_orbax(call: Callable[[], Any]) -> Any:
+    """What a call of orbax's returns; stderr stays clean where it fails.
+
+    Orbax gives up at the first array that fails and closes its event loop. The others still under way then complain
+    to nobody in particular, with a traceback each, as they end or are collected: which is waited for here. The
+    exception itself would keep them alive, so only its sentence goes on.
+
+    Raises:
+      OrbaxError: the call raised; orbax, tensorstore and json each do so in their own way.
     """
+    with _stray_complaints_silenced():
+        try:
+            return call()
+        except Exception as error:
+            log.debug("orbax failed", exc_info=True)
+            sentence = _first_sentence(error)
+        time.sleep(0.2)  # long enough for what is under way to end
+        gc.collect()
+    raise OrbaxError(sentence)
+
+
+@contextlib.contextmanager
+def _stray_complaints_silenced() -> Iterator[None]:
     hook = sys.unraisablehook
 
     def ignore_closed_loop(stray: "sys.UnraisableHookArgs") -> None:
         if "Event loop is closed" not in str(stray.exc_value):
             hook(stray)
 
+    def is_retrieved(record: logging.LogRecord) -> bool:
+        return "exception was never retrieved" not in record.getMessage()
+
+    asyncio_log = logging.getLogger("asyncio")
     sys.unraisablehook = ignore_closed_loop
+    asyncio_log.addFilter(is_retrieved)
     try:
         yield
-    except Exception:
-        time.sleep(0.2)  # long enough for what is under way to end while nobody hears it
-        raise
     finally:
         sys.unraisablehook = hook
+        asyncio_log.removeFilter(is_retrieved)
 
 
 def _first_sentence(error: Exception) -> str:
