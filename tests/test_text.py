@@ -66,7 +66,8 @@ def test_ids_outside_the_vocabulary():
     [
         (b"", "is empty; expected UTF-8 text"),
         (b"ab\0c", "is binary, with a zero byte at offset 2; expected UTF-8 text"),
-        (b"abc\xff", "is not UTF-8 text: invalid start byte at byte 3"),
+        (b"abc\xff", "is not UTF-8 text: invalid start byte at byte 3, line 1"),
+        (b"\xef\xbb\xbfa\r\nb\n\xff", "is not UTF-8 text: invalid start byte at byte 5, line 3"),
     ],
 )
 def test_files_that_are_no_text(tmp_path, content, sentence):

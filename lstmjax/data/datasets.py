@@ -5,9 +5,7 @@
 """
 
 import functools
-import gzip
 import math
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +15,7 @@ import numpy as np
 from lstmjax.data.downloads import SHA256, find
 from lstmjax.data.examples import Labelled, numbered_lines
 from lstmjax.data.tables import read_table
+from lstmjax.data.text import read_bytes
 from lstmjax.data.ts_files import read_ts
 from lstmjax.errors import InputError
 
@@ -138,11 +137,7 @@ def read_idx(path: str | Path, dimensions: int) -> np.ndarray:
     ...     read_idx(path, 1)
     array([7, 5], dtype=uint8)
     """
-    try:
-        raw = Path(path).read_bytes()
-        content = gzip.decompress(raw) if Path(path).suffix == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
+    content = read_bytes(path)
     start = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < start:
         raise InputError(f"{path} must start with 0, 0, 8, {dimensions} and the sizes, got {list(content[:start])}")

@@ -1,10 +1,8 @@
 """Rows of a table of time series: which column is what, and cells read as times and numbers."""
 
 import datetime
-import gzip
 import itertools
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,7 +119,7 @@ def _table(path: str | Path) -> list[Row]:
     if delimiter is None:
         endings = ", ".join(DELIMITERS)
         raise InputError(f"{path} is not known as a table: expected a name that ends in {endings}, or so and .gz")
-    content = _content(path)
+    content = text.read_text(path)
     first = content.lstrip().partition("\n")[0]
     rows = parse_rows(path, content, ";" if delimiter == "," and ";" in first and "," not in first else delimiter)
     if len(rows[0].cells) == 1:
@@ -129,18 +127,6 @@ def _table(path: str | Path) -> list[Row]:
             if below.line > above.line + 1:
                 raise InputError(f"{path}, row {above.line + 1} is empty; expected a number, or NA for a missing one")
     return rows
-
-
-def _content(path: str | Path) -> str:
-    if Path(path).suffix.lower() != ".gz":
-        return text.read_text(path)
-    try:
-        with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
-            return file.read()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _stem(path: str | Path) -> str:

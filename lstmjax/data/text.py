@@ -1,7 +1,9 @@
 """Text as integer symbols: vocabularies, files, and contiguous streams for truncated backpropagation."""
 
 import dataclasses
+import gzip
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -140,16 +142,26 @@ def load_vocabulary(path: str | Path, tokenize: Callable[[str], list[str]] | Non
     raise InputError(f"{path} is not a vocabulary: expected kind {expected}")
 
 
+def read_bytes(path: str | Path) -> bytes:
+    """The whole of a file, unpacked where its name ends in `.gz`.
+
+    Raises:
+      InputError: the file is missing, unreadable, or not packed as its name says.
+    """
+    try:
+        raw = Path(path).read_bytes()
+        return gzip.decompress(raw) if Path(path).suffix.lower() == ".gz" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
+
+
 def read_text(path: str | Path) -> str:
-    """The whole of a UTF-8 text file, line ends as they are.
+    """The whole of a UTF-8 text file, line ends as they are, unpacked where its name ends in `.gz`.
 
     Raises:
       InputError: the file is missing, unreadable, empty, or not UTF-8 text.
     """
-    try:
-        raw = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}") from error
+    raw = read_bytes(path)
     if not raw:
         raise InputError(f"{path} is empty; expected UTF-8 text")
     if b"\0" in raw:
@@ -157,7 +169,8 @@ def read_text(path: str | Path) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}, line {line}") from error
 
 
 def split(text: str, validation_fraction: float) -> tuple[str, str]:
