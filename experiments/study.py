@@ -120,6 +120,7 @@ class Data(NamedTuple):
       description: a line or two for the reader.
       test: batches that cover the test data once, for the figures at the end; None where there are none.
       prepare: gives a fresh model what the data bring, such as means and pretrained vectors.
+      parts: whatever else of the data the study's `finish` asks for.
     """
 
     train: Source[Any]
@@ -131,6 +132,7 @@ class Data(NamedTuple):
     description: str
     test: Source[Any] | None = None
     prepare: Callable[[nnx.Module], None] = lambda model: None
+    parts: Any = None
 
 
 class Run(NamedTuple):

@@ -12,7 +12,7 @@ from lstmjax.steps import valid_steps
 from lstmjax.unroll import unroll, unroll_loop
 
 if TYPE_CHECKING:
-    from lstmjax import data, decoding, interop, layers, losses, metrics, models, regularizers, tasks, training
+    from lstmjax import crf, data, decoding, interop, layers, losses, metrics, models, regularizers, tasks, training
     from lstmjax.layers import (
         GRU,
         LSTM,
@@ -51,6 +51,7 @@ __all__ = [
     "StackedCells",
     "TimeDistributed",
     "cells",
+    "crf",
     "data",
     "decoding",
     "initializers",
@@ -86,7 +87,19 @@ _LAYERS = (
     "stack",
 )
 _HOMES = dict.fromkeys(_LAYERS, "lstmjax.layers") | {"load_model": "lstmjax.saved"}
-_ROOMS = ("data", "decoding", "interop", "layers", "losses", "metrics", "models", "regularizers", "tasks", "training")
+_ROOMS = (
+    "crf",
+    "data",
+    "decoding",
+    "interop",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "regularizers",
+    "tasks",
+    "training",
+)
 
 
 def __getattr__(name: str) -> Any:

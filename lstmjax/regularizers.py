@@ -17,6 +17,7 @@ __all__ = [
     "Dropout",
     "EmbeddingDropout",
     "RecurrentDropout",
+    "UnknownWords",
     "WeightDrop",
     "Zoneout",
     "activation_penalty",
@@ -92,6 +93,49 @@ class EmbeddingDropout(nnx.Module):
         xs = self.embed(tokens)
         kept = self.drop(jnp.ones(self.embed.num_embeddings, xs.dtype), key=key)
         return xs * jnp.broadcast_to(kept[tokens][..., None], xs.shape)
+
+
+class UnknownWords(nnx.Module):
+    """Words taken for unknown ones in training, rare ones more often, so that the unknown word's embedding is learnt.
+
+        p = rate / (rate + count)
+
+    With a key, each token takes the symbol `unknown` with probability p, by itself, where `count` says how often its
+    word occurs in the training data; a word that never occurs always does.
+
+    Args:
+      vocab_size: V.
+      rate: at least 0; 0 changes nothing.
+      unknown: the symbol of unknown words, in 0..V-1.
+
+    `count` [V], 1 for every word until it is set, belongs to the model and is saved with it.
+
+    Raises:
+      ValueError: a negative rate, or another symbol.
+
+    Source: Kiperwasser and Goldberg 2016, "Simple and Accurate Dependency Parsing Using Bidirectional LSTM Feature
+    Representations".
+
+    >>> words = UnknownWords(4, rate=1.0, unknown=1)
+    >>> words.count[...] = jnp.array([1.0, 1.0, 1e9, 1e-9])
+    >>> words(jnp.array([[2, 3]]), key=jax.random.key(0)).tolist(), words(jnp.array([[2, 3]]), key=None).tolist()
+    ([[2, 1]], [[2, 3]])
+    """
+
+    def __init__(self, vocab_size: int, rate: float, unknown: int = 1) -> None:
+        checks.positive_int("vocab_size", vocab_size)
+        checks.finite("rate", rate)
+        if rate < 0:
+            raise ValueError(f"rate must be at least 0, got {rate}")
+        self.rate, self.unknown = rate, checks.index("unknown", unknown, 0, vocab_size - 1)
+        self.count = nnx.Variable(jnp.ones(vocab_size, jnp.float32))
+
+    def __call__(self, tokens: Int[Array, "*batch"], *, key: Key[Array, ""] | None) -> Int[Array, "*batch"]:
+        if key is None or self.rate == 0:
+            return tokens
+        count = self.count[...][tokens]
+        is_lost = jax.random.bernoulli(key, self.rate / (self.rate + count))
+        return jnp.where(is_lost, jnp.asarray(self.unknown, tokens.dtype), tokens)
 
 
 def activation_penalty(

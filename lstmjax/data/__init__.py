@@ -10,6 +10,9 @@
 - `pickles.py`: object arrays in NPZ files, without running their pickles
 - `labels.py`: class labels by name
 - `words.py`: texts cut into words, vocabularies of words, vectors from elsewhere
+- `tokens.py`: tokens as numbers: their words, their characters
+- `tagged.py`: tagged sentences from CoNLL-U, columns and plain text
+- `tagged_sets.py`: named sets of them
 - `datasets.py`: named sets with their splits
 - `timeline.py`: times, how regular ones follow one another, features of the calendar
 - `series.py`: time series from tables, each on a regular grid

@@ -6,6 +6,7 @@
 - `families.py`: whole stacks by name
 - `time_distributed.py`: a layer for single steps, at every step
 - `pooling.py`: one vector from the outputs of all steps
+- `tags.py`: what scores of tags mean: each token's tag by itself, or a CRF
 - `standardize.py`: numbers brought to mean 0 and deviation 1, and back
 - `scaling.py`: time series to one scale, and forecasts back
 - `keywords.py`: a sentence for every keyword that is another library's
@@ -20,9 +21,11 @@ from lstmjax.layers.recurrent import Recurrent
 from lstmjax.layers.scaling import SeriesScaler
 from lstmjax.layers.stacked import Residual, Stacked
 from lstmjax.layers.standardize import Standardize
+from lstmjax.layers.tags import CRF, IndependentTags
 from lstmjax.layers.time_distributed import TimeDistributed
 
 __all__ = [
+    "CRF",
     "GRU",
     "LSTM",
     "AttentionPooling",
@@ -32,6 +35,7 @@ __all__ = [
     "ElmanRNN",
     "Flatten",
     "FlaxCell",
+    "IndependentTags",
     "Recurrent",
     "Residual",
     "SeriesScaler",

@@ -8,6 +8,9 @@
 - `forecast_networks.py`: what is inside those that say all steps at once
 - `forecaster_config.py`: these from a config alone
 - `forecaster_task.py`: what they are trained to do, and what their numbers mean
+- `tagger.py`: a tag for every token, from words and their characters
+- `tagger_config.py`: these from a config alone
+- `tagger_task.py`: what they are trained to do, and their figures
 """
 
 from collections.abc import Callable
@@ -17,17 +20,28 @@ from typing import Any, NamedTuple
 from flax import nnx
 
 from lstmjax.data.text import load_vocabulary
-from lstmjax.models import forecaster_config, forecaster_task, language_model, sequence_config, sequence_task
+from lstmjax.models import (
+    forecaster_config,
+    forecaster_task,
+    language_model,
+    sequence_config,
+    sequence_task,
+    tagger_config,
+    tagger_task,
+)
 from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, WindowNetwork
 from lstmjax.models.forecaster import Forecaster, RecursiveForecaster
 from lstmjax.models.forecaster_config import ForecasterConfig
 from lstmjax.models.language_model import LanguageModel, LanguageModelConfig
 from lstmjax.models.sequence_config import SequenceToOneConfig
 from lstmjax.models.sequence_to_one import SequenceClassifier, SequenceEncoder, SequenceRegressor
+from lstmjax.models.tagger import CharacterCNN, Tagger
+from lstmjax.models.tagger_config import TaggerConfig
 from lstmjax.tasks import Task
 
 __all__ = [
     "FAMILIES",
+    "CharacterCNN",
     "DecoderNetwork",
     "DirectNetwork",
     "Family",
@@ -40,6 +54,8 @@ __all__ = [
     "SequenceEncoder",
     "SequenceRegressor",
     "SequenceToOneConfig",
+    "Tagger",
+    "TaggerConfig",
     "WindowNetwork",
 ]
 
@@ -84,5 +100,12 @@ FAMILIES: dict[str, Family] = {
         task=forecaster_task.task,
         companion=forecaster_task.read_meaning,
         completed=forecaster_task.with_meaning,
+    ),
+    "tagger": Family(
+        config=TaggerConfig,
+        build=tagger_config.build,
+        task=tagger_task.task,
+        companion=tagger_task.read_meaning,
+        completed=tagger_task.with_meaning,
     ),
 }

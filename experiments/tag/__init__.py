@@ -1,0 +1,9 @@
+"""A tag for every token: `python -m experiments.tag`.
+
+- `__main__.py`: its settings, its data, the command
+- `sentences.py`: files of every known format, parts, arrays and batches
+- `answers.py`: figures, baselines, the table at the end
+- `pictures.py`: transitions between tags, curves with and without characters
+- `predictions.py`: the tags of another file
+- `crf_speed.py`: the CRF beside pytorch-crf, in sequence and in parallel
+"""

@@ -1,0 +1,120 @@
+"""The tags that a trained model gives another file."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from flax import nnx
+
+from experiments import cli
+from experiments.tag import sentences
+from lstmjax import checks
+from lstmjax.data import tagged
+from lstmjax.data.tagged import Sentences
+from lstmjax.errors import InputError
+from lstmjax.files import replace_text
+from lstmjax.models import Tagger
+from lstmjax.saved import load_model
+from lstmjax.training import RunFolder, split_model
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """What to read, with which model, and where to write."""
+
+    checkpoint: Path
+    """The folder of a trained run."""
+    predict: Path
+    """The file to tag; tags in it are not looked at."""
+    out: Path | None = None
+    """The file to write: the same with a column of tags at the end, or in CoNLL-U with the column of tags filled in;
+    without it, FILE with -tagged before its ending, in this folder."""
+    file_format: Literal["auto", "conllu", "columns", "text"] = "auto"
+    """text: one sentence a line, parted at blanks. auto: CoNLL-U if the name ends in .conllu; text if it ends in .txt
+    and the rows have not one column, as many as the training file, or one fewer; else columns."""
+    token_column: int | None = None
+    """Of columns: that of the tokens, counted from 0; without it, as in training, or 0 in a file of one column."""
+    step: int | None = None
+    """Which checkpoint; without it, the best."""
+    batch_size: int = 64
+    """Sentences at a time."""
+
+    def __post_init__(self) -> None:
+        checks.one_of("file_format", self.file_format, ("auto", "conllu", "columns", "text"))
+        checks.positive_int("batch_size", self.batch_size)
+        if self.step is not None:
+            checks.index("step", self.step, 0)
+        if self.file.resolve() == self.predict.resolve():
+            raise ValueError(f"out must be another file than the one to tag, {self.predict}")
+
+    @property
+    def file(self) -> Path:
+        """The file to write."""
+        name = self.predict.name.removesuffix(".gz")
+        return self.out or Path(f"{Path(name).stem}-tagged{Path(name).suffix}")
+
+
+def run(arguments: Sequence[str], description: str) -> int:
+    """Read a file, tag its sentences, and write it back with the tags; returns the exit code."""
+    config = cli.parse(PredictConfig, description, arguments)
+    cli.check_out(config.file)
+    cli.check_backend()
+    model, vocabulary = load_model(config.checkpoint, "best" if config.step is None else config.step)
+    if not isinstance(model, Tagger):
+        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a Tagger")
+    settings = RunFolder(config.checkpoint).read_config()
+    width = settings["identity"]["width"]
+    kind = config.file_format
+    if kind == "auto":
+        kind = tagged.format_of(config.predict, width=width)
+    found = _read(config, kind, settings)
+    part = sentences.encode(found, vocabulary, None, settings["longest_sentence"])
+    said = tag(model, part, settings["model"]["tags"], config.batch_size)
+    replace_text(config.file, tagged.with_tags(config.predict, found, said, kind, tag=_treebank_tag(settings)))
+    print(f"{sum(map(len, said)):,} tokens in {len(said):,} sentences tagged in {config.file}, read as {kind}")
+    return 0
+
+
+def tag(
+    model: nnx.Module, part: sentences.Encoded, names: Sequence[str], batch_size: int, num_buckets: int = 8
+) -> list[tuple[str, ...]]:
+    """The tags of every sentence of a part, in its order."""
+    graphdef, params, other = split_model(model)
+
+    @jax.jit
+    def tags_of(params: Any, other: Any, inputs: Any, lengths: Any) -> Any:
+        tagger: Any = nnx.merge(graphdef, params, other)
+        characters = None if tagger.spelling is None else inputs[:, :, 1:]
+        return tagger.tag(inputs[:, :, 0], characters, lengths=lengths)
+
+    numbers = [np.full(1, row) for row in range(len(part.inputs))]
+    source = sentences.batches(part._replace(targets=numbers), batch_size, num_buckets, seed=None)
+    found: list[np.ndarray] = [np.zeros(0, int)] * len(part.inputs)
+    for position in range(len(source)):
+        batch = source.batch(position)
+        said = np.asarray(tags_of(params, other, batch.inputs, batch.lengths))
+        for (row,), tags, counts in zip(batch.targets, said, batch.weights, strict=True):
+            if counts:
+                found[row] = tags[: len(part.inputs[row])]
+    return [tuple(names[tag] for tag in tags) for tags in part.joined(found)]
+
+
+def _read(config: PredictConfig, kind: sentences.Format, settings: dict[str, Any]) -> Sentences:
+    match kind:
+        case "conllu":
+            return tagged.read_conllu(config.predict, tag=None)
+        case "text":
+            return tagged.read_plain(config.predict)
+    column = settings["token_column"] if config.token_column is None else config.token_column
+    if config.token_column is None and sentences.width(config.predict) == 1:
+        column = 0
+    return tagged.read_columns(config.predict, token_column=column, tag_column=None)
+
+
+def _treebank_tag(settings: dict[str, Any]) -> str:
+    """The column of CoNLL-U that tags go to: the one that they came from, or upos where they came from elsewhere."""
+    given = settings["tag_column"]
+    return given if given in tagged.CONLLU_TAGS else "upos"

@@ -1,0 +1,126 @@
+"""Tokens as numbers: a symbol for the word, and one for each of its characters."""
+
+import dataclasses
+import functools
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lstmjax import checks
+from lstmjax.data.words import SPECIAL
+from lstmjax.errors import InputError
+from lstmjax.files import replace_text
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenVocabulary:
+    """Symbols of words and of characters; in both, 0 is for padding and 1 stands for what is not known.
+
+    A word is looked up as it is written, then in lower case; where neither has a symbol, it is unknown. Of a word with
+    more than `longest` characters the first and the last `longest / 2` are read.
+
+    Args:
+      words: distinct; `words[k]` has the symbol k + 2.
+      characters: distinct, one character each, numbered alike.
+      longest: W, how many characters of a word are read, even.
+
+    Raises:
+      ValueError: words or characters that are repeated, or a `longest` that is odd or below 2.
+
+    >>> vocabulary = TokenVocabulary.of([("The", "cat", "sat"), ("the", "mat")], longest=4)
+    >>> vocabulary.words, "".join(vocabulary.characters)
+    (('The', 'cat', 'mat', 'sat', 'the'), 'tahecTms')
+    >>> vocabulary.ids(("THE", "The", "dog")).tolist(), vocabulary.encode(("Mats",)).tolist()
+    ([6, 2, 1], [[1, 1, 3, 2, 9]])
+    """
+
+    words: tuple[str, ...]
+    characters: tuple[str, ...]
+    longest: int = 20
+
+    def __post_init__(self) -> None:
+        for name, symbols in (("words", self.words), ("characters", self.characters)):
+            if len(set(symbols)) != len(symbols):
+                raise ValueError(f"{name} must be distinct")
+        if checks.index("longest", self.longest, 2) % 2:
+            raise ValueError(f"longest must be even, got {self.longest}")
+
+    @classmethod
+    def of(cls, sentences: Iterable[Sequence[str]], min_count: int = 1, longest: int = 20) -> "TokenVocabulary":
+        """The words and characters of sentences, the most frequent first, as many as each other in alphabetical order.
+
+        Args:
+          sentences: tuples of tokens.
+          min_count: how often a word must occur to have a symbol, at least 1; characters always have one.
+          longest: see the class.
+        """
+        checks.positive_int("min_count", min_count)
+        words = Counter(token for sentence in sentences for token in sentence)
+        characters: Counter[str] = Counter()
+        for word, count in words.items():
+            characters.update({character: count * word.count(character) for character in set(word)})
+        frequent = {word: count for word, count in words.items() if count >= min_count}
+        return cls(_ranked(frequent), _ranked(characters), longest)
+
+    @functools.cached_property
+    def _word_symbols(self) -> dict[str, int]:
+        return {word: symbol for symbol, word in enumerate(self.words, SPECIAL)}
+
+    @functools.cached_property
+    def _character_symbols(self) -> dict[str, int]:
+        return {character: symbol for symbol, character in enumerate(self.characters, SPECIAL)}
+
+    @property
+    def num_words(self) -> int:
+        """V, padding and the unknown word counted."""
+        return len(self.words) + SPECIAL
+
+    @property
+    def num_characters(self) -> int:
+        """Padding and the unknown character counted."""
+        return len(self.characters) + SPECIAL
+
+    def ids(self, tokens: Sequence[str]) -> np.ndarray:
+        """The symbols of T words, int32 [T]; 1 for those unknown."""
+        known = self._word_symbols
+        return np.array([known.get(token, known.get(token.lower(), 1)) for token in tokens], np.int32)
+
+    def encode(self, tokens: Sequence[str]) -> np.ndarray:
+        """T tokens, int32 [T, 1 + W]: the word's symbol, then those of its characters, 0 behind its end."""
+        known, half = self._character_symbols, self.longest // 2
+        encoded = np.zeros((len(tokens), 1 + self.longest), np.int32)
+        encoded[:, 0] = self.ids(tokens)
+        for row, token in zip(encoded, tokens, strict=True):
+            read = token if len(token) <= self.longest else token[:half] + token[-half:]
+            row[1 : 1 + len(read)] = [known.get(character, 1) for character in read]
+        return encoded
+
+
+def _ranked(counts: dict[str, int]) -> tuple[str, ...]:
+    return tuple(sorted(counts, key=lambda symbol: (-counts[symbol], symbol)))
+
+
+def save_tokens(vocabulary: TokenVocabulary, path: str | Path) -> None:
+    """Write it as JSON."""
+    fields = {"words": vocabulary.words, "characters": vocabulary.characters, "longest": vocabulary.longest}
+    replace_text(path, json.dumps(fields, ensure_ascii=False) + "\n")
+
+
+def load_tokens(path: str | Path) -> TokenVocabulary:
+    """Read what `save_tokens` wrote.
+
+    Raises:
+      InputError: the file is missing or is something else.
+    """
+    try:
+        match json.loads(Path(path).read_text(encoding="utf-8")):
+            case {"words": [*words], "characters": [*characters], "longest": int(longest)} if all(
+                isinstance(symbol, str) for symbol in (*words, *characters)
+            ):
+                return TokenVocabulary(tuple(words), tuple(characters), longest)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a readable vocabulary of tokens: {error}") from error
+    raise InputError(f"{path} does not hold a vocabulary of tokens")
