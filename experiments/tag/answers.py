@@ -168,9 +168,9 @@ def _table(what: str, support: str, rows: Sequence[tuple[str, float, float, floa
 
 
 def print_table(models: dict[str, Figures]) -> None:
-    """Validation and test figures: a row for the model, first, and for each baseline."""
-    names = [name for name in next(iter(models.values())) if name.startswith(("validation_", "test_"))]
-    table = Table("", *(name.replace("_", " ") for name in names), box=SIMPLE_HEAD)
-    for model, found in models.items():
-        table.add_row(model, *(f"{found[name]:.4f}" if name in found else "" for name in names))
+    """Validation and test figures: a column for the model, first, and for each baseline."""
+    table = Table("", *(name.replace("_", " ") for name in models), box=SIMPLE_HEAD)
+    for figure in next(iter(models.values())):
+        values = [f"{found[figure]:.4f}" if figure in found else "" for found in models.values()]
+        table.add_row(figure.replace("_", " "), *values)
     Console(highlight=False).print(table)

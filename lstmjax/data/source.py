@@ -139,9 +139,9 @@ class SequenceBatch(NamedTuple):
 class Bucketed:
     """Sequences of all lengths, batched with others of nearly their length: little padding, few shapes.
 
-    The lengths are cut where equally many sequences lie on either side, into at most `num_buckets` buckets; a batch
-    comes from one bucket and is as long as the longest in it, so there are never more shapes than buckets. Every
-    sequence comes once a pass; a bucket's last batch is filled up with rows of weight 0.
+    The lengths are cut into at most `num_buckets` buckets where that leaves the least padding; a batch comes from one
+    bucket and is as long as the longest in it, so there are never more shapes than buckets. Every sequence comes once a
+    pass; a bucket's last batch is filled up with rows of weight 0.
 
     Args:
       inputs: N arrays, the n-th [T_n, ...]; a length of 0 will do.
@@ -192,8 +192,7 @@ class Bucketed:
     def _buckets(self) -> tuple[tuple[int, np.ndarray], ...]:
         """For each bucket, shortest first, the steps T of its batches (at least 1) and who is in it."""
         steps = np.maximum(self._lengths, 1)
-        cuts = np.linspace(0, len(steps), self.num_buckets + 1)[1:]
-        longest = np.unique(np.sort(steps)[np.ceil(cuts).astype(int) - 1])
+        longest = least_padded(steps, self.num_buckets)
         bucket = np.searchsorted(longest, steps)
         return tuple((int(size), np.flatnonzero(bucket == k)) for k, size in enumerate(longest))
 
@@ -236,6 +235,34 @@ class Bucketed:
         most = max(1, *(len(self.targets[row]) for row in members))
         targets, target_lengths = _pad([self.targets[row] for row in filled], most)
         return SequenceBatch(inputs, targets, lengths, target_lengths, weights)
+
+
+def least_padded(lengths: np.ndarray, num_buckets: int) -> np.ndarray:
+    """The longest length of each bucket, at most `num_buckets`, so that all lengths together are padded least.
+
+    The least number of steps that the shortest sequences take in k buckets follows from that in k - 1 buckets:
+
+        steps_k(j) = min_i steps_{k-1}(i) + size_j * (how many have more than size_i and at most size_j)
+
+    Args:
+      lengths: integers [N] of at least 1, N at least 1.
+      num_buckets: at least 1.
+
+    >>> least_padded(np.array([1, 1, 2, 9, 9, 10]), num_buckets=2).tolist()
+    [2, 10]
+    """
+    sizes, counts = np.unique(lengths, return_counts=True)
+    up_to = np.concatenate([[0], np.cumsum(counts)])
+    of_one = np.where(np.tri(len(up_to), len(sizes), -1), np.inf, sizes * (up_to[None, 1:] - up_to[:, None]))
+    steps, lasts = np.concatenate([[0], of_one[0]]), [np.zeros(len(sizes), int)]
+    for _ in range(min(num_buckets, len(sizes)) - 1):
+        of_more = steps[:, None] + of_one
+        lasts.append(of_more.argmin(axis=0))
+        steps = np.concatenate([[0], of_more.min(axis=0)])
+    ends = [len(sizes)]
+    for last in reversed(lasts):
+        ends.append(last[ends[-1] - 1])
+    return np.unique(sizes[np.array(ends[:-1]) - 1])
 
 
 @functools.lru_cache(maxsize=4)
