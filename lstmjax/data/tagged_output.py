@@ -56,13 +56,12 @@ def with_tags(
     at = None if tag is None else CONLLU.index(tag)
     names = _by_line(sentences, tags)
     mark = "\N{ZERO WIDTH NO-BREAK SPACE}" if text.read_bytes(path).startswith(codecs.BOM_UTF8) else ""
-    written = (
-        _with_tags(f"{path}, line {number}", line, end, names[number], file_format, at)
-        if number in names
-        else line + end
-        for number, (line, end) in enumerate(lines, 1)
-    )
-    return mark + "".join(written)
+    written = [mark]
+    for number, (line, end) in enumerate(lines, 1):
+        place = f"{path}, line {number}"
+        is_sentence = number in names
+        written.append(_with_tags(place, line, end, names[number], file_format, at) if is_sentence else line + end)
+    return "".join(written)
 
 
 def _by_line(sentences: Sentences, tags: Sequence[Sequence[str]]) -> dict[int, list[str]]:
