@@ -4,8 +4,8 @@ A tag is O, outside of all spans, or B, I, E or S and a label behind the first h
 in B-creative-work; the label may be missing. Tags may break every scheme: a token goes on with the span of the token
 before it where it has I or E, that one has B or I, and both have the same label. Every other token that is not outside
 starts a span, whatever its letter. For tags of B, I and O, and of E, I and O, these are the spans that conlleval sees
-(https://www.clips.uantwerpen.be/conll2000/chunking/output.html). It knows neither S nor B beside E; there, whole spans
-in IOBES are what they are in IOB2.
+(https://www.clips.uantwerpen.be/conll2000/chunking/output.html). It has no rule for S, nor for B behind E of the same
+label; here, spans in IOBES are what they are in IOB2.
 """
 
 import itertools
@@ -222,8 +222,8 @@ def f1_of(counts: Int[Array, "*rest 3"]) -> Float[Array, ""]:
     >>> round(float(f1_of(jnp.array([[1, 2, 1], [0, 0, 0]]))), 4)
     0.6667
     """
-    right, predicted, true = jnp.asarray(counts).reshape(-1, 3).sum(axis=0).astype(jnp.float32)
-    return 2 * right / jnp.maximum(predicted + true, 1)
+    totals: Array = jnp.asarray(counts).reshape(-1, 3).sum(axis=0).astype(jnp.float32)
+    return 2 * totals[0] / jnp.maximum(totals[1] + totals[2], 1)
 
 
 def _parts(tag: str) -> tuple[str, str]:

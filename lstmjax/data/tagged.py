@@ -11,6 +11,8 @@ from lstmjax.data.examples import numbered_lines
 from lstmjax.data.tables import Row
 from lstmjax.errors import InputError
 
+Format = Literal["conllu", "columns", "text"]
+FORMATS: tuple[Format, ...] = ("conllu", "columns", "text")
 CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 """The columns of CoNLL-U."""
 CONLLU_TAGS = ("upos", "xpos", "feats", "deprel")
@@ -137,7 +139,7 @@ def read_plain(path: str | Path) -> Sentences:
     )
 
 
-def format_of(path: str | Path, *, width: int | None = None) -> Literal["conllu", "columns", "text"]:
+def format_of(path: str | Path, *, width: int | None = None) -> Format:
     r"""What a file holds, by its name, which may end in `.gz`.
 
     `.conllu` is CoNLL-U. `.txt` is plain text, unless all rows have the same number of cells and that is 1, `width` or
