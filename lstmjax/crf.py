@@ -12,15 +12,17 @@ Source: Lafferty, McCallum & Pereira 2001, "Conditional random fields: Probabili
 sequence data".
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from lstmjax import checks
-from lstmjax.positions import classes, keep_counted
+from lstmjax.positions import classes
 from lstmjax.steps import valid_steps
 from lstmjax.types import Array, Bool, Float, Int
 
@@ -43,9 +45,12 @@ class Transitions(NamedTuple):
 
 
 class _Chain(NamedTuple):
-    """A checked batch, time first, in one dtype, of at least one step; emissions are 0 behind the end."""
+    """A checked batch in one dtype, of at least one step; emissions are 0 behind the end.
 
-    emissions: Float[Array, "T B K"]
+    Sentences come last: a processor adds, takes the largest and multiplies along them without gathering.
+    """
+
+    emissions: Float[Array, "T K B"]
     valid: Bool[Array, "T B"]
     between: Float[Array, "K K"]
     start: Float[Array, "K"]
@@ -215,8 +220,7 @@ def marginals(
     [[[0.25, 0.75], [0.5, 0.5]]]
     """
     chain = _chain(emissions, transitions, lengths)
-    by_step = _marginals(chain)
-    return jnp.swapaxes(by_step, 0, 1)[:, : emissions.shape[1]]
+    return _marginals(chain)[:, : emissions.shape[1]]  # type: ignore[no-any-return]
 
 
 def entropy(
@@ -307,11 +311,11 @@ def _chain(emissions: Array, transitions: Transitions, lengths: Array | None) ->
     double = any(array.dtype == jnp.float64 for array in (emissions, *scores))
     dtype = jnp.float64 if double else jnp.float32
     by_step: Any = valid_steps(lengths, None, steps, batch)
-    valid = jnp.ones((steps, batch), bool) if by_step is None else by_step
-    time_first = keep_counted(jnp.swapaxes(emissions, 0, 1).astype(dtype), valid)
-    room = (0, 1 if steps == 0 else 0)  # a step that no sentence has, so that there is a first one
-    time_first = jnp.pad(time_first, (room, (0, 0), (0, 0)))
-    return _Chain(time_first, jnp.pad(valid, (room, (0, 0))), *(array.astype(dtype) for array in scores))
+    valid: Array = jnp.ones((steps, batch), bool) if by_step is None else by_step
+    own = jnp.where(valid[:, None], emissions.transpose(1, 2, 0).astype(dtype), 0.0)
+    if steps == 0:  # one that is no sentence's own, so that there is a first
+        own, valid = jnp.zeros((1, num_tags, batch), dtype), jnp.zeros((1, batch), bool)
+    return _Chain(own, valid, *(array.astype(dtype) for array in scores))
 
 
 def _tags(tags: Array, chain: _Chain, emissions: Array) -> Int[Array, "T B"]:
@@ -323,9 +327,9 @@ def _tags(tags: Array, chain: _Chain, emissions: Array) -> Int[Array, "T B"]:
 
 @jax.jit
 def _path_score(chain: _Chain, tags: Int[Array, "T B"]) -> Float[Array, "B"]:
-    emitted = jnp.take_along_axis(chain.emissions, tags[..., None], axis=-1)[..., 0]
+    emitted = jnp.take_along_axis(chain.emissions, tags[:, None], axis=1)[:, 0]
     moves = chain.between[tags[:-1], tags[1:]]
-    last = jnp.maximum(jnp.sum(chain.valid, axis=0) - 1, 0)
+    last = jnp.maximum(chain.valid.sum(axis=0) - 1, 0)
     ends = chain.start[tags[0]] + chain.end[jnp.take_along_axis(tags, last[None], axis=0)[0]]
     inside = jnp.where(chain.valid, emitted, 0.0).sum(axis=0) + jnp.where(chain.valid[1:], moves, 0.0).sum(axis=0)
     return jnp.where(chain.valid[0], inside + ends, 0.0)
@@ -333,98 +337,60 @@ def _path_score(chain: _Chain, tags: Int[Array, "T B"]) -> Float[Array, "B"]:
 
 @jax.jit
 def _log_partition(chain: _Chain) -> Float[Array, "B"]:
-    """The forward recursion; what all paths so far have in common is taken out at each step, so float32 keeps digits."""
+    """The forward recursion; each step takes out what all paths have in common, so float32 keeps its digits."""
+    into = chain.between.T
+    best_ways = _largest(into, axis=1)
+    into = into - best_ways
 
     def step(alpha: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
         emission, valid = inputs
-        top = _largest(alpha, axis=1)
+        top = _largest(alpha, axis=0)
         alpha = alpha - top
-        return jnp.where(valid[:, None], _log_product(alpha, chain.between) + emission, alpha), top[:, 0]
+        return jnp.where(valid[None], _log_product(into, alpha) + emission, alpha), top[0]
 
-    first = chain.start[None] + chain.emissions[0]
-    alpha, tops = lax.scan(step, first, (chain.emissions[1:], chain.valid[1:]))
-    total = tops.sum(axis=0) + _log_sum(alpha + chain.end[None], axis=1)
+    first = chain.start[:, None] + chain.emissions[0]
+    alpha, tops = lax.scan(step, first, (chain.emissions[1:] + best_ways[None], chain.valid[1:]))
+    total = tops.sum(axis=0) + _log_sum(alpha + chain.end[:, None], axis=0)
     return jnp.where(chain.valid[0], total, 0.0)
 
 
 @jax.jit
 def _log_partition_parallel(chain: _Chain) -> Float[Array, "B"]:
-    num_tags = len(chain.start)
-    moves = chain.between[None, None] + chain.emissions[1:, :, None]
-    stay = jnp.where(jnp.eye(num_tags, dtype=bool), 0.0, -jnp.inf).astype(moves.dtype)
-    moves = jnp.where(chain.valid[1:, :, None, None], moves, stay[None, None])
-    alpha = (chain.start[None] + chain.emissions[0])[:, None]
-    if len(moves) > 0:
-        alpha = _log_product(alpha, lax.associative_scan(_log_product, moves)[-1])
+    """A step is a matrix, that of a padded one the identity; a row vector goes in, a sum over its last tags comes out."""
+    emissions = jnp.swapaxes(chain.emissions, 1, 2)
+    identity = jnp.where(jnp.eye(len(chain.start), dtype=bool), 0.0, -jnp.inf).astype(emissions.dtype)
+    steps = chain.between[None, None] + emissions[1:, :, None]
+    steps = jnp.where(chain.valid[1:, :, None, None], steps, identity[None, None])
+    alpha = (chain.start[None] + emissions[0])[:, None]
+    if len(steps) > 0:
+        alpha = _compose(alpha, lax.associative_scan(_compose, steps)[-1])
     total = _log_sum(alpha[:, 0] + chain.end[None], axis=1)
     return jnp.where(chain.valid[0], total, 0.0)
 
 
-@jax.jit
-def _marginals(chain: _Chain) -> Float[Array, "T B K"]:
-    def total(emissions: Array) -> Array:
-        return _log_partition(chain._replace(emissions=emissions)).sum()
-
-    return keep_counted(jax.grad(total)(chain.emissions), chain.valid)
-
-
-@jax.jit
-def _entropy(chain: _Chain) -> Float[Array, "B"]:
-    """The derivative of the log-partition along the scores themselves is the expected score."""
-    scores = (chain.emissions, *chain[2:])
-    finite = tuple(jnp.where(jnp.isfinite(array), array, 0.0) for array in scores)
-    log_z, expected = jax.jvp(
-        lambda *scores: _log_partition(_Chain(scores[0], chain.valid, *scores[1:])), scores, finite
-    )
-    some = log_z != -jnp.inf
-    return jnp.where(some, jnp.where(some, log_z, 0.0) - expected, 0.0)
-
-
-def _n_best(chain: _Chain, n: int) -> tuple[Int[Array, "B N T"], Float[Array, "B N"]]:
-    """Viterbi's recursion over the n best ways to each tag, numbered tag by tag, and the way back."""
-    num_tags, batch = len(chain.start), chain.valid.shape[1]
-    stay = jnp.broadcast_to(jnp.arange(num_tags * n, dtype=jnp.int32), (batch, num_tags * n))
-
-    def step(best: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
-        emission, valid = inputs
-        ways = best[:, None] + chain.between.T[None, :, :, None]
-        scores, origins = lax.top_k(ways.reshape(batch, num_tags, num_tags * n), n)
-        origins = jnp.where(valid[:, None], origins.reshape(batch, num_tags * n), stay)
-        return jnp.where(valid[:, None, None], scores + emission[..., None], best), origins
-
-    def back(way: Array, origins: Array) -> tuple[Array, Array]:
-        return jnp.take_along_axis(origins, way, axis=1), way // n
-
-    first = chain.start[None] + chain.emissions[0]
-    alone = jnp.pad(first[..., None], ((0, 0), (0, 0), (0, n - 1)), constant_values=-jnp.inf)
-    best, origins = lax.scan(step, alone, (chain.emissions[1:], chain.valid[1:]))
-    scores, ways = lax.top_k((best + chain.end[None, :, None]).reshape(batch, num_tags * n), n)
-    first_way, tags = lax.scan(back, ways, origins, reverse=True)
-    tags = jnp.concatenate([(first_way // n)[None], tags])
-    scores = jnp.where(chain.valid[0][:, None], scores, jnp.where(jnp.arange(n) == 0, 0.0, -jnp.inf)[None])
-    kept = chain.valid[..., None] & (scores > -jnp.inf)[None]
-    return jnp.where(kept, tags, 0).transpose(1, 2, 0), scores
+def _compose(a: Float[Array, "*batch I K"], b: Float[Array, "*batch K J"]) -> Float[Array, "*batch I J"]:
+    """`log(exp(a) @ exp(b))`."""
+    rows, columns = _largest(a, axis=-1), _largest(b, axis=-2)
+    return _log_product(a - rows, b - columns) + rows + columns
 
 
 def _log_product(a: Float[Array, "*batch I K"], b: Float[Array, "*batch K J"]) -> Float[Array, "*batch I J"]:
-    """`log(exp(a) @ exp(b))`, by a matrix product where that is exact.
+    """`log(exp(a) @ exp(b))` where 0 is the largest of each of a's rows and of b's columns: by a product if it is exact.
 
-    What underflows in the product is less than the smallest normal number. Where each sum is so large that K of these
-    are beyond its last digit, that is nothing; if one is not, exponentials are taken pair by pair.
+    A factor or a product that underflows loses less than the smallest normal number, K of them K times that. Where
+    every sum is so large that this is beyond its last digit, nothing is lost; else exponentials are taken of sums.
     """
-    info, count = jnp.finfo(a.dtype), a.shape[-1]
-    rows, columns = _largest(a, axis=-1), _largest(b, axis=-2)
-    a, b = a - rows, b - columns
-    sums = jnp.exp(a) @ jnp.exp(b)
+
+    def from_sums(a: Array, b: Array, sums: Array) -> Array:
+        return _log(sums)
 
     def pairwise(a: Array, b: Array, sums: Array) -> Array:
         return _log_sum(a[..., None] + b[..., None, :, :], axis=-2)
 
-    def direct(a: Array, b: Array, sums: Array) -> Array:
-        return _log(sums)
-
-    enough = jnp.all(sums >= count * float(info.tiny) / float(info.eps))
-    return lax.cond(enough, direct, jax.checkpoint(pairwise), a, b, sums) + rows + columns
+    sums = jnp.exp(a) @ jnp.exp(b)
+    kind: Any = np.finfo(a.dtype)
+    exact = jnp.all(sums >= a.shape[-1] * float(kind.tiny / kind.eps))
+    return lax.cond(exact, from_sums, jax.checkpoint(pairwise), a, b, sums)  # type: ignore[no-any-return]
 
 
 def _log_sum(x: Array, axis: int) -> Array:
@@ -442,3 +408,61 @@ def _largest(x: Array, axis: int) -> Array:
     """The largest number along an axis, which stays, or 0 where there is none; taken for a constant."""
     top = lax.stop_gradient(x.max(axis, keepdims=True))
     return jnp.where(jnp.isfinite(top), top, 0.0)
+
+
+@jax.jit
+def _marginals(chain: _Chain) -> Float[Array, "B T K"]:
+    def total(emissions: Array) -> Array:
+        return _log_partition(chain._replace(emissions=emissions)).sum()
+
+    return jax.grad(total)(chain.emissions).transpose(2, 0, 1)  # type: ignore[no-any-return]
+
+
+@jax.jit
+def _entropy(chain: _Chain) -> Float[Array, "B"]:
+    """The derivative of the log-partition along the scores themselves is the expected score."""
+
+    def of_scores(*scores: Array) -> Array:
+        emissions, *others = scores
+        return _log_partition(_Chain(emissions, chain.valid, *others))
+
+    scores = (chain.emissions, chain.between, chain.start, chain.end)
+    allowed = tuple(jnp.where(array == -jnp.inf, 0.0, array) for array in scores)
+    log_z, expected = jax.jvp(of_scores, scores, allowed)
+    some = log_z != -jnp.inf
+    return jnp.where(some, jnp.where(some, log_z, 0.0) - expected, 0.0)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _n_best(chain: _Chain, n: int) -> tuple[Int[Array, "B N T"], Float[Array, "B N"]]:
+    """Viterbi's recursion over the n best ways to each tag, numbered tag by tag, and the way back."""
+    emissions = jnp.swapaxes(chain.emissions, 1, 2)
+    _, batch, num_tags = emissions.shape
+    stay = jnp.broadcast_to(jnp.arange(num_tags * n, dtype=jnp.int32), (batch, num_tags * n))
+
+    def step(best: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
+        emission, valid = inputs
+        ways = best[:, None] + chain.between.T[None, :, :, None]
+        scores, origins = _top(ways.reshape(batch, num_tags, num_tags * n), n)
+        origins = jnp.where(valid[:, None], origins.reshape(batch, num_tags * n), stay)
+        return jnp.where(valid[:, None, None], scores + emission[..., None], best), origins
+
+    def back(way: Array, origins: Array) -> tuple[Array, Array]:
+        return jnp.take_along_axis(origins, way, axis=1), way // n
+
+    first = (chain.start[None] + emissions[0])[..., None]
+    first = jnp.pad(first, ((0, 0), (0, 0), (0, n - 1)), constant_values=-jnp.inf)
+    best, origins = lax.scan(step, first, (emissions[1:], chain.valid[1:]))
+    scores, ways = _top((best + chain.end[None, :, None]).reshape(batch, num_tags * n), n)
+    first_ways, tags = lax.scan(back, ways, origins, reverse=True)
+    tags = jnp.concatenate([(first_ways // n)[None], tags]).transpose(1, 2, 0)
+    scores = jnp.where(chain.valid[0][:, None], scores, jnp.where(jnp.arange(n) == 0, 0.0, -jnp.inf)[None])
+    kept = chain.valid.T[:, None] & (scores > -jnp.inf)[..., None]
+    return jnp.where(kept, tags, 0), scores
+
+
+def _top(x: Array, n: int) -> tuple[Array, Array]:
+    """The n largest along the last axis and where they stand; of equal ones the first come first."""
+    if n > 1:
+        return lax.top_k(x, n)  # type: ignore[no-any-return]
+    return x.max(-1, keepdims=True), x.argmax(-1, keepdims=True).astype(jnp.int32)  # ten times as fast
