@@ -122,7 +122,6 @@ def load(config: TagConfig) -> study.Data:
         identity={
             "sentences": [len(part.tokens) for part in parts],
             "sha256": sentences.digest(parts),
-            "format": _format(config),
             "width": _width(config),
         },
         symbols_per_step=round(config.batch_size * float(np.mean([len(each) for each in encoded[0].inputs]))),
@@ -134,13 +133,9 @@ def load(config: TagConfig) -> study.Data:
 
 def _parts(config: TagConfig) -> tuple[Sentences, Sentences, Sentences]:
     """What to learn from, what to choose a model by, and what to look at once."""
-    if config.data is not None:
-        train, dev, test = TAGGED_SETS[config.data](config.tag_column)
-    elif config.train is None:
-        raise InputError(f"--train must name a file, or --data one of {', '.join(TAGGED_SETS)}")
-    else:
-        train = sentences.read(config.train, config)
-        dev, test = (None if path is None else sentences.read(path, config) for path in (config.dev, config.test))
+    paths = _paths(config)
+    train, dev, test = (None if path is None else sentences.read(path, config) for path in paths)
+    assert train is not None
     if test is None:
         train, test = sentences.split(train, config.test_fraction, config.seed)
     if dev is None:
@@ -148,6 +143,15 @@ def _parts(config: TagConfig) -> tuple[Sentences, Sentences, Sentences]:
     if not config.quick:
         return train, dev, test
     return sentences.some(train, 500), sentences.some(dev, 200), sentences.some(test, 200)
+
+
+def _paths(config: TagConfig) -> tuple[Path, Path | None, Path | None]:
+    """The files of the three parts."""
+    if config.data is not None:
+        return TAGGED_SETS[config.data].paths()
+    if config.train is None:
+        raise InputError(f"--train must name a file, or --data one of {', '.join(TAGGED_SETS)}")
+    return config.train, config.dev, config.test
 
 
 def _model(config: TagConfig, vocabulary: TokenVocabulary, labels: Labels, scheme: str | None) -> TaggerConfig:
@@ -203,18 +207,10 @@ def _described(parts: sentences.Parts, train: data.Bucketed, vocabulary: TokenVo
     return "\n".join(lines)
 
 
-def _format(config: TagConfig) -> sentences.Format:
-    if config.data is not None:
-        return "conllu" if config.data == "ud-ewt" else "columns"
-    assert config.train is not None
-    return config.format_of(config.train)
-
-
 def _width(config: TagConfig) -> int | None:
     """How many columns the training file has, where it is not CoNLL-U."""
-    if _format(config) == "conllu":
-        return None
-    return 2 if config.train is None else sentences.width(config.train)
+    path, *_ = _paths(config)
+    return sentences.width(path) if config.format_of(path) == "columns" else None
 
 
 STUDY: study.Study[TagConfig] = study.Study(

@@ -14,6 +14,7 @@ from experiments.tag import sentences
 from lstmjax import checks
 from lstmjax.data import tagged
 from lstmjax.data.tagged import Sentences
+from lstmjax.data.tagged_output import with_tags
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 from lstmjax.models import Tagger
@@ -73,7 +74,8 @@ def run(arguments: Sequence[str], description: str) -> int:
     found = _read(config, kind, settings)
     part = sentences.encode(found, vocabulary, None, settings["longest_sentence"])
     said = tag(model, part, settings["model"]["tags"], config.batch_size)
-    replace_text(config.file, tagged.with_tags(config.predict, found, said, kind, tag=_treebank_tag(settings)))
+    column = _treebank_tag(settings) if kind == "conllu" else None
+    replace_text(config.file, with_tags(config.predict, found, said, file_format=kind, tag=column))
     print(f"{sum(map(len, said)):,} tokens in {len(said):,} sentences tagged in {config.file}, read as {kind}")
     return 0
 
@@ -102,7 +104,7 @@ def tag(
     return [tuple(names[tag] for tag in tags) for tags in part.joined(found)]
 
 
-def _read(config: PredictConfig, kind: sentences.Format, settings: dict[str, Any]) -> Sentences:
+def _read(config: PredictConfig, kind: tagged.Format, settings: dict[str, Any]) -> Sentences:
     match kind:
         case "conllu":
             return tagged.read_conllu(config.predict, tag=None)

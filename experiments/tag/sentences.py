@@ -17,8 +17,6 @@ from lstmjax.data.tagged import Sentences
 from lstmjax.data.tokens import TokenVocabulary
 from lstmjax.errors import InputError
 
-Format = Literal["conllu", "columns", "text"]
-
 
 @dataclasses.dataclass(frozen=True)
 class FilesConfig:
@@ -35,7 +33,7 @@ class FilesConfig:
     def __post_init__(self) -> None:
         checks.one_of("file_format", self.file_format, ("auto", "conllu", "columns"))
 
-    def format_of(self, path: Path) -> Format:
+    def format_of(self, path: Path) -> tagged.Format:
         """The format of a file to learn from."""
         if self.file_format != "auto":
             return self.file_format

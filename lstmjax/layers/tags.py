@@ -97,7 +97,10 @@ class CRF(nnx.Module):
         """What is learnt, -inf where the constraints forbid."""
         if self.constraints is None:
             return self.transitions
-        return jax.tree.map(lambda score, rule: score + rule[...], self.transitions, self.constraints)
+        allowed: crf.Transitions = jax.tree.map(
+            lambda score, rule: score + rule[...], self.transitions, self.constraints
+        )
+        return allowed
 
     def log_likelihood(
         self, emissions: Float[Array, "B T K"], tags: Int[Array, "B T"], *, lengths: Int[Array, "B"] | None = None
