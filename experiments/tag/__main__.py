@@ -95,8 +95,6 @@ class TagConfig(study.EpochsConfig, sentences.FilesConfig):
         by = self.choose_by
         if by == "auto":
             by = "f1" if "f1" in figures else "accuracy"
-        if by not in figures:
-            raise InputError(f"--choose-by {by} is for tags that write spans, which these do not")
         return figures["loss"] if by == "loss" else 1.0 - figures[by]
 
 
@@ -105,6 +103,9 @@ def load(config: TagConfig) -> study.Data:
     parts = _parts(config)
     train = parts[0]
     assert train.tags is not None
+    scheme = spans.scheme_of(train.tags)
+    if config.choose_by == "f1" and scheme is None:
+        raise InputError(f"--choose-by f1 is for tags that write spans, which those of {train.file} do not")
     vocabulary = TokenVocabulary.of(train.tokens, config.min_count, config.longest_word)
     labels = Labels.of(tag for tags in train.tags for tag in tags)
     encoded = sentences.Parts(*(sentences.encode(part, vocabulary, labels, config.longest_sentence) for part in parts))
@@ -117,7 +118,7 @@ def load(config: TagConfig) -> study.Data:
         train=sources[0],
         validation=sources[1],
         test=sources[2],
-        model=_model(config, vocabulary, labels, spans.scheme_of(train.tags)),
+        model=_model(config, vocabulary, labels, scheme),
         save_companion=lambda folder: save_tokens(vocabulary, folder.vocabulary),
         identity={
             "sentences": [len(part.tokens) for part in parts],
