@@ -280,7 +280,7 @@ def constraints(tags: Sequence[str], scheme: Literal["BIO", "IOBES"]) -> Transit
     between = [[allowed(before, after) for after in parts] for before in parts]
     start = [allowed(outside, after) for after in parts]
     end = [allowed(before, outside) for before in parts]
-    return Transitions(*(jnp.where(jnp.array(table), 0.0, -jnp.inf) for table in (between, start, end)))
+    return Transitions(*(jnp.where(jnp.array(table), jnp.float32(0), -jnp.inf) for table in (between, start, end)))
 
 
 def _split(tags: Sequence[str], scheme: str) -> list[tuple[str, str]]:
