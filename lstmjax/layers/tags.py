@@ -71,6 +71,9 @@ class CRF(nnx.Module):
 
     All transitions start at 0.
 
+    Raises:
+      ValueError: `num_tags` below 1, or constraints of another number of tags.
+
     Source: Lafferty, McCallum and Pereira 2001; Lample et al. 2016, "Neural Architectures for Named Entity
     Recognition".
 
@@ -85,6 +88,10 @@ class CRF(nnx.Module):
         self.between = nnx.Param(jnp.zeros((num_tags, num_tags), jnp.float32))
         self.start = nnx.Param(jnp.zeros(num_tags, jnp.float32))
         self.end = nnx.Param(jnp.zeros(num_tags, jnp.float32))
+        if constraints is not None:
+            jax.tree.map(
+                lambda rule, score: checks.shape("constraints", rule, score.shape), constraints, self.transitions
+            )
         self.constraints = None if constraints is None else nnx.data(jax.tree.map(nnx.Variable, constraints))
 
     @property
