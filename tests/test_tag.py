@@ -194,6 +194,12 @@ FORMATS = {
     "columns": ("a.conll", "Ada O\nis X\n\nOslo ?\n", "a-tagged.conll", "Ada O B-PER\nis X O\n\nOslo ? B-LOC\n"),
     "one column": ("a.conll", "Ada\nis\n\nOslo\n", "a-tagged.conll", "Ada B-PER\nis O\n\nOslo B-LOC\n"),
     "column of text": ("a.txt", "Ada\nis\n\nOslo\n", "a-tagged.txt", "Ada B-PER\nis O\n\nOslo B-LOC\n"),
+    "documents": (
+        "a.txt",
+        "-DOCSTART-\n\nAda O\nis O\n",
+        "a-tagged.txt",
+        "-DOCSTART-\n\nAda O B-PER\nis O O\n",
+    ),
     "plain": ("a.txt", "Ada is here\nOslo\n", "a-tagged.txt", "Ada\tB-PER\nis\tO\nhere\tO\n\nOslo\tB-LOC\n\n"),
     "packed": ("a.tsv.gz", "Ada\tO\r\nis\tO\r\n", "a-tagged.tsv", "Ada\tO\tB-PER\r\nis\tO\tO\r\n"),
     "conllu": (
@@ -364,6 +370,7 @@ BAD = {
     "ragged.conll": "Ada B-PER\nis\n",
     "empty.conll": "",
     "blank.conll": "\n\n",
+    "blank.txt": " \n\n",
     "latin.conll": "Jos\xe9 B-PER\n".encode("latin-1"),
     "new.conll": "Ada B-PER\n\nOslo B-TOWN\n",
     "one.conll": "Ada B-PER\n",
@@ -427,6 +434,8 @@ def test_what_cannot_be_tagged_is_a_sentence_and_writes_nothing(trained, tmp_pat
     for given, sentence in (
         (["--predict", tmp_path / "nowhere.conll"], "nowhere.conll can't be read"),
         (["--predict", tmp_path / "empty.conll"], "empty.conll is empty"),
+        (["--predict", tmp_path / "blank.conll"], "blank.conll has no sentence; expected at least 1"),
+        (["--predict", tmp_path / "blank.txt"], "blank.txt has no sentence; expected at least 1"),
         (["--predict", tmp_path / "ragged.conll"], "ragged.conll, line 2 must have as many cells as line 1"),
         (["--predict", tmp_path / "latin.conll"], "latin.conll is not UTF-8 text"),
         (["--predict", tmp_path / "wordless.conllu"], "line 1 starts a sentence without a word"),

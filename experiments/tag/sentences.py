@@ -165,6 +165,6 @@ def some(sentences: Sentences, count: int) -> Sentences:
 
 
 def width(path: Path) -> int:
-    """How many columns a file has, by its first row."""
-    _, rows = tagged.parted(line for line in numbered_lines(path) if line[1].strip())
-    return len(rows[0].cells)
+    """How many columns a file has, by its first token's row; 0 where it has none."""
+    _, rows = tagged.parted(line for line in numbered_lines(path) if not tagged.is_break(line[1]))
+    return len(rows[0].cells) if rows else 0

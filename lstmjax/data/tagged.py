@@ -62,7 +62,7 @@ def read_columns(path: str | Path, *, token_column: int = 0, tag_column: int | N
     >>> sentences.tokens, sentences.tags, sentences.lines
     ([('Ada', 'slept'), ('Yes',)], [('B-PER', 'O'), ('O',)], [(1, 2), (4,)])
     """
-    blocks = _blocks(path, lambda text: not text.strip() or text.startswith(DOCUMENT))
+    blocks = _blocks(path, is_break)
     separator, rows = parted(itertools.chain(*blocks))
     first = rows[0]
     for line, cells in rows:
@@ -160,7 +160,7 @@ def format_of(path: str | Path, *, width: int | None = None) -> Format:
         return "conllu"
     if not name.endswith(".txt"):
         return "columns"
-    _, rows = parted(itertools.chain(*_blocks(path, lambda text: not text.strip())))
+    _, rows = parted(line for line in numbered_lines(path) if not is_break(line[1]))
     expected = (1,) if width is None else (1, width - 1, width)
     return "columns" if any({len(row.cells) for row in rows} == {count} for count in expected) else "text"
 
@@ -175,6 +175,15 @@ def parted(lines: Iterable[tuple[int, str]]) -> tuple[Literal["tab", "blank"], l
     if any("\t" in text for _, text in lines):
         return "tab", [Row(line, [cell.strip(" ") for cell in text.split("\t")]) for line, text in lines]
     return "blank", [Row(line, [cell for cell in text.split(" ") if cell]) for line, text in lines]
+
+
+def is_break(text: str) -> bool:
+    """Whether a line of a file in columns holds no token, but parts sentences.
+
+    >>> is_break(" "), is_break("-DOCSTART- -X- O O"), is_break("Ada B-PER")
+    (True, True, False)
+    """
+    return not text.strip() or text.startswith(DOCUMENT)
 
 
 def _blocks(path: str | Path, is_break: Callable[[str], bool]) -> list[list[tuple[int, str]]]:
