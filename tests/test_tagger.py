@@ -49,7 +49,7 @@ def build(config, seed=0):
     model = tagger_config.build(config, nnx.Rngs(seed))
     if isinstance(model.tags, layers.CRF):
         for number, scores in enumerate((model.tags.between, model.tags.start, model.tags.end)):
-            scores[...] = jax.random.normal(jax.random.key(number), scores.shape)
+            scores[...] = jax.random.normal(jax.random.key(number), scores.shape, jnp.float32)
     return model
 
 
@@ -149,6 +149,9 @@ def test_a_convolution_over_characters_is_what_numpy_says():
         np.testing.assert_allclose(found[row], np.max(each, axis=0) if each else np.zeros(4), rtol=1e-5, atol=1e-6)
     wider = np.pad(characters, ((0, 0), (0, 3)), constant_values=6)
     np.testing.assert_allclose(found, spelling(wider, lengths=lengths), atol=1e-6)
+    for wrong, sentence in ((lengths + 9, "lengths must lie in"), (lengths[:2], "lengths must have shape")):
+        with pytest.raises(ValueError, match=sentence):
+            spelling(characters, lengths=wrong)
     with pytest.raises(ValueError, match="width must be odd, got 2"):
         CharacterCNN(C, 3, 4, width=2, rngs=nnx.Rngs(0))
 
@@ -178,7 +181,7 @@ def test_rare_words_are_taken_for_unknown_ones_as_often_as_the_formula_says():
 
 EMISSIONS = RNG.standard_normal((B, T, K)).astype(np.float32)
 POISONED = with_garbage(EMISSIONS, np.float32(np.nan))
-TRUE = RNG.integers(0, K, (B, T))
+TRUE = RNG.integers(0, K, (B, T)).astype(np.int32)
 
 
 def test_independent_tags_are_a_softmax_at_each_token():
@@ -226,6 +229,8 @@ def test_a_crf_layer_is_the_functions_with_its_rules_where_it_says():
     np.testing.assert_array_equal(marginals, crf.marginals(wants_inside, allowed, **given))
     np.testing.assert_array_equal(marginals[:, 0, 1], 0.0)
     assert set(split_model(tags)[1]) == {"between", "start", "end"}  # rules are not learnt
+    with pytest.raises(ValueError, match=r"constraints must have shape \[3, 3\], got \[1, 1\]"):
+        layers.CRF(K, crf.constraints(["O"], "BIO"))  # would be broadcast
 
 
 @pytest.mark.parametrize("names", [("B", "I", "O"), ("O",), ("B-a", "B", "I", "I-a"), ("B-x", "O", "O-x")])
@@ -414,6 +419,9 @@ def test_parts_and_inputs_of_the_wrong_kind_are_named():
             model(*given, lengths=lengths)
     with pytest.raises(ValueError, match="characters must be None, for the model reads words alone"):
         build(CONFIGS["alone"])(WORDS, CHARACTERS)
+    for batch, steps in ((2, 0), (0, 2)):  # nothing is tagged with nothing
+        given = np.ones((batch, steps), int), np.ones((batch, steps, W), int)
+        assert model.tag(*given).shape == (batch, steps)
     words, unknown, tags = model.words, model.unknown, model.tags
     for parts, error, sentence in (
         ((words, unknown, None, 5, 5, tags), TypeError, "recurrent must be a layer"),

@@ -44,8 +44,8 @@ class CharacterCNN(nnx.Module):
     ) -> Float[Array, "N F"]:
         """Vectors of N words, zeros where a word is empty; it has no noise, so a key changes nothing."""
         characters = checks.whole_numbers("characters", characters, ("N", "W"), 0, self.embed.num_embeddings - 1)
-        is_there = jnp.arange(characters.shape[1])[None, :] < lengths[:, None]
-        embedded = jnp.where(is_there[..., None], self.embed(characters), 0)
+        is_there: Any = valid_steps(lengths, None, characters.shape[1], characters.shape[0])
+        embedded = jnp.where(is_there.T[..., None], self.embed(characters), 0)
         return layers.max_over_time(self.convolution(embedded), lengths=lengths)
 
 
@@ -158,9 +158,9 @@ class Tagger(nnx.Module):
         valid = valid_steps(lengths, None, steps, batch)
         if valid is not None:
             characters = jnp.where(valid.T[..., None], characters, 0)
-        by_word = characters.reshape(batch * steps, -1)
+        by_word = characters.reshape(batch * steps, characters.shape[2])
         vectors = self.spelling(by_word, lengths=jnp.sum(by_word != 0, axis=1, dtype=jnp.int32), key=key)
-        return vectors.reshape(batch, steps, -1)
+        return vectors.reshape(batch, steps, vectors.shape[1])
 
 
 def _keys(key: Key[Array, ""] | None, count: int) -> Sequence[Any]:

@@ -63,7 +63,8 @@ def _loss(
     if key is not None:  # while training, nobody asks for the best tags
         return {"loss": loss}, carry
     said = model.tags.decode(emissions, lengths=lengths)
-    is_counted = (jnp.arange(tags.shape[1])[None, :] < lengths[:, None]) & (weights[:, None] > 0)
+    places = jnp.arange(tags.shape[1], dtype=lengths.dtype)
+    is_counted = (places[None, :] < lengths[:, None]) & (weights[:, None] > 0)
     hits = said == tags
     sums: dict[str, Any] = {
         "loss": loss,
