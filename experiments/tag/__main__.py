@@ -64,11 +64,13 @@ class TagConfig(study.EpochsConfig, sentences.FilesConfig):
     """Train the simple models too that this one should beat."""
     quick: bool = False
     """A look in about a minute: at most 500 sentences to train on and 3 epochs."""
+    epochs: int = 15
+    """Passes over the training data."""
     patience: int | None = 6
     """Stop early after so many epochs in a row without a better dev score."""
     model: TaggerConfig = dataclasses.field(default_factory=TaggerConfig)
     optimizer: training.OptimizerConfig = dataclasses.field(
-        default_factory=lambda: training.OptimizerConfig(learning_rate=2e-3, beta2=0.999)
+        default_factory=lambda: training.OptimizerConfig(learning_rate=2e-3, beta2=0.999, average="ema")
     )
 
     def __post_init__(self) -> None:
