@@ -413,7 +413,7 @@ def _largest(x: Array, axis: int) -> Array:
 @jax.jit
 def _marginals(chain: _Chain) -> Float[Array, "B T K"]:
     def total(emissions: Array) -> Array:
-        return _log_partition(chain._replace(emissions=emissions)).sum()
+        return _log_partition(chain._replace(emissions=emissions)).sum()  # type: ignore[no-any-return]
 
     return jax.grad(total)(chain.emissions).transpose(2, 0, 1)  # type: ignore[no-any-return]
 

@@ -193,10 +193,15 @@ def test_a_path_that_lags_far_behind_is_not_lost():
     """After the first token tag 1 is 500 behind; then all paths but its own are forbidden."""
     emissions = jnp.array([[[0.0, -500.0], [0.0, -300.0], [0.0, 0.0]]])
     transitions = Transitions(jnp.array([[0.0, -jnp.inf], [-jnp.inf, 0.0]]), jnp.zeros(2), jnp.array([-jnp.inf, 0.0]))
+    two = jnp.stack([emissions, emissions / 1000.0])
     for log_partition in SEQUENTIAL_AND_PARALLEL:
-        value, slopes = jax.value_and_grad(lambda x, f=log_partition: f(x, transitions)[0])(emissions)
+        gradient = jax.value_and_grad(lambda x, f=log_partition: f(x, transitions)[0])
+        value, slopes = gradient(emissions)
         assert float(value) == -800.0
         assert slopes.tolist() == [[[0.0, 1.0]] * 3]
+        values, slopes = jax.vmap(gradient)(two)
+        np.testing.assert_allclose(values, [-800.0, -0.8], rtol=1e-6)
+        np.testing.assert_allclose(slopes, [[[[0.0, 1.0]] * 3]] * 2, atol=1e-6)
 
 
 def functions():
@@ -284,10 +289,8 @@ def valid_sequences(scheme, types, length):
     for rest in valid_sequences(scheme, types, length - 1):
         yield ("O", *rest)
     for kind, size in itertools.product(types, range(1, length + 1)):
-        if scheme == "BIO":
-            letters = "B" + "I" * (size - 1)
-        else:
-            letters = "S" if size == 1 else "B" + "I" * (size - 2) + "E"
+        single, last = ("B", "I") if scheme == "BIO" else ("S", "E")
+        letters = single if size == 1 else "B" + "I" * (size - 2) + last
         for rest in valid_sequences(scheme, types, length - size):
             yield (*(f"{letter}-{kind}" for letter in letters), *rest)
 
@@ -333,9 +336,9 @@ def test_arguments_that_do_not_fit():
         crf.log_partition(xs[0], free)
     with pytest.raises(TypeError, match="emissions must have dtype floating"):
         crf.log_partition(xs.astype(int), free)
-    with pytest.raises(ValueError, match=r"transitions.end must have shape \[3\], got \[2\]"):
+    with pytest.raises(ValueError, match=r"transitions\.end must have shape \[3\], got \[2\]"):
         crf.viterbi(xs, free._replace(end=jnp.zeros(2)))
-    with pytest.raises(TypeError, match="transitions.start must have dtype floating"):
+    with pytest.raises(TypeError, match=r"transitions\.start must have dtype floating"):
         crf.entropy(xs, free._replace(start=jnp.zeros(K, int)))
     with pytest.raises(ValueError, match=r"tags must lie in \[0, 2\]"):
         crf.log_likelihood(xs, tags + K, free)
