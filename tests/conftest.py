@@ -4,6 +4,7 @@ Programs are compiled quickly rather than well, here and in the processes that t
 optimised. LSTMJAX_TEST_X64=1 turns 64 bits on for every test.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -21,6 +22,12 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_enable_x64", os.environ.get("LSTMJAX_TEST_X64") == "1")
 hypothesis.settings.register_profile("lstmjax", deadline=None, derandomize=True)  # a first call may compile
 hypothesis.settings.load_profile("lstmjax")
+gc.set_threshold(50_000)  # tracing makes many objects: looking through all of them so often took a tenth of the time
+
+
+def pytest_collection_finish() -> None:
+    """What the tests import stays to the end, so no collection of garbage need look through it."""
+    gc.freeze()
 
 
 @pytest.fixture
