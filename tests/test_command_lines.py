@@ -65,8 +65,8 @@ def compiled_once(tmp_path_factory):
         yield
 
 
-def spawn(data, out, *more, prefix=()):
-    command = [*prefix, sys.executable, "-m", "experiments.train", "--data", data, "--out", out, *TINY.split(), *more]
+def spawn(data, out, prefix=()):
+    command = [*prefix, sys.executable, "-m", "experiments.train", "--data", data, "--out", out, *TINY.split()]
     return subprocess.Popen(
         list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
