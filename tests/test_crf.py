@@ -189,6 +189,16 @@ def test_float32_where_scores_differ_by_hundreds(log_partition, share):
             assert not slopes[b, LENGTHS[b] :].any()
 
 
+def test_entropy_keeps_its_digits_in_float32(x64):
+    """The scores are a thousand times as large; its gradient goes through forbidden transitions."""
+    emissions, transitions = drawn(0.3, scale=50.0)
+    single = crf.entropy(emissions.astype(np.float32), jax.tree.map(np.float32, transitions), lengths=LENGTHS)
+    double = crf.entropy(emissions, transitions, lengths=LENGTHS)
+    np.testing.assert_allclose(single, double, rtol=1e-3, atol=1e-6)
+    inside = jnp.where(np.isfinite(emissions), emissions / 50.0, 0.0)
+    check_grads(lambda x: crf.entropy(x, transitions, lengths=LENGTHS), (inside,), order=1, modes=["rev"], rtol=1e-4)
+
+
 def test_a_path_that_lags_far_behind_is_not_lost():
     """After the first token tag 1 is 500 behind; then all paths but its own are forbidden."""
     emissions = jnp.array([[[0.0, -500.0], [0.0, -300.0], [0.0, 0.0]]])
