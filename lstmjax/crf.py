@@ -253,9 +253,10 @@ def entropy(
 def constraints(tags: Sequence[str], scheme: Literal["BIO", "IOBES"]) -> Transitions:
     """What a scheme of spans allows, 0, and forbids, -inf: to be added to transitions.
 
-    Tags are O and a letter with a type, such as B-PER. "BIO" (also called IOB2) has B (first) and I (inside): I-X
-    comes after B-X and I-X alone, all else is free. "IOBES" has B (first), I (inside), E (last) and S (single): after
-    B-X and I-X comes I-X or E-X; at the start and after O, E and S comes O, B or S; at the end stands O, E or S.
+    Tags are O and a letter with a type, such as B-PER; those without a type have one in common. "BIO" (also called
+    IOB2) has B (first) and I (inside): I-X comes after B-X and I-X alone, all else is free. "IOBES" has B (first), I
+    (inside), E (last) and S (single): after B-X and I-X comes I-X or E-X; at the start and after O, E and S comes O, B
+    or S; at the end stands O, E or S.
 
     Args:
       tags: K names, no two alike.
@@ -290,14 +291,14 @@ def _split(tags: Sequence[str], scheme: str) -> list[tuple[str, str]]:
     """Letters and types."""
     if len(tags) == 0:
         raise ValueError("tags must not be empty")
+    if len(set(tags)) < len(tags):
+        raise ValueError(f"tags must differ from each other, got {list(tags)}")
     parts = []
     for tag in tags:
-        letter, dash, kind = tag.partition("-")
-        if tag != "O" and not (letter in set(scheme) - {"O"} and dash and kind):
-            raise ValueError(f"tags must be O or a letter of {scheme} with a type, such as B-PER, got {tag!r}")
+        letter, _, kind = tag.partition("-")
+        if letter not in set(scheme):
+            raise ValueError(f"tags must be O or a letter of {scheme}, most with a type, such as B-PER, got {tag!r}")
         parts.append((letter, kind))
-    if len(set(parts)) < len(parts):
-        raise ValueError(f"tags must differ from each other, got {list(tags)}")
     return parts
 
 

@@ -121,6 +121,6 @@ def load_tokens(path: str | Path) -> TokenVocabulary:
                 isinstance(symbol, str) for symbol in (*words, *characters)
             ):
                 return TokenVocabulary(tuple(words), tuple(characters), longest)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a readable vocabulary of tokens: {error}") from error
     raise InputError(f"{path} does not hold a vocabulary of tokens")

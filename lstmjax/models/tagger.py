@@ -43,6 +43,7 @@ class CharacterCNN(nnx.Module):
         self, characters: Int[Array, "N W"], *, lengths: Int[Array, "N"], key: Key[Array, ""] | None = None
     ) -> Float[Array, "N F"]:
         """Vectors of N words, zeros where a word is empty; it has no noise, so a key changes nothing."""
+        characters = checks.whole_numbers("characters", characters, ("N", "W"), 0, self.embed.num_embeddings - 1)
         is_there = jnp.arange(characters.shape[1])[None, :] < lengths[:, None]
         embedded = jnp.where(is_there[..., None], self.embed(characters), 0)
         return layers.max_over_time(self.convolution(embedded), lengths=lengths)
