@@ -4,6 +4,7 @@ Programs are compiled quickly rather than well, here and in the processes that t
 optimised. LSTMJAX_TEST_X64=1 turns 64 bits on for every test.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ import pytest
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 if jax.__version_info__ < (0, 11):  # XLA's older way to compile elementwise loops takes half the time; then it went
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"  # small programs: parts cost more than help
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -21,6 +23,12 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_enable_x64", os.environ.get("LSTMJAX_TEST_X64") == "1")
 hypothesis.settings.register_profile("lstmjax", deadline=None, derandomize=True)  # a first call may compile
 hypothesis.settings.load_profile("lstmjax")
+gc.set_threshold(50_000)  # tracing makes many objects: looking through all of them so often took a tenth of the time
+
+
+def pytest_collection_finish() -> None:
+    """What the tests import stays to the end, so no collection of garbage need look through it."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ def blocks(name):
 
 TRAINING = blocks("training.md")
 (FORECASTING,) = blocks("forecasting.md")
+(TAGGING,) = blocks("tagging.md")
 REVIEWS, KERAS, OURS, NUMBERS, TORCH, OUR_LOOP = blocks("from-keras-and-pytorch.md")
 
 
@@ -43,6 +44,15 @@ def test_a_forecaster_by_hand_learns_and_forecasts():
     came = names["series"][280:286]
     np.testing.assert_allclose(names["point"], came, atol=3.0)
     assert (names["low"] < names["high"]).all()
+
+
+def test_a_tagger_by_hand_and_its_crf():
+    names = run(TAGGING)
+    assert names["tags"].shape == (2, 7)
+    np.testing.assert_allclose(names["probabilities"][1].sum(axis=1), [1, 1, 1, 1, 0, 0, 0], atol=1e-5)
+    np.testing.assert_allclose(names["scores"][:, 0], names["score"], rtol=1e-6)
+    assert (np.diff(names["scores"], axis=1) <= 0).all()
+    assert names["loss"] > 0
 
 
 @pytest.mark.parametrize(("library", "program"), [("keras", KERAS), ("lstmjax", OURS)], ids=["keras", "ours"])

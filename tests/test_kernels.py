@@ -67,33 +67,32 @@ def gradients(run, cell, form, params, steps, state, initial):
     return out, d_params._replace(w_h=weight), others
 
 
-def check_fused(monkeypatch, make_cell, form, size, keeps_gates, dtype):
-    monkeypatch.setattr(fused, "plan", lambda cell, steps, reverse: Plan(size, keeps_gates, reverse))
+def check_fused(monkeypatch, make_cell, form, plans, dtype):
+    """Under each plan, (size, keeps_gates), against one and the same scan."""
     cell = make_cell(param_dtype=dtype)
     arguments = problem(cell, form, dtype)
-    got, expected = (
-        jax.jit(functools.partial(gradients, run, cell, form))(*arguments) for run in (fused.run, scan.run)
-    )
-    chex.assert_tree_all_finite(got)
-    assert_close(got, expected, dtype)
+    expected = jax.jit(functools.partial(gradients, scan.run, cell, form))(*arguments)
+    for plan in plans:
+        monkeypatch.setattr(fused, "plan", lambda cell, steps, reverse, plan=plan: Plan(*plan, reverse))
+        got = jax.jit(functools.partial(gradients, fused.run, cell, form))(*arguments)
+        chex.assert_tree_all_finite(got)
+        assert_close(got, expected, dtype)
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("keeps_gates", [True, False])
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_fused_is_the_scan(monkeypatch, name, form, keeps_gates):
-    check_fused(monkeypatch, CELLS[name], form, 3, keeps_gates, jnp.float32)
+def test_fused_is_the_scan(monkeypatch, name, form):
+    check_fused(monkeypatch, CELLS[name], form, [PLANS["kept"], PLANS["again"]], jnp.float32)
 
 
 @pytest.mark.parametrize("name", ["lstm-no-bias", "gru-no-bias"])
 def test_fused_without_biases(monkeypatch, name):
-    check_fused(monkeypatch, CELLS[name], "flags", 3, True, jnp.float32)
+    check_fused(monkeypatch, CELLS[name], "flags", [PLANS["kept"]], jnp.float32)
 
 
-@pytest.mark.parametrize(("size", "keeps_gates"), PLANS.values(), ids=PLANS.keys())
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_fused_is_the_scan_to_the_last_digits(x64, monkeypatch, name, size, keeps_gates):
-    check_fused(monkeypatch, CELLS[name], "flags", size, keeps_gates, jnp.float64)
+def test_fused_is_the_scan_to_the_last_digits(x64, monkeypatch, name):
+    check_fused(monkeypatch, CELLS[name], "flags", PLANS.values(), jnp.float64)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
@@ -290,30 +289,36 @@ IN_SHARDS = {
 }
 
 
+def gradient_of_unroll(cell, options, params, xs, flags):
+    def loss(params, xs):
+        ys, end = lx.unroll(cell, params, xs, **flags, **options)
+        return jnp.sum(jnp.sin(ys)) + jnp.sum(jnp.sin(end.h))
+
+    return jax.grad(loss, argnums=(0, 1))(params, xs)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def gradient_of_scan(cell, params, xs, flags):
+    return gradient_of_unroll(cell, {"backend": "scan"}, params, xs, flags)
+
+
 @pytest.mark.parametrize("has_flags", [False, True])
 @pytest.mark.parametrize(("cell", "options"), IN_SHARDS.values(), ids=IN_SHARDS.keys())
 def test_in_shards(cell, options, has_flags):
-    """On four devices, from a state that is made inside; no device needs another's sequences."""
+    """On four devices, from a state that is made inside: the scan on one; no device needs another's sequences."""
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     params, keys = random_params(cell, jax.random.key(0)), jax.random.split(jax.random.key(1), 2)
     xs = jax.random.normal(keys[0], (8, STEPS, IN))
     resets = jax.random.bernoulli(keys[1], 0.4, (8, STEPS))
     flags = {"lengths": jnp.arange(8), "resets": resets} if has_flags else {}
     along, whole = jax.sharding.PartitionSpec("data"), jax.sharding.PartitionSpec()
-
-    def gradient(params, xs, flags):
-        def loss(params, xs):
-            ys, end = lx.unroll(cell, params, xs, **flags, **options)
-            return jnp.sum(jnp.sin(ys)) + jnp.sum(jnp.sin(end.h))
-
-        return jax.grad(loss, argnums=(0, 1))(params, xs)
-
+    gradient = functools.partial(gradient_of_unroll, cell, options)
     in_shards = jax.jit(jax.shard_map(gradient, mesh=mesh, in_specs=(whole, along, along), out_specs=(whole, along)))
     compiled = in_shards.lower(params, xs, flags).compile()
     assert "all-gather" not in compiled.as_text()
     split = jax.device_put((xs, flags), jax.NamedSharding(mesh, along))
     got = compiled(jax.device_put(params, jax.NamedSharding(mesh, whole)), *split)
-    assert_close(got, jax.jit(gradient)(params, xs, flags))
+    assert_close(got, gradient_of_scan(cell, params, xs, flags))
 
 
 def test_explicit_sharding_goes_to_scan():

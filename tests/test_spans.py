@@ -194,7 +194,7 @@ def batch(chance, labels, lengths, steps):
     return np.where(behind, 999, predicted), np.where(behind, -5, true), named
 
 
-@pytest.mark.parametrize("labels", [ALL, ["O", "B-b", "I-b", "B-a", "I-a"], ["I", "B"], ["O"]])
+@pytest.mark.parametrize("labels", [ALL, ["O", "B-b", "I-b", "B-a", "I-a"], ["I", "B"], ["I", "E", "B"], ["O"]])
 def test_counts_on_the_device_are_those_of_sentences(labels):
     chance = np.random.default_rng(0)
     counted = jax.jit(lambda predicted, targets, lengths: span_counts(predicted, targets, labels, lengths=lengths))

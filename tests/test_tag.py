@@ -315,6 +315,12 @@ def test_held_out_parts_are_a_share_and_a_split_of_the_file(tmp_path):
     assert sorted(itertools.chain(*held)) == sorted(tuple(word for word, _ in each) for each in rows)
 
 
+def test_no_tag_of_ones_own_file_is_lost(tmp_path):
+    rows = [[("x", "rare" if number == 7 else "usual")] for number in range(20)]
+    file = columns(tmp_path / "a.conll", rows)
+    assert {load("--train", file, "--seed", seed).model.tags for seed in range(5)} == {("rare", "usual")}
+
+
 def test_words_start_from_pretrained_vectors_in_lower_case_too(tmp_path):
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("ada 1 2 3\nRome 4 5 6\nrome 7 8 9\nunheard 9 9 9\n")

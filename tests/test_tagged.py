@@ -263,6 +263,8 @@ def test_tags_that_can_not_be_written(write):
     for tag in ("proper noun", "", "a\tb", "a\nb"):
         with pytest.raises(InputError, match=r"line 3: a cell of a file parted at blanks can't hold the tag"):
             with_tags(path, sentences, [("X",), (tag,)], file_format="columns")
+    with pytest.raises(InputError, match="line 1: a cell of a file parted at tabs can't hold the tag ' X'"):
+        with_tags(write("a\n", "tokens"), read_plain(write("a\n")), [(" X",)], file_format="text")
     for tags in ([("X",)], [("X",), ()], [("X", "X"), ()]):
         with pytest.raises(ValueError, match="tags must be as many as the tokens"):
             with_tags(path, sentences, tags, file_format="columns")

@@ -4,7 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.test_util import check_grads
+from jax.test_util import check_jvp, check_vjp
 
 import lstmjax as lx
 from tests.cases import CELLS, HIDDEN, IN, each_kind, every_cell, random_like, random_params
@@ -92,7 +92,7 @@ WITH_RESETS = [
     *((name, "scan", True) for name in CELLS),
     *((name, fast, True) for name in ("lstm", "gru") for fast in FAST),
 ]
-WITHOUT = [(name, backend, False) for name in ("lstm", "gru") for backend in ("scan", *FAST)]
+WITHOUT = [("lstm", "scan", False), *((name, fast, False) for name in ("lstm", "gru") for fast in FAST)]
 
 
 @pytest.mark.parametrize(("name", "backend", "has_resets"), WITH_RESETS + WITHOUT)
@@ -113,7 +113,23 @@ def test_derivatives_are_exact_to_second_order_in_every_mode(x64, name, backend,
     def value_gradient_and_slope(point):
         return *jax.value_and_grad(loss)(point), jax.jvp(loss, (point,), (direction,))[1]
 
-    check_grads(value_gradient_and_slope, (point,), order=1)
+    @jax.jit
+    def forward(point, tangent):
+        return jax.jvp(value_gradient_and_slope, (point,), (tangent,))
+
+    @jax.jit
+    def reverse(point, cotangent):
+        values, pull = jax.vjp(value_gradient_and_slope, point)
+        return values, pull(cotangent)
+
+    def values(point):  # without a program of its own
+        return forward(point, direction)[0]
+
+    def pulled(point):
+        return values(point), lambda cotangent: reverse(point, cotangent)[1]
+
+    check_jvp(values, lambda points, tangents: forward(*points, *tangents), (point,))
+    check_vjp(values, pulled, (point,))
 
 
 @pytest.mark.parametrize("backend", ["scan", *FAST])

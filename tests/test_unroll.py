@@ -165,7 +165,7 @@ def test_rows_do_not_see_each_other(make_cell):
     def row_sums(xs):
         return lx.unroll(cell, params, xs, state, lengths=lengths)[0].reshape(BATCH, -1).sum(axis=1)
 
-    jacobian = np.abs(jax.jacobian(row_sums)(xs)).reshape(BATCH, BATCH, -1).sum(axis=2)
+    jacobian = np.abs(jax.jit(jax.jacobian(row_sums))(xs)).reshape(BATCH, BATCH, -1).sum(axis=2)
     assert (np.diag(jacobian) > 0).all()
     np.testing.assert_array_equal(jacobian[~np.eye(BATCH, dtype=bool)], 0.0)
 
@@ -178,7 +178,7 @@ def test_an_output_sees_only_what_came_before(make_cell, reverse):
     def step_sums(xs):
         return lx.unroll(cell, params, xs, reverse=reverse)[0].swapaxes(0, 1).reshape(STEPS, -1).sum(axis=1)
 
-    seen = np.abs(jax.jacobian(step_sums)(xs)).swapaxes(1, 2).reshape(STEPS, STEPS, -1).sum(axis=2) > 0
+    seen = np.abs(jax.jit(jax.jacobian(step_sums))(xs)).swapaxes(1, 2).reshape(STEPS, STEPS, -1).sum(axis=2) > 0
     np.testing.assert_array_equal(seen, np.tri(STEPS, dtype=bool).T if reverse else np.tri(STEPS, dtype=bool))
 
 

@@ -64,6 +64,8 @@ class TagConfig(study.EpochsConfig, sentences.FilesConfig):
     """Train the simple models too that this one should beat."""
     quick: bool = False
     """A look in about a minute: at most 500 sentences to train on and 3 epochs."""
+    epochs: int = 15
+    """Passes over the training data."""
     patience: int | None = 6
     """Stop early after so many epochs in a row without a better dev score."""
     model: TaggerConfig = dataclasses.field(default_factory=TaggerConfig)
@@ -100,14 +102,13 @@ class TagConfig(study.EpochsConfig, sentences.FilesConfig):
 
 def load(config: TagConfig) -> study.Data:
     """Read the parts; what the model must know of them goes into its config."""
-    parts = _parts(config)
-    train = parts[0]
-    assert train.tags is not None
-    scheme = spans.scheme_of(train.tags)
+    whole, parts = _parts(config)
+    assert whole.tags is not None
+    scheme = spans.scheme_of(whole.tags)
     if config.choose_by == "f1" and scheme is None:
-        raise InputError(f"--choose-by f1 is for tags that write spans, which those of {train.file} do not")
-    vocabulary = TokenVocabulary.of(train.tokens, config.min_count, config.longest_word)
-    labels = Labels.of(tag for tags in train.tags for tag in tags)
+        raise InputError(f"--choose-by f1 is for tags that write spans, which those of {whole.file} do not")
+    vocabulary = TokenVocabulary.of(parts[0].tokens, config.min_count, config.longest_word)
+    labels = Labels.of(tag for tags in whole.tags for tag in tags)
     encoded = sentences.Parts(*(sentences.encode(part, vocabulary, labels, config.longest_sentence) for part in parts))
     num_buckets = 1 if config.quick else config.num_buckets  # each takes its time to compile
     sources = [
@@ -132,18 +133,19 @@ def load(config: TagConfig) -> study.Data:
     )
 
 
-def _parts(config: TagConfig) -> tuple[Sentences, Sentences, Sentences]:
-    """What to learn from, what to choose a model by, and what to look at once."""
+def _parts(config: TagConfig) -> tuple[Sentences, tuple[Sentences, Sentences, Sentences]]:
+    """The training file, which knows all tags, and what to learn from, to choose a model by, and to look at once."""
     paths = _paths(config)
-    train, dev, test = (None if path is None else sentences.read(path, config) for path in paths)
-    assert train is not None
+    whole, dev, test = (None if path is None else sentences.read(path, config) for path in paths)
+    assert whole is not None
+    train = whole
     if test is None:
         train, test = sentences.split(train, config.test_fraction, config.seed)
     if dev is None:
         train, dev = sentences.split(train, config.dev_fraction, config.seed + 1)
     if not config.quick:
-        return train, dev, test
-    return sentences.some(train, 500), sentences.some(dev, 200), sentences.some(test, 200)
+        return whole, (train, dev, test)
+    return whole, (sentences.some(train, 500), sentences.some(dev, 200), sentences.some(test, 200))
 
 
 def _paths(config: TagConfig) -> tuple[Path, Path | None, Path | None]:

@@ -12,6 +12,7 @@
 - `words.py`: texts cut into words, vocabularies of words, vectors from elsewhere
 - `tokens.py`: tokens as numbers: their words, their characters
 - `tagged.py`: tagged sentences from CoNLL-U, columns and plain text
+- `tagged_output.py`: predicted tags, written into the file
 - `tagged_sets.py`: named sets of them
 - `datasets.py`: named sets with their splits
 - `timeline.py`: times, how regular ones follow one another, features of the calendar
@@ -30,6 +31,8 @@ from lstmjax.data.prefetch import IteratorSource, prefetch
 from lstmjax.data.series import Series, SeriesSet, read_series
 from lstmjax.data.source import Bucketed, Examples, Ordered, SequenceBatch, Shuffled, Source
 from lstmjax.data.tables import read_table
+from lstmjax.data.tagged import Sentences, read_columns, read_conllu
+from lstmjax.data.tokens import TokenVocabulary
 from lstmjax.data.ts_files import read_ts
 from lstmjax.data.windows import WindowBatch, Windows
 from lstmjax.data.words import WordVocabulary
@@ -41,11 +44,13 @@ __all__ = [
     "Labelled",
     "Labels",
     "Ordered",
+    "Sentences",
     "SequenceBatch",
     "Series",
     "SeriesSet",
     "Shuffled",
     "Source",
+    "TokenVocabulary",
     "WindowBatch",
     "Windows",
     "WordVocabulary",
@@ -53,6 +58,8 @@ __all__ = [
     "datasets",
     "examples",
     "prefetch",
+    "read_columns",
+    "read_conllu",
     "read_npz",
     "read_series",
     "read_table",

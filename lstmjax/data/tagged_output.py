@@ -58,9 +58,8 @@ def with_tags(
     mark = "\N{ZERO WIDTH NO-BREAK SPACE}" if text.read_bytes(path).startswith(codecs.BOM_UTF8) else ""
     written = [mark]
     for number, (line, end) in enumerate(lines, 1):
-        place = f"{path}, line {number}"
-        is_sentence = number in names
-        written.append(_with_tags(place, line, end, names[number], file_format, at) if is_sentence else line + end)
+        own, place = names.get(number), f"{path}, line {number}"
+        written.append(line + end if own is None else _with_tags(place, line, end, own, file_format, at))
     return "".join(written)
 
 

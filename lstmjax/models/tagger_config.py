@@ -38,13 +38,13 @@ class TaggerConfig:
     """Size of the vector that is made of a word's characters; even for lstm, half for each direction."""
     unknown_rate: float = 0.25
     """a: in training, a word that occurs n times is taken for an unknown one with probability a / (a + n)."""
-    input_dropout: float = 0.3
+    input_dropout: float = 0.5
     """Locked dropout on what the lowest layer reads, in [0, 1)."""
     hidden_dropout: float = 0.0
     """Dropout between recurrent layers, in [0, 1); needs two of them."""
     recurrent_dropout: float = 0.0
     """Dropout on what enters the recurrent product, one mask a sentence, in [0, 1)."""
-    output_dropout: float = 0.3
+    output_dropout: float = 0.5
     """Locked dropout on what the last layer reads, in [0, 1)."""
     vocab_size: int | None = None
     """V, how many words have a symbol; None leaves this and what follows to the data."""

@@ -1,0 +1,300 @@
+"""How fast a tagger learns and tags, beside the same one in PyTorch: `python -m experiments.tag.beside_torch`.
+
+Both start from the same parameters, and first it is checked that they give the same emissions and the same loss. Each
+works in a process of its own, idle while the other works, on the same batches of real sentences, of several lengths in
+turn; all is compiled before. Training is a whole step: dropout, loss, gradients, clipping, Adam. Real tokens count.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import json
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from experiments import cli
+from experiments.speed import machine
+from experiments.speed.ratios import paired_ratio
+from experiments.speed.rounds import PAUSE_SECONDS
+from experiments.tag.__main__ import TagConfig, load
+from lstmjax import checks, training
+from lstmjax.data.source import SequenceBatch
+from lstmjax.errors import InputError
+from lstmjax.files import replace_text
+from lstmjax.models import TaggerConfig, tagger_config, tagger_task
+
+OPTIMIZER = training.OptimizerConfig(learning_rate=2e-3, beta2=0.999, schedule="constant", warmup_steps=0)
+KINDS = ("training", "tagging")
+LARGEST_DIFFERENCE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class BesideTorchConfig:
+    """Which sentences, and how to time."""
+
+    data: str = "ud-ewt"
+    """One of the named sets, unless --train is given."""
+    train: Path | None = None
+    """A file of one's own, CoNLL-U or columns."""
+    batches: int = 24
+    """How many batches are taken in turn."""
+    batch_size: int = 32
+    """Sentences of a batch."""
+    rounds: int = 7
+    """How often each library is timed."""
+    seconds: float = 1.0
+    """The least time of a turn, which is all batches, as often as it takes."""
+    threads: int | None = None
+    """Cores that each library may use; without it, all."""
+    out: Path | None = None
+    """A JSON file for all figures."""
+
+    def __post_init__(self) -> None:
+        for name in ("batches", "batch_size", "rounds"):
+            checks.positive_int(name, getattr(self, name))
+        checks.positive("seconds", self.seconds)
+        if self.threads is not None:
+            checks.index("threads", self.threads, 1, machine.cores())
+
+
+class Problem(NamedTuple):
+    """A model by its config, how often each word occurs, and batches without rows that only fill them up."""
+
+    model: TaggerConfig
+    count: np.ndarray
+    batches: list[SequenceBatch]
+
+    @property
+    def tokens(self) -> int:
+        return sum(int(np.sum(batch.lengths)) for batch in self.batches)
+
+    def build(self) -> Any:
+        """The model, the same each time; no transition is 0, so that all of them matter."""
+        model: Any = tagger_config.build(self.model, nnx.Rngs(0))
+        model.unknown.count[...] = jnp.asarray(self.count)
+        if self.model.output == "crf":
+            for number, score in enumerate((model.tags.between, model.tags.start, model.tags.end)):
+                score[...] = jax.random.normal(jax.random.key(number), score.shape)
+        return model
+
+
+class Prepared(NamedTuple):
+    """What a library does.
+
+    Args:
+      check: the first batch's emissions [B, T, K], without noise, and its loss.
+      runs: for each of `KINDS`, all batches once.
+    """
+
+    check: Callable[[], tuple[np.ndarray, float]]
+    runs: dict[str, Callable[[], None]]
+
+
+def prepare_lstmjax(problem: Problem) -> Prepared:
+    """Training as `lstmjax.training` does it, tagging as `predictions.py` does."""
+    model, task = problem.build(), tagger_task.task(problem.model)
+    optimizer = training.make_optimizer(OPTIMIZER, steps=10**6)
+    graphdef, params, other = training.split_model(model)
+    train_step = training.make_train_step(task, graphdef, optimizer)
+    batches = jax.device_put(problem.batches)
+    state = [training.initial_train_state(model, task, optimizer, len(batches[0].weights), jax.random.key(0))]
+
+    @jax.jit
+    def tags_of(params: Any, other: Any, batch: SequenceBatch) -> Any:
+        words, characters = tagger_task.read(batch.inputs, problem.model)
+        return nnx.merge(graphdef, params, other).tag(words, characters, lengths=batch.lengths)
+
+    def train() -> None:
+        for batch in batches:
+            state[0], _ = train_step(state[0], batch)
+        jax.block_until_ready(state)  # type: ignore[no-untyped-call]
+
+    def tag() -> None:
+        for batch in batches:
+            np.asarray(tags_of(params, other, batch))
+
+    def check() -> tuple[np.ndarray, float]:
+        words, characters = tagger_task.read(batches[0].inputs, problem.model)
+        means, _ = task.loss(model, batches[0], (), None)
+        return np.asarray(model(words, characters, lengths=batches[0].lengths)), float(means["loss"].value)
+
+    return Prepared(check, {"training": train, "tagging": tag})
+
+
+def prepare_torch(problem: Problem) -> Prepared:
+    """The same, as PyTorch is fastest."""
+    library: Any = importlib.import_module("experiments.tag.torch_tagger")
+    library.torch.set_num_threads(machine.cores())
+    model = library.TorchTagger(problem.model, library.arrays_of(problem.build()), problem.count)
+    train_step = library.make_train_step(model, OPTIMIZER)
+    batches = [library.packed(batch) for batch in problem.batches]
+
+    def train() -> None:
+        model.train()
+        for batch in batches:
+            train_step(batch)
+
+    def tag() -> None:
+        model.eval()
+        with library.torch.inference_mode():
+            for batch in batches:
+                model.tag(batch)
+
+    def check() -> tuple[np.ndarray, float]:
+        model.eval()
+        return model.emissions(batches[0]), float(model.loss(batches[0]).detach())
+
+    return Prepared(check, {"training": train, "tagging": tag})
+
+
+LIBRARIES = {"lstmjax": prepare_lstmjax, "torch": prepare_torch}
+
+
+class Process:
+    """A library in a process of its own: it prepares a problem, then answers requests, and is idle between them."""
+
+    def __init__(self, library: str, problem: Problem, threads: int | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._answers, far = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far, library, problem, threads), daemon=True)
+        self._process.start()
+        far.close()
+
+    def ask(self, request: str, seconds: float = 0.0) -> Any:
+        """ "check", or a kind of work to be timed: see `_serve`."""
+        self._answers.send((request, seconds))
+        return self._answers.recv()
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.join()
+
+
+def _serve(requests: Any, library: str, problem: Problem, threads: int | None) -> None:
+    """Until there are no more requests."""
+    if threads is not None:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    prepared = LIBRARIES[library](problem)
+    with contextlib.suppress(EOFError):
+        while True:
+            request, seconds = requests.recv()
+            requests.send(prepared.check() if request == "check" else _timed(prepared.runs[request], seconds))
+
+
+def _timed(run: Callable[[], None], seconds: float) -> float:
+    """Seconds of a run, of as many runs as it takes."""
+    runs, begin = 0, time.perf_counter()
+    while runs == 0 or time.perf_counter() - begin < seconds:
+        run()
+        runs += 1
+    return (time.perf_counter() - begin) / runs
+
+
+def problems(config: BesideTorchConfig) -> dict[Literal["softmax", "crf"], Problem]:
+    """Real sentences for both ways to choose tags, or for the softmax alone where pytorch-crf is not installed.
+
+    Raises:
+      InputError: too few sentences for a batch.
+    """
+    named = None if config.train else config.data
+    data = load(TagConfig(data=named, train=config.train, batch_size=config.batch_size))
+    source = data.train
+    batches = (source.batch(position) for position in range(len(source)))
+    full = [batch for batch in batches if batch.weights.all() and batch.lengths is not None][: config.batches]
+    if not full:
+        raise InputError(f"{config.train or named} fills no batch of {config.batch_size} sentences of several lengths")
+    words = np.concatenate([encoded[:, 0] for encoded in data.parts.train.inputs])
+    count = np.bincount(words, minlength=data.model.vocab_size).astype(np.float32)
+    outputs: list[Literal["softmax", "crf"]] = ["softmax"]
+    if importlib.util.find_spec("torchcrf"):
+        outputs.append("crf")
+    return {output: Problem(dataclasses.replace(data.model, output=output), count, full) for output in outputs}
+
+
+def measure(problem: Problem, config: BesideTorchConfig) -> dict[str, Any]:
+    """How far the two are apart in what they compute, and how fast they are.
+
+    Raises:
+      InputError: they do not compute the same.
+    """
+    with contextlib.ExitStack() as stack:
+        processes = {name: stack.enter_context(Process(name, problem, config.threads)) for name in LIBRARIES}
+        found = {"difference": _difference(problem, *(each.ask("check") for each in processes.values()))}
+        if not max(found["difference"].values()) <= LARGEST_DIFFERENCE:  # NaN too
+            raise InputError(f"the two compute different things: {found['difference']}")
+        return found | {kind: _beside(kind, processes, problem.tokens, config) for kind in KINDS}
+
+
+def _difference(problem: Problem, ours: tuple[np.ndarray, float], theirs: tuple[np.ndarray, float]) -> dict[str, float]:
+    """The largest of the first batch's emissions, and that of its loss."""
+    lengths: Any = problem.batches[0].lengths
+    each = [emissions[row, :length] for emissions, _ in (ours, theirs) for row, length in enumerate(lengths)]
+    half = len(each) // 2
+    apart = np.abs(np.concatenate(each[:half]) - np.concatenate(each[half:]))
+    return {"emissions": float(apart.max()), "loss": abs(ours[1] - theirs[1])}
+
+
+def _beside(kind: str, processes: dict[str, Process], tokens: int, config: BesideTorchConfig) -> dict[str, Any]:
+    seconds: dict[str, list[float]] = {name: [] for name in processes}
+    for process in processes.values():
+        process.ask(kind)  # all is compiled and warm
+    for number in range(config.rounds):
+        for name in sorted(processes, reverse=number % 2 == 1):
+            time.sleep(PAUSE_SECONDS)
+            seconds[name].append(processes[name].ask(kind, config.seconds))
+    speeds = {name: tokens / statistics.median(each) for name, each in seconds.items()}
+    ratio = paired_ratio(seconds["torch"], seconds["lstmjax"])
+    return {"tokens_per_second": speeds, "ratio": ratio, "seconds": seconds}
+
+
+def table(found: dict[str, Any]) -> Table:
+    """Tokens a second of both, and how many times as fast ours is."""
+    rows = Table("", "", "lstmjax, tokens/s", "torch, tokens/s", "lstmjax / torch", box=SIMPLE_HEAD)
+    for output, figures in found.items():
+        for kind in KINDS:
+            speeds = figures[kind]["tokens_per_second"]
+            rows.add_row(output, kind, *(f"{speeds[name]:,.0f}" for name in LIBRARIES), f"{figures[kind]['ratio']:.2f}")
+    return rows
+
+
+def main(config: BesideTorchConfig) -> int:
+    """Measure, print a table, and write everything down."""
+    if not importlib.util.find_spec("torch"):
+        raise InputError("torch is not installed: pip install torch pytorch-crf")
+    if config.out is not None:
+        cli.check_out(config.out)
+    found: dict[str, Any] = {}
+    for output, problem in problems(config).items():
+        lengths = sorted({batch.inputs.shape[1] for batch in problem.batches})
+        print(f"{output}: {problem.tokens:,} tokens in {len(problem.batches)} batches of {config.batch_size} sentences")
+        print(f"  of up to {', '.join(map(str, lengths))} tokens; both are prepared, which takes a minute", flush=True)
+        found[output] = measure(problem, config)
+        apart = found[output]["difference"]
+        print(f"  largest difference: emissions {apart['emissions']:.1e}, loss {apart['loss']:.1e}", flush=True)
+    Console(highlight=False).print(table(found))
+    if config.out is not None:
+        settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in ("train", "out")}
+        record = {"settings": settings, "machine": machine.describe(), "results": found}
+        replace_text(config.out, json.dumps(record, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(lambda: main(cli.parse(BesideTorchConfig, __doc__)))

@@ -1,0 +1,137 @@
+"""How long a CRF takes: `python -m experiments.tag.crf_speed`.
+
+Log-likelihood with its gradients (of emissions and transitions), one step after another and parallel in time, and the
+best path, beside pytorch-crf where it is installed; float32. All run in one process in turn, round by round: what slows
+the machine for a while slows all. A line shows the median of each one's times and of its ratios to `lstmjax`.
+"""
+
+import dataclasses
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import cli
+from experiments.speed.ratios import paired_ratio
+from experiments.speed.rounds import PAUSE_SECONDS
+from lstmjax import checks, crf
+
+Run = Callable[[], Any]
+OURS = "lstmjax"
+
+
+@dataclasses.dataclass(frozen=True)
+class CrfSpeedConfig:
+    """Sizes, and how to time."""
+
+    steps: tuple[int, ...] = (32, 128, 1024)
+    """tokens of a sentence, one line of results for each"""
+    batch: int = 32
+    """sentences"""
+    tags: int = 20
+    """tags"""
+    rounds: int = 10
+    """how often each one is timed"""
+    seconds: float = 0.05
+    """the least time of a turn"""
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "tags", "rounds"):
+            checks.positive_int(name, getattr(self, name))
+        for steps in self.steps:
+            checks.positive_int("steps", steps)
+        checks.positive("seconds", self.seconds)
+
+
+def main(config: CrfSpeedConfig) -> int:
+    """Print a line for each kind of work and each number of steps."""
+    for steps in config.steps:
+        rng = np.random.default_rng(0)
+        emissions = rng.normal(size=(config.batch, steps, config.tags)).astype(np.float32)
+        tags = rng.integers(0, config.tags, (config.batch, steps))
+        ours, theirs = _ours(emissions, tags), _theirs(emissions, tags)
+        for kind, runs in ours.items():
+            runs |= theirs.get(kind, {})
+            print(f"B {config.batch}, T {steps}, K {config.tags}, {kind}: {_line(_times(runs, config))}", flush=True)
+    return 0
+
+
+def _ours(emissions: np.ndarray, tags: np.ndarray) -> dict[str, dict[str, Run]]:
+    num_tags = emissions.shape[-1]
+    transitions = crf.Transitions(jnp.zeros((num_tags, num_tags)), jnp.zeros(num_tags), jnp.zeros(num_tags))
+    xs, ys = jnp.asarray(emissions), jnp.asarray(tags)
+
+    def parallel(xs: Any, transitions: crf.Transitions) -> Any:
+        return jnp.sum(crf.path_score(xs, ys, transitions) - crf.log_partition_parallel(xs, transitions))
+
+    def sequential(xs: Any, transitions: crf.Transitions) -> Any:
+        return jnp.sum(crf.log_likelihood(xs, ys, transitions))
+
+    def ready(function: Callable[..., Any]) -> Run:
+        program = jax.jit(function)
+        return lambda: jax.block_until_ready(program(xs, transitions))  # type: ignore[no-untyped-call]
+
+    gradients = {
+        OURS: ready(jax.value_and_grad(sequential, (0, 1))),
+        "lstmjax parallel": ready(jax.value_and_grad(parallel, (0, 1))),
+    }
+    return {"log-likelihood and gradients": gradients, "Viterbi": {OURS: ready(crf.viterbi)}}
+
+
+def _theirs(emissions: np.ndarray, tags: np.ndarray) -> dict[str, dict[str, Run]]:
+    if importlib.util.find_spec("torchcrf") is None:
+        return {}
+    import torch
+    import torchcrf  # type: ignore[import-untyped]
+
+    model = torchcrf.CRF(emissions.shape[-1], batch_first=True)
+    xs, ys = torch.tensor(emissions, requires_grad=True), torch.tensor(tags)
+    mask = torch.ones(ys.shape, dtype=torch.bool)  # it warns of its own default
+
+    def gradients() -> Any:
+        return torch.autograd.grad(model(xs, ys, mask=mask), [xs, *model.parameters()])
+
+    def best() -> Any:
+        with torch.no_grad():
+            return model.decode(xs, mask=mask)
+
+    return {"log-likelihood and gradients": {"pytorch-crf": gradients}, "Viterbi": {"pytorch-crf": best}}
+
+
+def _times(runs: dict[str, Run], config: CrfSpeedConfig) -> dict[str, list[float]]:
+    """Seconds a run, round by round; each round begins with another one."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
+    for run in runs.values():
+        run()
+    for number in range(config.rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            time.sleep(PAUSE_SECONDS)
+            times[name].append(_seconds(runs[name], config.seconds))
+    return times
+
+
+def _seconds(run: Run, at_least: float) -> float:
+    calls, begin = 0, time.perf_counter()
+    while calls == 0 or time.perf_counter() - begin < at_least:
+        run()
+        calls += 1
+    return (time.perf_counter() - begin) / calls
+
+
+def _line(times: dict[str, list[float]]) -> str:
+    def one(name: str) -> str:
+        shown = f"{name} {1e3 * statistics.median(times[name]):.2f} ms (least {1e3 * min(times[name]):.2f})"
+        return shown if name == OURS else f"{shown}, {paired_ratio(times[name], times[OURS]):.1f} times as long"
+
+    return "; ".join(map(one, times))
+
+
+if __name__ == "__main__":
+    cli.run(lambda: main(cli.parse(CrfSpeedConfig, __doc__)))
