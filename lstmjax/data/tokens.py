@@ -32,7 +32,7 @@ class TokenVocabulary:
 
     >>> vocabulary = TokenVocabulary.of([("The", "cat", "sat"), ("the", "mat")], longest=4)
     >>> vocabulary.words, "".join(vocabulary.characters)
-    (('The', 'cat', 'mat', 'sat', 'the'), 'tahecTms')
+    (('The', 'cat', 'mat', 'sat', 'the'), 'taehTcms')
     >>> vocabulary.ids(("THE", "The", "dog")).tolist(), vocabulary.encode(("Mats",)).tolist()
     ([6, 2, 1], [[1, 1, 3, 2, 9]])
     """
