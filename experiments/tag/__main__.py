@@ -97,8 +97,6 @@ class TagConfig(study.EpochsConfig, sentences.FilesConfig):
         by = self.choose_by
         if by == "auto":
             by = "f1" if "f1" in figures else "accuracy"
-        if by not in figures:
-            raise InputError(f"--choose-by {by} is for tags that write spans, which these do not")
         return figures["loss"] if by == "loss" else 1.0 - figures[by]
 
 
@@ -106,6 +104,9 @@ def load(config: TagConfig) -> study.Data:
     """Read the parts; what the model must know of them goes into its config."""
     whole, parts = _parts(config)
     assert whole.tags is not None
+    scheme = spans.scheme_of(whole.tags)
+    if config.choose_by == "f1" and scheme is None:
+        raise InputError(f"--choose-by f1 is for tags that write spans, which those of {whole.file} do not")
     vocabulary = TokenVocabulary.of(parts[0].tokens, config.min_count, config.longest_word)
     labels = Labels.of(tag for tags in whole.tags for tag in tags)
     encoded = sentences.Parts(*(sentences.encode(part, vocabulary, labels, config.longest_sentence) for part in parts))
@@ -118,7 +119,7 @@ def load(config: TagConfig) -> study.Data:
         train=sources[0],
         validation=sources[1],
         test=sources[2],
-        model=_model(config, vocabulary, labels, spans.scheme_of(whole.tags)),
+        model=_model(config, vocabulary, labels, scheme),
         save_companion=lambda folder: save_tokens(vocabulary, folder.vocabulary),
         identity={
             "sentences": [len(part.tokens) for part in parts],

@@ -113,7 +113,9 @@ def name_of(model: TaggerConfig) -> str:
 
 def baseline_configs(model: TaggerConfig) -> dict[str, TaggerConfig]:
     """What this kind of model should beat: each token by itself, words alone, simpler cells, the other output."""
-    found = {"no_context": dataclasses.replace(model, cell="none", hidden_dropout=0.0, recurrent_dropout=0.0)}
+    found: dict[str, TaggerConfig] = {}
+    if model.cell != "none":
+        found["no_context"] = dataclasses.replace(model, cell="none", hidden_dropout=0.0, recurrent_dropout=0.0)
     if model.spelling != "none":
         found["words_alone"] = dataclasses.replace(model, spelling="none", num_characters=None)
     for cell in ("elman", "gru"):

@@ -50,6 +50,8 @@ class PredictConfig:
             checks.index("step", self.step, 0)
         if self.file.resolve() == self.predict.resolve():
             raise ValueError(f"out must be another file than the one to tag, {self.predict}")
+        if self.file.suffix.lower() == ".gz":
+            raise ValueError(f"out is written unpacked, so its name must not end in .gz, got {self.file}")
 
     @property
     def file(self) -> Path:

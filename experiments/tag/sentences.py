@@ -92,7 +92,7 @@ def split(sentences: Sentences, fraction: float, seed: int) -> tuple[Sentences, 
     count = len(sentences.tokens)
     held_out = round(fraction * count)
     if not 0 < held_out < count:
-        raise InputError(f"{sentences.file} has {count} sentences, too few to hold out {fraction:g} of them")
+        raise InputError(f"{sentences.file}: too few sentences to hold out {fraction:g} of them, {count}")
     order = np.random.default_rng(seed).permutation(count)
     return take(sentences, np.sort(order[held_out:])), take(sentences, np.sort(order[:held_out]))
 
