@@ -58,15 +58,17 @@ def test_the_two_taggers_compute_the_same(output, lenient_promotion):
         ours = np.asarray(model(words, characters, lengths=batch.lengths))
         means, _ = tagger_task.task(config).loss(model, batch, (), None)
         said = np.asarray(model.tag(words, characters, lengths=batch.lengths))
+        own = [row[:length].tolist() for row, length in zip(said, batch.lengths, strict=True)]
 
-        theirs = torch_tagger.TorchTagger(config, torch_tagger.arrays_of(model), np.ones(config.vocab_size, "float32"))
-        theirs.eval()
-        packed = torch_tagger.packed(batch)
-        emissions, loss, tags = theirs.emissions(packed), theirs.loss(packed), theirs.tag(packed)
-    for row, length in enumerate(batch.lengths):
-        np.testing.assert_allclose(emissions[row, :length], ours[row, :length], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(float(loss.detach()), float(means["loss"].value), rtol=1e-5)
-    assert in_order(packed, tags, output) == [row[:length].tolist() for row, length in zip(said, batch.lengths)]
+        for pads in (False, True):
+            arrays, count = torch_tagger.arrays_of(model), np.ones(config.vocab_size, "float32")
+            theirs = torch_tagger.TorchTagger(config, arrays, count, pads=pads).eval()
+            packed = torch_tagger.packed(batch)
+            emissions, loss, tags = theirs.emissions(packed), theirs.loss(packed), theirs.tag(packed)
+            for row, length in enumerate(batch.lengths):
+                np.testing.assert_allclose(emissions[row, :length], ours[row, :length], rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(float(loss.detach()), float(means["loss"].value), rtol=1e-5)
+            assert in_order(packed, tags, output) == own
 
 
 def in_order(packed, tags, output):
