@@ -5,5 +5,7 @@
 - `answers.py`: figures, baselines, the table at the end
 - `pictures.py`: transitions between tags, curves with and without characters
 - `predictions.py`: the tags of another file
+- `torch_tagger.py`: the same model in PyTorch
+- `beside_torch.py`: how fast both learn and tag
 - `crf_speed.py`: the CRF beside pytorch-crf, in sequence and in parallel
 """

@@ -1,12 +1,14 @@
 """How fast a tagger learns and tags, beside the same one in PyTorch: `python -m experiments.tag.beside_torch`.
 
-Both start from the same parameters, and first it is checked that they give the same emissions and the same loss. Each
-works in a process of its own, idle while the other works, on the same batches of real sentences, of several lengths in
-turn; all is compiled before. Training is a whole step: dropout, loss, gradients, clipping, Adam. Real tokens count.
+PyTorch's is written twice: with packed sequences, as most do, and as it trains fastest, see `torch_tagger.py`. All
+start from the same parameters, and first it is checked that they give the same emissions and the same loss. Each works
+in a process of its own, idle while another works, on the same batches of real sentences, of several lengths in turn;
+all is compiled before. Training is a whole step: dropout, loss, gradients, clipping, Adam. Real tokens count.
 """
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import json
@@ -75,17 +77,17 @@ class Problem(NamedTuple):
     """A model by its config, how often each word occurs, and batches without rows that only fill them up."""
 
     model: TaggerConfig
-    count: np.ndarray
+    word_counts: np.ndarray
     batches: list[SequenceBatch]
 
     @property
     def tokens(self) -> int:
-        return sum(int(np.sum(batch.lengths)) for batch in self.batches)
+        return sum(int(np.asarray(batch.lengths).sum()) for batch in self.batches)
 
     def build(self) -> Any:
         """The model, the same each time; no transition is 0, so that all of them matter."""
         model: Any = tagger_config.build(self.model, nnx.Rngs(0))
-        model.unknown.count[...] = jnp.asarray(self.count)
+        model.unknown.count[...] = jnp.asarray(self.word_counts)
         if self.model.output == "crf":
             for number, score in enumerate((model.tags.between, model.tags.start, model.tags.end)):
                 score[...] = jax.random.normal(jax.random.key(number), score.shape)
@@ -135,11 +137,11 @@ def prepare_lstmjax(problem: Problem) -> Prepared:
     return Prepared(check, {"training": train, "tagging": tag})
 
 
-def prepare_torch(problem: Problem) -> Prepared:
-    """The same, as PyTorch is fastest."""
+def prepare_torch(problem: Problem, pads: bool) -> Prepared:
+    """The same in PyTorch; `pads` as in `TorchTagger`."""
     library: Any = importlib.import_module("experiments.tag.torch_tagger")
     library.torch.set_num_threads(machine.cores())
-    model = library.TorchTagger(problem.model, library.arrays_of(problem.build()), problem.count)
+    model = library.TorchTagger(problem.model, library.arrays_of(problem.build()), problem.word_counts, pads=pads)
     train_step = library.make_train_step(model, OPTIMIZER)
     batches = [library.packed(batch) for batch in problem.batches]
 
@@ -161,7 +163,12 @@ def prepare_torch(problem: Problem) -> Prepared:
     return Prepared(check, {"training": train, "tagging": tag})
 
 
-LIBRARIES = {"lstmjax": prepare_lstmjax, "torch": prepare_torch}
+LIBRARIES: dict[str, Callable[[Problem], Prepared]] = {
+    "lstmjax": prepare_lstmjax,
+    "torch": functools.partial(prepare_torch, pads=True),
+    "torch, packed": functools.partial(prepare_torch, pads=False),
+}
+PEERS = ("torch", "torch, packed")
 
 
 class Process:
@@ -236,9 +243,13 @@ def measure(problem: Problem, config: BesideTorchConfig) -> dict[str, Any]:
     """
     with contextlib.ExitStack() as stack:
         processes = {name: stack.enter_context(Process(name, problem, config.threads)) for name in LIBRARIES}
-        found = {"difference": _difference(problem, *(each.ask("check") for each in processes.values()))}
-        if not max(found["difference"].values()) <= LARGEST_DIFFERENCE:  # NaN too
-            raise InputError(f"the two compute different things: {found['difference']}")
+        answers = {name: each.ask("check") for name, each in processes.items()}
+        found: dict[str, Any] = {
+            "difference": {peer: _difference(problem, answers["lstmjax"], answers[peer]) for peer in PEERS}
+        }
+        for peer, apart in found["difference"].items():
+            if not max(apart.values()) <= LARGEST_DIFFERENCE:  # NaN too
+                raise InputError(f"lstmjax and {peer} compute different things: {apart}")
         return found | {kind: _beside(kind, processes, problem.tokens, config) for kind in KINDS}
 
 
@@ -260,17 +271,17 @@ def _beside(kind: str, processes: dict[str, Process], tokens: int, config: Besid
             time.sleep(PAUSE_SECONDS)
             seconds[name].append(processes[name].ask(kind, config.seconds))
     speeds = {name: tokens / statistics.median(each) for name, each in seconds.items()}
-    ratio = paired_ratio(seconds["torch"], seconds["lstmjax"])
-    return {"tokens_per_second": speeds, "ratio": ratio, "seconds": seconds}
+    ratios = {peer: paired_ratio(seconds[peer], seconds["lstmjax"]) for peer in PEERS}
+    return {"tokens_per_second": speeds, "ratios": ratios, "seconds": seconds}
 
 
 def table(found: dict[str, Any]) -> Table:
-    """Tokens a second of both, and how many times as fast ours is."""
-    rows = Table("", "", "lstmjax, tokens/s", "torch, tokens/s", "lstmjax / torch", box=SIMPLE_HEAD)
+    """Tokens a second, and how many times as fast ours is."""
+    rows = Table("", "tokens/s", *LIBRARIES, *(f"ours / {peer}" for peer in PEERS), box=SIMPLE_HEAD)
     for output, figures in found.items():
         for kind in KINDS:
-            speeds = figures[kind]["tokens_per_second"]
-            rows.add_row(output, kind, *(f"{speeds[name]:,.0f}" for name in LIBRARIES), f"{figures[kind]['ratio']:.2f}")
+            speeds = [f"{figures[kind]['tokens_per_second'][name]:,.0f}" for name in LIBRARIES]
+            rows.add_row(output, kind, *speeds, *(f"{figures[kind]['ratios'][peer]:.2f}" for peer in PEERS))
     return rows
 
 
@@ -284,10 +295,11 @@ def main(config: BesideTorchConfig) -> int:
     for output, problem in problems(config).items():
         lengths = sorted({batch.inputs.shape[1] for batch in problem.batches})
         print(f"{output}: {problem.tokens:,} tokens in {len(problem.batches)} batches of {config.batch_size} sentences")
-        print(f"  of up to {', '.join(map(str, lengths))} tokens; both are prepared, which takes a minute", flush=True)
+        print(f"  of up to {', '.join(map(str, lengths))} tokens; all are prepared, which takes minutes", flush=True)
         found[output] = measure(problem, config)
-        apart = found[output]["difference"]
-        print(f"  largest difference: emissions {apart['emissions']:.1e}, loss {apart['loss']:.1e}", flush=True)
+        for peer, apart in found[output]["difference"].items():
+            line = f"emissions {apart['emissions']:.1e}, loss {apart['loss']:.1e}"
+            print(f"  largest difference to {peer}: {line}", flush=True)
     Console(highlight=False).print(table(found))
     if config.out is not None:
         settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in ("train", "out")}

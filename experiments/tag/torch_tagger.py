@@ -1,4 +1,6 @@
-"""The same tagger written in PyTorch, at its best: tokens and characters stay packed, padding is never computed."""
+"""The same tagger written in PyTorch, at its best: tokens and characters stay packed, and only what is faster padded
+is padded.
+"""
 
 import importlib
 from typing import Any, NamedTuple
@@ -26,6 +28,8 @@ class TokenBatch(NamedTuple):
       character_sizes: how many words have a first character, a second one, ...
       spelled: [N], where a token is among the words, longest first.
       order: [B], the sentences' places in the batch, longest first.
+      forwards: [N], where each token stands among the T * B of padded sentences, first tokens first.
+      backwards: [N], the same where each sentence begins with its last token.
     """
 
     words: Any
@@ -36,6 +40,8 @@ class TokenBatch(NamedTuple):
     character_sizes: Any
     spelled: Any
     order: Any
+    forwards: Any
+    backwards: Any
 
 
 def packed(batch: SequenceBatch) -> TokenBatch:
@@ -45,7 +51,10 @@ def packed(batch: SequenceBatch) -> TokenBatch:
     tags, *_ = _pack(batch.targets, batch.lengths)
     spelling = tokens[:, 1:]
     characters, character_sizes, _, longest_first = _pack(spelling, np.sum(spelling != 0, axis=1))
-    arrays = (tokens[:, 0], sizes, sentence, tags, characters, character_sizes, np.argsort(longest_first), order)
+    spelled = np.argsort(longest_first)
+    step = np.repeat(np.arange(len(sizes)), sizes)
+    forwards, backwards = (at * len(order) + sentence for at in (step, batch.lengths[order][sentence] - 1 - step))
+    arrays = (tokens[:, 0], sizes, sentence, tags, characters, character_sizes, spelled, order, forwards, backwards)
     return TokenBatch(*(torch.tensor(array, dtype=torch.int64) for array in arrays))
 
 
@@ -64,9 +73,11 @@ class TorchTagger(torch.nn.Module):  # type: ignore[misc]
       config: of the tagger.
       arrays: from `arrays_of`.
       count: [V], how often each word occurs in the training data.
+      pads: whether sentences are padded and each direction has a layer of its own, which PyTorch gives to oneDNN, or
+        stay packed, as most write it. Padded is faster to train where sentences are long.
     """
 
-    def __init__(self, config: TaggerConfig, arrays: Arrays, count: np.ndarray) -> None:
+    def __init__(self, config: TaggerConfig, arrays: Arrays, count: np.ndarray, *, pads: bool = True) -> None:
         super().__init__()
         assert config.tags is not None
         self.config, num_tags, (hidden,) = config, len(config.tags), config.hidden_features
@@ -79,11 +90,13 @@ class TorchTagger(torch.nn.Module):  # type: ignore[misc]
         self.crf = importlib.import_module("torchcrf").CRF(num_tags) if config.output == "crf" else None
         self.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
         self.loss_rate = torch.tensor(config.unknown_rate / (config.unknown_rate + count))
+        if pads:
+            self.recurrent = _one_layer_a_direction(self.recurrent)
 
     def forward(self, batch: TokenBatch) -> Any:
         """Emissions [N, K], packed."""
         xs = torch.cat([self.words(self._with_unknown(batch.words)), self._spelled(batch)], dim=1)
-        ys = self._read(self.recurrent, self._dropped(xs, self.config.input_dropout, batch), batch.sizes)[0].data
+        ys = self._both_ways(self._dropped(xs, self.config.input_dropout, batch), batch)
         return self.head(self._dropped(ys, self.config.output_dropout, batch))
 
     def loss(self, batch: TokenBatch) -> Any:
@@ -116,6 +129,20 @@ class TorchTagger(torch.nn.Module):  # type: ignore[misc]
         _, (ends, _) = self._read(self.spelling, self.characters(batch.characters), batch.character_sizes)
         return torch.cat([ends[0], ends[1]], dim=1)[batch.spelled]
 
+    def _both_ways(self, xs: Any, batch: TokenBatch) -> Any:
+        """The recurrent layer's outputs [N, 2 H] at every token."""
+        if not isinstance(self.recurrent, torch.nn.ModuleList):
+            return self._read(self.recurrent, xs, batch.sizes)[0].data
+        steps, rows = len(batch.sizes), len(batch.order)
+
+        def one_way(layer: Any, places: Any) -> Any:
+            padded = torch.zeros(steps * rows, xs.shape[1]).index_copy(0, places, xs)
+            ys, _ = layer(padded.view(steps, rows, -1))
+            return ys.view(steps * rows, -1)[places]
+
+        forward, backward = self.recurrent
+        return torch.cat([one_way(forward, batch.forwards), one_way(backward, batch.backwards)], dim=1)
+
     def _dropped(self, xs: Any, rate: float, batch: TokenBatch) -> Any:
         """Locked dropout: one mask for all tokens of a sentence."""
         if not self.training:
@@ -131,6 +158,17 @@ class TorchTagger(torch.nn.Module):  # type: ignore[misc]
         sequence = torch.nn.utils.rnn.PackedSequence(steps, batch.sizes)
         padded, lengths = torch.nn.utils.rnn.pad_packed_sequence(sequence)
         return padded, torch.arange(len(padded))[:, None] < lengths[None]
+
+
+def _one_layer_a_direction(both: Any) -> Any:
+    """The two directions of a bidirectional layer, each a layer by itself."""
+    arrays = both.state_dict()
+    layers = []
+    for end in ("", "_reverse"):
+        layer = torch.nn.LSTM(both.input_size, both.hidden_size)
+        layer.load_state_dict({name: arrays[f"{name}{end}"] for name in layer.state_dict()})
+        layers.append(layer)
+    return torch.nn.ModuleList(layers)
 
 
 def arrays_of(model: Tagger) -> Arrays:
