@@ -7,5 +7,6 @@
 - `predictions.py`: the tags of another file
 - `torch_tagger.py`: the same model in PyTorch
 - `beside_torch.py`: how fast both learn and tag
+- `contenders.py`: what either does there
 - `crf_speed.py`: the CRF beside pytorch-crf, in sequence and in parallel
 """

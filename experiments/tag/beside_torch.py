@@ -8,7 +8,6 @@ all is compiled before. Training is a whole step: dropout, loss, gradients, clip
 
 import contextlib
 import dataclasses
-import functools
 import importlib
 import importlib.util
 import json
@@ -18,12 +17,9 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -33,14 +29,11 @@ from experiments.speed import machine
 from experiments.speed.ratios import paired_ratio
 from experiments.speed.rounds import PAUSE_SECONDS
 from experiments.tag.__main__ import TagConfig, load
-from lstmjax import checks, training
-from lstmjax.data.source import SequenceBatch
+from experiments.tag.contenders import KINDS, LIBRARIES, Problem
+from lstmjax import checks
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
-from lstmjax.models import TaggerConfig, tagger_config, tagger_task
 
-OPTIMIZER = training.OptimizerConfig(learning_rate=2e-3, beta2=0.999, schedule="constant", warmup_steps=0)
-KINDS = ("training", "tagging")
 LARGEST_DIFFERENCE = 1e-4
 
 
@@ -73,101 +66,6 @@ class BesideTorchConfig:
             checks.index("threads", self.threads, 1, machine.cores())
 
 
-class Problem(NamedTuple):
-    """A model by its config, how often each word occurs, and batches without rows that only fill them up."""
-
-    model: TaggerConfig
-    word_counts: np.ndarray
-    batches: list[SequenceBatch]
-
-    @property
-    def tokens(self) -> int:
-        return sum(int(np.asarray(batch.lengths).sum()) for batch in self.batches)
-
-    def build(self) -> Any:
-        """The model, the same each time; no transition is 0, so that all of them matter."""
-        model: Any = tagger_config.build(self.model, nnx.Rngs(0))
-        model.unknown.count[...] = jnp.asarray(self.word_counts)
-        if self.model.output == "crf":
-            for number, score in enumerate((model.tags.between, model.tags.start, model.tags.end)):
-                score[...] = jax.random.normal(jax.random.key(number), score.shape)
-        return model
-
-
-class Prepared(NamedTuple):
-    """What a library does.
-
-    Args:
-      check: the first batch's emissions [B, T, K], without noise, and its loss.
-      runs: for each of `KINDS`, all batches once.
-    """
-
-    check: Callable[[], tuple[np.ndarray, float]]
-    runs: dict[str, Callable[[], None]]
-
-
-def prepare_lstmjax(problem: Problem) -> Prepared:
-    """Training as `lstmjax.training` does it, tagging as `predictions.py` does."""
-    model, task = problem.build(), tagger_task.task(problem.model)
-    optimizer = training.make_optimizer(OPTIMIZER, steps=10**6)
-    graphdef, params, other = training.split_model(model)
-    train_step = training.make_train_step(task, graphdef, optimizer)
-    batches = jax.device_put(problem.batches)
-    state = [training.initial_train_state(model, task, optimizer, len(batches[0].weights), jax.random.key(0))]
-
-    @jax.jit
-    def tags_of(params: Any, other: Any, batch: SequenceBatch) -> Any:
-        words, characters = tagger_task.read(batch.inputs, problem.model)
-        return nnx.merge(graphdef, params, other).tag(words, characters, lengths=batch.lengths)
-
-    def train() -> None:
-        for batch in batches:
-            state[0], _ = train_step(state[0], batch)
-        jax.block_until_ready(state)  # type: ignore[no-untyped-call]
-
-    def tag() -> None:
-        for batch in batches:
-            np.asarray(tags_of(params, other, batch))
-
-    def check() -> tuple[np.ndarray, float]:
-        words, characters = tagger_task.read(batches[0].inputs, problem.model)
-        means, _ = task.loss(model, batches[0], (), None)
-        return np.asarray(model(words, characters, lengths=batches[0].lengths)), float(means["loss"].value)
-
-    return Prepared(check, {"training": train, "tagging": tag})
-
-
-def prepare_torch(problem: Problem, pads: bool) -> Prepared:
-    """The same in PyTorch; `pads` as in `TorchTagger`."""
-    library: Any = importlib.import_module("experiments.tag.torch_tagger")
-    library.torch.set_num_threads(machine.cores())
-    model = library.TorchTagger(problem.model, library.arrays_of(problem.build()), problem.word_counts, pads=pads)
-    train_step = library.make_train_step(model, OPTIMIZER)
-    batches = [library.packed(batch) for batch in problem.batches]
-
-    def train() -> None:
-        model.train()
-        for batch in batches:
-            train_step(batch)
-
-    def tag() -> None:
-        model.eval()
-        with library.torch.inference_mode():
-            for batch in batches:
-                model.tag(batch)
-
-    def check() -> tuple[np.ndarray, float]:
-        model.eval()
-        return model.emissions(batches[0]), float(model.loss(batches[0]).detach())
-
-    return Prepared(check, {"training": train, "tagging": tag})
-
-
-LIBRARIES: dict[str, Callable[[Problem], Prepared]] = {
-    "lstmjax": prepare_lstmjax,
-    "torch": functools.partial(prepare_torch, pads=True),
-    "torch, packed": functools.partial(prepare_torch, pads=False),
-}
 PEERS = ("torch", "torch, packed")
 
 
