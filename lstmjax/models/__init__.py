@@ -35,13 +35,14 @@ from lstmjax.models.forecaster_config import ForecasterConfig
 from lstmjax.models.language_model import LanguageModel, LanguageModelConfig
 from lstmjax.models.sequence_config import SequenceToOneConfig
 from lstmjax.models.sequence_to_one import SequenceClassifier, SequenceEncoder, SequenceRegressor
-from lstmjax.models.tagger import CharacterCNN, Tagger
+from lstmjax.models.tagger import CharacterCNN, CharacterLSTM, Tagger
 from lstmjax.models.tagger_config import TaggerConfig
 from lstmjax.tasks import Task
 
 __all__ = [
     "FAMILIES",
     "CharacterCNN",
+    "CharacterLSTM",
     "DecoderNetwork",
     "DirectNetwork",
     "Family",

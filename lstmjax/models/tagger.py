@@ -9,7 +9,6 @@ from flax import nnx
 
 from lstmjax import checks, layers, regularizers
 from lstmjax.layers.recurrent import Layer, check_layer, check_rngs
-from lstmjax.models.sequence_to_one import SequenceEncoder
 from lstmjax.steps import valid_steps
 from lstmjax.types import Array, Float, Int, Key
 
@@ -49,6 +48,40 @@ class CharacterCNN(nnx.Module):
         return layers.max_over_time(self.convolution(embedded), lengths=lengths)
 
 
+class CharacterLSTM(nnx.Module):
+    """A vector from a word's characters: where an LSTM ends in each direction.
+
+        v = [h of the last character, read forward; h of the first character, read backward]
+
+    Args:
+      vocab_size: number of characters, 0 for padding with them.
+      embed_features: size of a character's embedding.
+      features: F, size of the vector, even: half for each direction.
+      rngs: draws the initial parameters (stream "params").
+
+    Source: Ling et al. 2015, "Finding Function in Form: Compositional Character Models for Open Vocabulary Word
+    Representation".
+
+    >>> spelling = CharacterLSTM(30, 8, 16, rngs=nnx.Rngs(0))
+    >>> spelling(jnp.array([[3, 4, 5, 0], [3, 4, 0, 0]]), lengths=jnp.array([3, 2])).shape
+    (2, 16)
+    """
+
+    def __init__(self, vocab_size: int, embed_features: int, features: int, *, rngs: nnx.Rngs) -> None:
+        if checks.positive_int("features", features) % 2:
+            raise ValueError(f"features must be even, half for each direction, got {features}")
+        self.embed = nnx.Embed(vocab_size, embed_features, rngs=rngs)
+        self.recurrent = layers.LSTM(embed_features, features // 2, bidirectional=True, rngs=rngs)
+
+    def __call__(
+        self, characters: Int[Array, "N W"], *, lengths: Int[Array, "N"], key: Key[Array, ""] | None = None
+    ) -> Float[Array, "N F"]:
+        """Vectors of N words, zeros where a word is empty; it has no noise, so a key changes nothing."""
+        characters = checks.whole_numbers("characters", characters, ("N", "W"), 0, self.embed.num_embeddings - 1)
+        _, ((ahead, back),) = self.recurrent(self.embed(characters), lengths=lengths)
+        return jnp.concatenate([ahead.h, back.h], axis=1)
+
+
 class Tagger(nnx.Module):
     """A tag for every token of a sentence.
 
@@ -61,7 +94,7 @@ class Tagger(nnx.Module):
       words: the embedding of V words; symbol 0 is for padding.
       unknown: which words are taken for unknown ones in training.
       spelling: a vector from a word's characters, `(characters [N, W], *, lengths [N], key) -> [N, F]`, such as a
-        `CharacterCNN` or a `SequenceEncoder` that pools both ends of a bidirectional layer; None reads words alone.
+        `CharacterLSTM` or a `CharacterCNN`; None reads words alone.
       recurrent: any layer, nearly always a bidirectional one; None leaves every token to itself.
       features: what `recurrent` gives at each token, or, without it, the sizes of both vectors together.
       tags: `layers.IndependentTags` or `layers.CRF`.
@@ -84,7 +117,7 @@ class Tagger(nnx.Module):
         self,
         words: nnx.Embed,
         unknown: regularizers.UnknownWords,
-        spelling: CharacterCNN | SequenceEncoder | None,
+        spelling: CharacterLSTM | CharacterCNN | None,
         recurrent: Layer | None,
         features: int,
         tags: layers.IndependentTags | layers.CRF,

@@ -6,8 +6,7 @@ from typing import Any, Literal
 from flax import nnx
 
 from lstmjax import cells, checks, crf, layers, regularizers
-from lstmjax.models.sequence_to_one import SequenceEncoder
-from lstmjax.models.tagger import CharacterCNN, Tagger
+from lstmjax.models.tagger import CharacterCNN, CharacterLSTM, Tagger
 from lstmjax.types import Cell
 
 CELLS = {"lstm": cells.LSTM, "gru": cells.GRU, "elman": cells.ElmanRNN}
@@ -127,17 +126,13 @@ def build(config: TaggerConfig, rngs: nnx.Rngs) -> Tagger:
     )
 
 
-def _spelling(config: TaggerConfig, rngs: nnx.Rngs) -> CharacterCNN | SequenceEncoder | None:
+def _spelling(config: TaggerConfig, rngs: nnx.Rngs) -> CharacterLSTM | CharacterCNN | None:
     if config.spelling == "none":
         return None
     if config.num_characters is None:
         raise ValueError("num_characters must be set where characters are read")
-    if config.spelling == "cnn":
-        return CharacterCNN(config.num_characters, config.character_features, config.spelling_features, rngs=rngs)
-    embed = nnx.Embed(config.num_characters, config.character_features, rngs=rngs)
-    half = config.spelling_features // 2
-    both = layers.LSTM(config.character_features, half, bidirectional=True, rngs=rngs)
-    return SequenceEncoder(both, layers.both_ends, embed=embed)
+    kind = CharacterCNN if config.spelling == "cnn" else CharacterLSTM
+    return kind(config.num_characters, config.character_features, config.spelling_features, rngs=rngs)
 
 
 def _recurrent(config: TaggerConfig, in_features: int, rngs: nnx.Rngs) -> layers.Stacked:
