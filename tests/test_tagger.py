@@ -424,6 +424,9 @@ def test_parts_and_inputs_of_the_wrong_kind_are_named():
         assert model.tag(*given).shape == (batch, steps)
     words, unknown, tags = model.words, model.unknown, model.tags
     for parts, error, sentence in (
+        ((5, unknown, None, None, 5, tags), TypeError, "words must be of the class Embed, got int"),
+        ((words, 0.5, None, None, 5, tags), TypeError, "unknown must be of the class UnknownWords, got float"),
+        ((words, unknown, None, None, 5, 3), TypeError, "tags must be of the class IndependentTags or CRF, got int"),
         ((words, unknown, None, 5, 5, tags), TypeError, "recurrent must be a layer"),
         ((words, unknown, None, None, 0, tags), ValueError, "features must be at least 1, got 0"),
     ):

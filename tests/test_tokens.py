@@ -75,6 +75,7 @@ def test_a_vocabulary_is_read_back(tmp_path_factory, text):
         (b"[" * 100_000, "is not a readable vocabulary of tokens"),
         (b'{"words": ["a", "a"], "characters": [], "longest": 4}', "words must be distinct"),
         (b'{"words": [], "characters": ["a"], "longest": 3}', "longest must be even, got 3"),
+        (b'{"words": [], "characters": ["ab"], "longest": 4}', "characters must be one character each"),
         (b'{"words": [], "characters": ["a"], "longest": true}', "vocabulary of tokens"),
         (b'{"words": [], "characters": [1], "longest": 4}', "does not hold a vocabulary of tokens"),
         (b'{"words": [], "longest": 4}', "does not hold a vocabulary of tokens"),

@@ -46,7 +46,7 @@ class FilesConfig:
         Raises:
           InputError: it is none of those that hold tags.
         """
-        tag = self.tag_column or "upos"
+        tag = "upos" if self.tag_column is None else self.tag_column
         if tag not in tagged.CONLLU_TAGS:
             raise InputError(f"--tag-column of CoNLL-U must be one of {', '.join(tagged.CONLLU_TAGS)}, got {tag}")
         return tag
@@ -59,7 +59,7 @@ class FilesConfig:
           InputError: it is no whole number.
         """
         try:
-            return int(self.tag_column or "-1")
+            return -1 if self.tag_column is None else int(self.tag_column)
         except ValueError as error:
             wanted = "counted from 0, or -1 for the last"
             raise InputError(f"--tag-column of columns must be a number, {wanted}, got {self.tag_column}") from error

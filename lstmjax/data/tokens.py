@@ -28,7 +28,7 @@ class TokenVocabulary:
       longest: W, how many characters of a word are read, even.
 
     Raises:
-      ValueError: words or characters that are repeated, or a `longest` that is odd or below 2.
+      ValueError: words or characters that are repeated, characters that are several, or a `longest` that is odd or below 2.
 
     >>> vocabulary = TokenVocabulary.of([("The", "cat", "sat"), ("the", "mat")], longest=4)
     >>> vocabulary.words, "".join(vocabulary.characters)
@@ -45,6 +45,8 @@ class TokenVocabulary:
         for name, symbols in (("words", self.words), ("characters", self.characters)):
             if len(set(symbols)) != len(symbols):
                 raise ValueError(f"{name} must be distinct")
+        if any(len(character) != 1 for character in self.characters):
+            raise ValueError("characters must be one character each")
         if checks.index("longest", self.longest, 2) % 2:
             raise ValueError(f"longest must be even, got {self.longest}")
 

@@ -102,6 +102,10 @@ class Tagger(nnx.Module):
       output_dropout: locked dropout on h.
       rngs: draws the initial parameters of W (stream "params").
 
+    Raises:
+      TypeError: a part of another kind.
+      ValueError: a rate outside [0, 1), or no features.
+
     Source: Ling et al. 2015, "Finding Function in Form"; Lample et al. 2016; Plank, Søgaard and Goldberg 2016.
 
     >>> rngs = nnx.Rngs(0)
@@ -126,6 +130,7 @@ class Tagger(nnx.Module):
         output_dropout: float = 0.0,
         rngs: nnx.Rngs,
     ) -> None:
+        _check_parts(words, unknown, tags)
         if recurrent is not None:
             check_layer("recurrent", recurrent)
         check_rngs("rngs", rngs)
@@ -194,6 +199,18 @@ class Tagger(nnx.Module):
         by_word = characters.reshape(batch * steps, characters.shape[2])
         vectors = self.spelling(by_word, lengths=jnp.sum(by_word != 0, axis=1, dtype=jnp.int32), key=key)
         return vectors.reshape(batch, steps, vectors.shape[1])
+
+
+def _check_parts(words: object, unknown: object, tags: object) -> None:
+    kinds: dict[str, tuple[object, tuple[type, ...]]] = {
+        "words": (words, (nnx.Embed,)),
+        "unknown": (unknown, (regularizers.UnknownWords,)),
+        "tags": (tags, (layers.IndependentTags, layers.CRF)),
+    }
+    for name, (part, allowed) in kinds.items():
+        if not isinstance(part, allowed):
+            wanted = " or ".join(kind.__name__ for kind in allowed)
+            raise TypeError(f"{name} must be of the class {wanted}, got {type(part).__name__}")
 
 
 def _keys(key: Key[Array, ""] | None, count: int) -> Sequence[Any]:
