@@ -130,7 +130,7 @@ def plot_curves(metrics: Path, image: Path, title: str, units: dict[str, str]) -
             )
         if validation:
             axes.plot(*zip(*validation, strict=True), color="C0", marker="o", markersize=3, label="validation")
-            is_low_good = name != "accuracy"
+            is_low_good = name not in ("accuracy", "f1")
             best = (min if is_low_good else max)(validation, key=lambda point: point[1])
             clear = (0, 8 if is_low_good else -14)
             axes.annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=clear, ha="center", color="C0")

@@ -176,23 +176,29 @@ def test_a_long_sentence_is_read(write):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "width", "expected"),
+    ("name", "content", "expected"),
     [
-        ("a.conllu", "", None, "conllu"),
-        ("a.CONLLU.gz", "a", None, "conllu"),
-        ("a.conll", "", None, "columns"),
-        ("a", "", None, "columns"),
-        ("a.txt", "Time flies\nYes\n", None, "text"),
-        ("a.txt", "Time\nflies\n\nYes\n", None, "columns"),
-        ("a.txt.gz", "Time X\nflies Y\n", 2, "columns"),
-        ("a.txt", "Time X\nflies Y\n", 3, "columns"),
-        ("a.txt", "Time X\nflies Y\n", None, "text"),
-        ("a.txt", "Time X\nflies Y\n", 4, "text"),
-        ("a.txt", "New York\tX\nis\tY\n", 2, "columns"),
+        ("a.conllu", "", "conllu"),
+        ("a.CONLLU.gz", "a", "conllu"),
+        ("a.conll", "", "columns"),
+        ("a", "", "columns"),
+        ("a.txt", "Time flies\nYes\n", "text"),
+        ("a.txt", "Time flies\n", "text"),
+        ("a.txt", "Time\nflies\n\nYes\n", "columns"),
+        ("a.txt.gz", "Time N X\nflies V Y\n", "columns"),
+        ("a.txt", "Time N X\nflies V\nYes N Y\n", "columns"),  # ragged, which reading it says
+        ("a.txt", "Time N\nflies V Y\nYes !\n", "text"),
+        ("a.txt", "New York\tN\nis\tV\n", "columns"),
+        ("a.txt", "-DOCSTART- N\n\nis V\n", "columns"),
     ],
 )
-def test_formats_by_name(write, name, content, width, expected):
-    assert format_of(write(content, name), width=width) == expected
+def test_formats_by_name_and_content(write, name, content, expected):
+    assert format_of(write(content, name), tags=("X", "Y")) == expected
+
+
+def test_what_could_be_columns_or_text_is_asked_for(write):
+    with pytest.raises(InputError, match=r"a.txt has 2 words in every line: columns, or plain text\? --file-format"):
+        format_of(write("Time flies\nYes !\n", "a.txt"), tags=("X", "Y"))
 
 
 COLUMN_FILES = [

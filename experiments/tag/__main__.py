@@ -124,7 +124,6 @@ def load(config: TagConfig) -> study.Data:
         identity={
             "sentences": [len(part.tokens) for part in parts],
             "sha256": sentences.digest(parts),
-            "width": _width(config),
         },
         symbols_per_step=round(config.batch_size * float(np.mean([len(each) for each in encoded[0].inputs]))),
         description=_described(encoded, sources[0], vocabulary, labels),
@@ -208,12 +207,6 @@ def _described(parts: sentences.Parts, train: data.Bucketed, vocabulary: TokenVo
     if cuts:
         lines.append(f"long sentences are read in pieces: {cuts} cuts, see --longest-sentence")
     return "\n".join(lines)
-
-
-def _width(config: TagConfig) -> int | None:
-    """How many columns the training file has, where it is not CoNLL-U."""
-    path, *_ = _paths(config)
-    return sentences.width(path) if config.format_of(path) == "columns" else None
 
 
 STUDY: study.Study[TagConfig] = study.Study(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from experiments import cli, figures, study
 from experiments.observers import plot_curves
@@ -171,7 +171,7 @@ def _table(what: str, support: str, rows: Sequence[tuple[str, float, float, floa
 
 def print_table(models: dict[str, Figures]) -> None:
     """Validation and test figures: a column for the model, first, and for each baseline."""
-    table = Table("", *(name.replace("_", " ") for name in models), box=SIMPLE_HEAD)
+    table = Table(Column(no_wrap=True), *(name.replace("_", " ") for name in models), box=SIMPLE_HEAD, padding=0)
     for figure in next(iter(models.values())):
         values = [f"{found[figure]:.4f}" if figure in found else "" for found in models.values()]
         table.add_row(figure.replace("_", " "), *values)

@@ -34,8 +34,8 @@ class PredictConfig:
     """The file to write: the same with a column of tags at the end, or in CoNLL-U with the column of tags filled in;
     without it, FILE with -tagged before its ending, in this folder."""
     file_format: Literal["auto", "conllu", "columns", "text"] = "auto"
-    """text: one sentence a line, parted at blanks. auto: CoNLL-U if the name ends in .conllu; text if it ends in .txt
-    and the rows have not one column, as many as the training file, or one fewer; else columns."""
+    """text: one sentence a line, parted at blanks. auto: CoNLL-U if the name ends in .conllu; if it ends in .txt, what
+    its rows look like, text or columns; else columns."""
     token_column: int | None = None
     """Of columns: that of the tokens, counted from 0; without it, as in training, or 0 in a file of one column."""
     step: int | None = None
@@ -69,10 +69,9 @@ def run(arguments: Sequence[str], description: str) -> int:
     if not isinstance(model, Tagger):
         raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a Tagger")
     settings = RunFolder(config.checkpoint).read_config()
-    width = settings["identity"]["width"]
     kind = config.file_format
     if kind == "auto":
-        kind = tagged.format_of(config.predict, width=width)
+        kind = tagged.format_of(config.predict, tags=settings["model"]["tags"])
     found = _read(config, kind, settings)
     part = sentences.encode(found, vocabulary, None, settings["longest_sentence"])
     said = tag(model, part, settings["model"]["tags"], config.batch_size)

@@ -37,7 +37,7 @@ class FilesConfig:
         """The format of a file to learn from."""
         if self.file_format != "auto":
             return self.file_format
-        return "conllu" if tagged.format_of(path) == "conllu" else "columns"
+        return "conllu" if tagged.is_treebank(path) else "columns"
 
     @property
     def treebank_tag(self) -> str:

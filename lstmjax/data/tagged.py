@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -139,30 +139,48 @@ def read_plain(path: str | Path) -> Sentences:
     )
 
 
-def format_of(path: str | Path, *, width: int | None = None) -> Format:
-    r"""What a file holds, by its name, which may end in `.gz`.
+def is_treebank(path: str | Path) -> bool:
+    """Whether a file is in CoNLL-U by its name, which ends in `.conllu`, or in `.gz` after that.
 
-    `.conllu` is CoNLL-U. `.txt` is plain text, unless all rows have the same number of cells and that is 1, `width` or
-    `width - 1`. Every other name is that of columns, and so is such a `.txt`.
+    >>> is_treebank("en.conllu.gz"), is_treebank("en.conll")
+    (True, False)
+    """
+    return Path(path).name.lower().removesuffix(".gz").endswith(".conllu")
+
+
+def format_of(path: str | Path, *, tags: Collection[str] = ()) -> Format:
+    r"""What a file to tag holds, by its name, which may end in `.gz`, and where that is `.txt`, by what is in it.
+
+    `.conllu` is CoNLL-U, and every name but `.txt` that of columns. A `.txt` is columns where it has a tab, a
+    `-DOCSTART-`, rows of one cell alone, or a known tag at the end of half its rows. Else it is plain text, but for one
+    that could be both, for all its rows have as many cells as each other.
 
     Args:
       path: the file; looked into where its name ends in `.txt`.
-      width: how many columns the files for training have, where they have columns.
+      tags: those that are known.
 
     Raises:
-      InputError: see `read_plain`, for `.txt`.
+      InputError: see `read_plain`; a file that could be columns or plain text.
 
     >>> format_of("en.conllu.gz"), format_of("wnut17train.conll")
     ('conllu', 'columns')
     """
-    name = Path(path).name.lower().removesuffix(".gz")
-    if name.endswith(".conllu"):
+    if is_treebank(path):
         return "conllu"
-    if not name.endswith(".txt"):
+    if not Path(path).name.lower().removesuffix(".gz").endswith(".txt"):
         return "columns"
-    _, rows = parted(line for line in numbered_lines(path) if not is_break(line[1]))
-    expected = (1,) if width is None else (1, width - 1, width)
-    return "columns" if any({len(row.cells) for row in rows} == {count} for count in expected) else "text"
+    lines = [line for line in numbered_lines(path) if line[1].strip()]
+    separator, rows = parted(lines)
+    widths = {len(row.cells) for row in rows}
+    ends_in_tag = [row.cells[-1] in tags for row in rows]
+    if separator == "tab" or widths <= {1} or 2 * sum(ends_in_tag) >= len(rows):
+        return "columns"
+    if any(text.startswith(DOCUMENT) for _, text in lines):
+        return "columns"
+    if len(rows) > 1 and len(widths) == 1:
+        count = widths.pop()
+        raise InputError(f"{path} has {count} words in every line: columns, or plain text? --file-format says which")
+    return "text"
 
 
 def parted(lines: Iterable[tuple[int, str]]) -> tuple[Literal["tab", "blank"], list[Row]]:

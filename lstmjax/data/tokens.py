@@ -28,7 +28,8 @@ class TokenVocabulary:
       longest: W, how many characters of a word are read, even.
 
     Raises:
-      ValueError: words or characters that are repeated, characters that are several, or a `longest` that is odd or below 2.
+      ValueError: words or characters that are repeated, `characters` of several each, or a `longest` that is odd or
+        below 2.
 
     >>> vocabulary = TokenVocabulary.of([("The", "cat", "sat"), ("the", "mat")], longest=4)
     >>> vocabulary.words, "".join(vocabulary.characters)
@@ -86,7 +87,9 @@ class TokenVocabulary:
         return len(self.characters) + SPECIAL
 
     def ids(self, tokens: Sequence[str]) -> np.ndarray:
-        """The symbols of T words, int32 [T]; 1 for those unknown."""
+        """The symbols of T words, int32 [T]; 1 for those unknown; TypeError for a single text."""
+        if isinstance(tokens, str):
+            raise TypeError(f"tokens must be several, as a tuple or list, got one text, {tokens!r:.40}")
         known = self._word_symbols
         return np.array([known.get(token, known.get(token.lower(), 1)) for token in tokens], np.int32)
 
@@ -99,6 +102,19 @@ class TokenVocabulary:
             read = token if len(token) <= self.longest else token[:half] + token[-half:]
             row[1 : 1 + len(read)] = [known.get(character, 1) for character in read]
         return encoded
+
+    def batch(self, sentences: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What a `Tagger` reads: words [B, T], characters [B, T, W], lengths [B], all int32, 0 behind the ends.
+
+        >>> words, characters, lengths = TokenVocabulary(("a",), ("a", "b"), 4).batch([["a", "ab"], ["a"]])
+        >>> words.tolist(), characters[0].tolist(), lengths.tolist()
+        ([[2, 1], [2, 0]], [[2, 0, 0, 0], [2, 3, 0, 0]], [2, 1])
+        """
+        lengths = np.array([len(tokens) for tokens in sentences], np.int32)
+        encoded = np.zeros((len(sentences), max([1, *lengths]), 1 + self.longest), np.int32)
+        for row, tokens in zip(encoded, sentences, strict=True):
+            row[: len(tokens)] = self.encode(tokens)
+        return encoded[:, :, 0], encoded[:, :, 1:], lengths
 
 
 def _ranked(counts: dict[str, int]) -> tuple[str, ...]:

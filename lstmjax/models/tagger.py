@@ -98,13 +98,14 @@ class Tagger(nnx.Module):
       recurrent: any layer, nearly always a bidirectional one; None leaves every token to itself.
       features: what `recurrent` gives at each token, or, without it, the sizes of both vectors together.
       tags: `layers.IndependentTags` or `layers.CRF`.
+      names: of the K tags, to be looked up in `model.names`; None where they have none.
       input_dropout: locked dropout on x: one mask for all tokens of a sentence.
       output_dropout: locked dropout on h.
       rngs: draws the initial parameters of W (stream "params").
 
     Raises:
       TypeError: a part of another kind.
-      ValueError: a rate outside [0, 1), or no features.
+      ValueError: a rate outside [0, 1), no features, or another number of names than of tags.
 
     Source: Ling et al. 2015, "Finding Function in Form"; Lample et al. 2016; Plank, Søgaard and Goldberg 2016.
 
@@ -126,6 +127,7 @@ class Tagger(nnx.Module):
         features: int,
         tags: layers.IndependentTags | layers.CRF,
         *,
+        names: Sequence[str] | None = None,
         input_dropout: float = 0.0,
         output_dropout: float = 0.0,
         rngs: nnx.Rngs,
@@ -139,6 +141,9 @@ class Tagger(nnx.Module):
         self.output_dropout = regularizers.locked_dropout(output_dropout)
         self.head = nnx.Linear(checks.positive_int("features", features), tags.num_tags, rngs=rngs)
         self.tags = tags
+        self.names = None if names is None else tuple(names)
+        if self.names is not None and len(self.names) != tags.num_tags:
+            raise ValueError(f"names must be {tags.num_tags}, one a tag, got {len(self.names)}")
 
     def __call__(
         self,

@@ -120,6 +120,7 @@ def build(config: TaggerConfig, rngs: nnx.Rngs) -> Tagger:
         recurrent,
         features if recurrent is None else recurrent.out_shape[-1],
         _tags(config, config.tags),
+        names=config.tags,
         input_dropout=config.input_dropout,
         output_dropout=config.output_dropout,
         rngs=rngs,
