@@ -28,6 +28,7 @@ gc.set_threshold(50_000)  # tracing makes many objects: looking through all of t
 
 def pytest_collection_finish() -> None:
     """What the tests import stays to the end, so no collection of garbage need look through it."""
+    hypothesis.given(hypothesis.strategies.none())(lambda _: None)()  # it looks for who holds its generator, at first
     gc.freeze()
 
 
