@@ -3,7 +3,6 @@
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -28,13 +27,14 @@ Tags = Sequence[Sequence[str]]
 def finish(kind: study.Study[Any], run: study.Run, model: Any, vocabulary: TokenVocabulary) -> Figures:
     """Test once, train the baselines, draw the figures, and say how good all are and where everything lies."""
     folder, scheme = run.folder, run.data.model.scheme
-    found = {name_of(run.data.model): measure(run, model, vocabulary)}
+    said = tag_parts(run, model)
+    found = {name_of(run.data.model): figures_of(run, model, said)}
     found["most_frequent"] = measure_most_frequent(run.data.parts, scheme)
     if run.config.baselines:
         found |= train_baselines(kind, run)
     scored = "accuracy" if scheme is None else "f1"
     plot_curves(folder.metrics, folder.curve, folder.path.name, {"loss": "loss, nats a token", scored: scored})
-    drawn = draw_and_report(folder.path, run, model, scored)
+    drawn = draw_and_report(run, model, said["test"], scored)
     print_table(found)
     files = ["config.json", "vocabulary.json", "metrics.jsonl", "summary.json", folder.curve.name, *drawn]
     print(f"saved in {folder.path}: {', '.join(files)}, and the newest and best checkpoints in checkpoints/")
@@ -45,17 +45,27 @@ def finish(kind: study.Study[Any], run: study.Run, model: Any, vocabulary: Token
 
 
 def measure(run: study.Run, model: Any, vocabulary: TokenVocabulary) -> Figures:
-    """Every figure of the validation and of the test part."""
+    """Every figure of a baseline, of the validation and of the test part."""
+    return figures_of(run, model, tag_parts(run, model))
+
+
+def tag_parts(run: study.Run, model: Any) -> dict[str, Tags]:
+    """What a model says of the validation and of the test part."""
+    parts: Parts = run.data.parts
+    names, batch_size = run.data.model.tags, run.config.batch_size
+    return {name: predictions.tag(model, getattr(parts, name), names, batch_size) for name in ("validation", "test")}
+
+
+def figures_of(run: study.Run, model: Any, said: dict[str, Tags]) -> Figures:
+    """Every figure of the validation and of the test part, from what a model said of them."""
     graphdef, params, other = training.split_model(model)
     evaluate = training.make_evaluate(run.task, graphdef)
     found: Figures = {}
     sources: dict[str, Any] = {"validation": run.data.validation, "test": run.data.test}
     for name, source in sources.items():
-        part: Encoded = getattr(run.data.parts, name)
-        said = predictions.tag(model, part, run.data.model.tags, run.config.batch_size)
-        figures_of_part = {"loss": evaluate(params, other, source)["loss"]}
-        figures_of_part |= score(part, said, run.data.model.scheme)
-        found |= {f"{name}_{figure}": value for figure, value in figures_of_part.items()}
+        scores = score(getattr(run.data.parts, name), said[name], run.data.model.scheme)
+        of_part = {"loss": evaluate(params, other, source)["loss"]} | scores
+        found |= {f"{name}_{figure}": value for figure, value in of_part.items()}
     return found
 
 
@@ -125,10 +135,9 @@ def baseline_configs(model: TaggerConfig) -> dict[str, TaggerConfig]:
     return found | {name_of(other): other}
 
 
-def draw_and_report(folder: Path, run: study.Run, model: Tagger, scored: str) -> list[str]:
+def draw_and_report(run: study.Run, model: Tagger, said: Tags, scored: str) -> list[str]:
     """Pictures and a report by tag of the test part; returns the names of the files."""
-    part, names = run.data.parts.test, run.data.model.tags
-    said = predictions.tag(model, part, names, run.config.batch_size)
+    folder, part, names = run.folder.path, run.data.parts.test, run.data.model.tags
     number = {name: place for place, name in enumerate(names)}
     true, predicted = (np.array([number[tag] for tags in each for tag in tags]) for each in (part.sentences.tags, said))
     confusion = np.asarray(metrics.confusion_matrix(jnp.asarray(predicted), jnp.asarray(true), len(names)))

@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +28,7 @@ from experiments.speed import machine
 from experiments.speed.ratios import paired_ratio
 from experiments.speed.rounds import PAUSE_SECONDS
 from experiments.tag.__main__ import TagConfig, load
-from experiments.tag.contenders import KINDS, LIBRARIES, Problem
+from experiments.tag.contenders import KINDS, LIBRARIES, Problem, seconds_a_run
 from lstmjax import checks
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
@@ -100,16 +99,7 @@ def _serve(requests: Any, library: str, problem: Problem, threads: int | None) -
     with contextlib.suppress(EOFError):
         while True:
             request, seconds = requests.recv()
-            requests.send(prepared.check() if request == "check" else _timed(prepared.runs[request], seconds))
-
-
-def _timed(run: Callable[[], None], seconds: float) -> float:
-    """Seconds of a run, of as many runs as it takes."""
-    runs, begin = 0, time.perf_counter()
-    while runs == 0 or time.perf_counter() - begin < seconds:
-        run()
-        runs += 1
-    return (time.perf_counter() - begin) / runs
+            requests.send(prepared.check() if request == "check" else seconds_a_run(prepared.runs[request], seconds))
 
 
 def problems(config: BesideTorchConfig) -> dict[Literal["softmax", "crf"], Problem]:

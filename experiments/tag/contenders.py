@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -50,6 +51,15 @@ class Prepared(NamedTuple):
 
     check: Callable[[], tuple[np.ndarray, float]]
     runs: dict[str, Callable[[], None]]
+
+
+def seconds_a_run(run: Callable[[], Any], seconds: float) -> float:
+    """Seconds of a run, of as many runs as it takes."""
+    runs, begin = 0, time.perf_counter()
+    while runs == 0 or time.perf_counter() - begin < seconds:
+        run()
+        runs += 1
+    return (time.perf_counter() - begin) / runs
 
 
 def prepare_lstmjax(problem: Problem) -> Prepared:

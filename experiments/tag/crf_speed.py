@@ -19,6 +19,7 @@ import numpy as np
 from experiments import cli
 from experiments.speed.ratios import paired_ratio
 from experiments.speed.rounds import PAUSE_SECONDS
+from experiments.tag.contenders import seconds_a_run
 from lstmjax import checks, crf
 
 Run = Callable[[], Any]
@@ -113,16 +114,8 @@ def _times(runs: dict[str, Run], config: CrfSpeedConfig) -> dict[str, list[float
         first = number % len(names)
         for name in names[first:] + names[:first]:
             time.sleep(PAUSE_SECONDS)
-            times[name].append(_seconds(runs[name], config.seconds))
+            times[name].append(seconds_a_run(runs[name], config.seconds))
     return times
-
-
-def _seconds(run: Run, at_least: float) -> float:
-    calls, begin = 0, time.perf_counter()
-    while calls == 0 or time.perf_counter() - begin < at_least:
-        run()
-        calls += 1
-    return (time.perf_counter() - begin) / calls
 
 
 def _line(times: dict[str, list[float]]) -> str:
