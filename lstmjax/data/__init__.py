@@ -11,6 +11,11 @@
 - `labels.py`: class labels by name
 - `words.py`: texts cut into words, vocabularies of words, vectors from elsewhere
 - `tokens.py`: tokens as numbers: their words, their characters
+- `symbols.py`: words and characters for sequence-to-sequence models
+- `subwords.py`: frequent words as one symbol, rare ones in pieces
+- `symbol_pairs.py`: the symbols of source and target, in one file
+- `parallel.py`: texts that say the same, line for line
+- `parallel_sets.py`: named sets of them
 - `tagged.py`: tagged sentences from CoNLL-U, columns and plain text
 - `tagged_output.py`: predicted tags, written into the file
 - `tagged_sets.py`: named sets of them
@@ -27,9 +32,13 @@ from lstmjax.data import arrays, datasets, examples, series, tables, text, timel
 from lstmjax.data.arrays import read_npz
 from lstmjax.data.examples import Labelled, split
 from lstmjax.data.labels import Labels
+from lstmjax.data.parallel import ParallelText, read_parallel
 from lstmjax.data.prefetch import IteratorSource, prefetch
 from lstmjax.data.series import Series, SeriesSet, read_series
 from lstmjax.data.source import Bucketed, Examples, Ordered, SequenceBatch, Shuffled, Source
+from lstmjax.data.subwords import Subwords
+from lstmjax.data.symbol_pairs import PairVocabulary
+from lstmjax.data.symbols import Characters, Words
 from lstmjax.data.tables import read_table
 from lstmjax.data.tagged import Sentences, read_columns, read_conllu
 from lstmjax.data.tokens import TokenVocabulary
@@ -39,21 +48,26 @@ from lstmjax.data.words import WordVocabulary
 
 __all__ = [
     "Bucketed",
+    "Characters",
     "Examples",
     "IteratorSource",
     "Labelled",
     "Labels",
     "Ordered",
+    "PairVocabulary",
+    "ParallelText",
     "Sentences",
     "SequenceBatch",
     "Series",
     "SeriesSet",
     "Shuffled",
     "Source",
+    "Subwords",
     "TokenVocabulary",
     "WindowBatch",
     "Windows",
     "WordVocabulary",
+    "Words",
     "arrays",
     "datasets",
     "examples",
@@ -61,6 +75,7 @@ __all__ = [
     "read_columns",
     "read_conllu",
     "read_npz",
+    "read_parallel",
     "read_series",
     "read_table",
     "read_ts",
