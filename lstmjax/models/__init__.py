@@ -11,6 +11,10 @@
 - `tagger.py`: a tag for every token, from words and their characters
 - `tagger_config.py`: these from a config alone
 - `tagger_task.py`: what they are trained to do, and their figures
+- `seq2seq.py`: from one sequence to another: an encoder, and a decoder that writes
+- `decoders.py`: decoders that look back at what was read, and one that does not
+- `seq2seq_config.py`: these from a config alone
+- `seq2seq_task.py`: what they are trained to do, and what their symbols mean
 """
 
 from collections.abc import Callable
@@ -24,15 +28,20 @@ from lstmjax.models import (
     forecaster_config,
     forecaster_task,
     language_model,
+    seq2seq_config,
+    seq2seq_task,
     sequence_config,
     sequence_task,
     tagger_config,
     tagger_task,
 )
+from lstmjax.models.decoders import BahdanauDecoder, Looking, LuongDecoder, PlainDecoder
 from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, WindowNetwork
 from lstmjax.models.forecaster import Forecaster, RecursiveForecaster
 from lstmjax.models.forecaster_config import ForecasterConfig
 from lstmjax.models.language_model import LanguageModel, LanguageModelConfig
+from lstmjax.models.seq2seq import Seq2Seq
+from lstmjax.models.seq2seq_config import Seq2SeqConfig
 from lstmjax.models.sequence_config import SequenceToOneConfig
 from lstmjax.models.sequence_to_one import SequenceClassifier, SequenceEncoder, SequenceRegressor
 from lstmjax.models.tagger import CharacterCNN, CharacterLSTM, Tagger
@@ -41,6 +50,7 @@ from lstmjax.tasks import Task
 
 __all__ = [
     "FAMILIES",
+    "BahdanauDecoder",
     "CharacterCNN",
     "CharacterLSTM",
     "DecoderNetwork",
@@ -50,7 +60,12 @@ __all__ = [
     "ForecasterConfig",
     "LanguageModel",
     "LanguageModelConfig",
+    "Looking",
+    "LuongDecoder",
+    "PlainDecoder",
     "RecursiveForecaster",
+    "Seq2Seq",
+    "Seq2SeqConfig",
     "SequenceClassifier",
     "SequenceEncoder",
     "SequenceRegressor",
@@ -108,5 +123,12 @@ FAMILIES: dict[str, Family] = {
         task=tagger_task.task,
         companion=tagger_task.read_meaning,
         completed=tagger_task.with_meaning,
+    ),
+    "seq2seq": Family(
+        config=Seq2SeqConfig,
+        build=seq2seq_config.build,
+        task=seq2seq_task.task,
+        companion=seq2seq_task.read_meaning,
+        completed=seq2seq_task.with_meaning,
     ),
 }

@@ -1,0 +1,10 @@
+"""Learn to translate, from any text to any other: read pairs, train, decode, and say how good it is.
+
+- `__main__.py`: the command line, and what a run learns from
+- `pairs.py`: pairs of texts as arrays
+- `answers.py`: how good a trained model is, beside simple baselines
+- `scores.py`: BLEU, chrF and exact matches
+- `predictions.py`: translating files and standard input with trained models
+- `options.py`: how it is told what to translate, and how
+- `pictures.py`: attention maps, quality by length
+"""

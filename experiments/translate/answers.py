@@ -1,0 +1,2 @@
+def finish(kind, run, model, vocabulary):
+    return {}
