@@ -9,6 +9,7 @@ import re
 import pytest
 
 from lstmjax.data import parallel_sets
+from lstmjax.data.downloads import FOLDER
 from lstmjax.data.parallel_sets import FIRST_DAY, FORMS, LAST_DAY, MULTI30K, TRANSLATION_SETS, addition, dates
 from lstmjax.errors import InputError
 
@@ -104,7 +105,7 @@ def test_sets_follow_from_their_seed(made):
     ("make", "sentence"),
     [
         (lambda: addition(0), "count must be at least 1, got 0"),
-        (lambda: addition(30, digits=1), "it takes 36 questions, and with digits=1 there can be 27"),
+        (lambda: addition(30, digits=1), "36 questions in all, and with digits=1 there can be 27"),
         (lambda: addition(10, digits=10), "digits must be .* 9, got 10"),
         (lambda: addition(10, seed=-1), "seed must be at least 0, got -1"),
         (lambda: dates(100_001), "count must be .* 100000, got 100001"),
@@ -129,7 +130,7 @@ def test_captions_are_read_from_the_folder_of_the_user(tmp_path, monkeypatch):
         TRANSLATION_SETS["multi30k-de-en"].read()
 
 
-@pytest.mark.skipif(not os.path.isdir(os.environ.get("LSTMJAX_DATA", "")), reason="needs the folder LSTMJAX_DATA")
+@pytest.mark.skipif(not os.environ.get(FOLDER), reason=f"{FOLDER} names no folder of data sets")
 def test_captions_as_published():
     splits = TRANSLATION_SETS["multi30k-de-en"].read()
     assert [part.pairs for part in splits] == [29_000, 1014, 1000]

@@ -73,7 +73,7 @@ def addition(count: int = 50_000, digits: int = 5, seed: int = 0) -> Translation
     most = largest * (largest + 1) // 4
     if sum(sizes) > most:
         raise ValueError(
-            f"count must be lower: it takes {sum(sizes)} questions, and with digits={digits} there can be {most}"
+            f"count must be lower: {sum(sizes)} questions in all, and with digits={digits} there can be {most}"
         )
     generator = np.random.default_rng(checks.index("seed", seed, 0))
     pairs = np.empty((0, 2), np.int64)
