@@ -147,6 +147,55 @@ def test_targets_with_lengths_of_their_own():
     assert batch.weights.tolist() == [1, 1, 1, 0]
 
 
+pairs_of_lengths = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=25)
+
+
+@given(pairs_of_lengths, st.integers(1, 5), st.integers(1, 4), st.integers(0, 2))
+def test_pairs_of_sequences_come_once_in_few_shapes(lengths, batch_size, num_buckets, epoch):
+    ours, theirs = (np.array(side) for side in zip(*lengths, strict=True))
+    source = data.Bucketed(sequences(ours), [-s[:, 0] for s in sequences(theirs)], batch_size, num_buckets, seed=0)
+    batches = one_pass(source, epoch)
+    shapes = {(batch.inputs.shape[1], batch.targets.shape[1]) for batch in batches}
+    assert len(shapes) <= len(source.shapes) <= num_buckets
+    assert {(batch_size, steps) for steps, _ in shapes} == set(source.shapes)
+    seen = []
+    for batch in batches:
+        own = ours[:0] if batch.lengths is None else batch.lengths
+        for row in np.flatnonzero(batch.weights):
+            length = own[row] if len(own) else ours[0]
+            number = batch.inputs[row].max() or -batch.targets[row].min()  # 0 where both sides are empty
+            seen.append((number, length, batch.target_lengths[row]))
+            assert batch.inputs[row, :, 0].tolist() == [number] * length + [0] * (batch.inputs.shape[1] - length)
+            behind = batch.targets.shape[1] - seen[-1][2]
+            assert batch.targets[row].tolist() == [-number] * seen[-1][2] + [0] * behind
+    numbers = [n * ((a, b) != (0, 0)) for n, (a, b) in enumerate(lengths, 1)]
+    assert sorted(seen) == sorted((n, a, b) for n, (a, b) in zip(numbers, lengths, strict=True))
+    steps = sum(batch.inputs[..., 0].size + batch.targets.size for batch in batches)
+    np.testing.assert_allclose(source.padding, 1 - (ours.sum() + theirs.sum()) / steps, atol=1e-12)
+
+
+def test_pairs_are_put_together_by_the_longer_side():
+    lengths = [(1, 9), (2, 2), (9, 1), (2, 1)]
+    inputs, targets = ([np.ones(n) for n in side] for side in zip(*lengths, strict=True))
+    source = data.Bucketed(inputs, targets, 2, 2, seed=None)
+    batches = one_pass(source, 0)
+    assert [(b.inputs.shape, b.targets.shape) for b in batches] == [((2, 2), (2, 2)), ((2, 9), (2, 9))]
+    assert [b.lengths.tolist() for b in batches] == [[2, 2], [1, 9]]
+    narrow = data.Bucketed([np.ones(2)] * 3, [np.ones(n) for n in (7, 1, 6)], 2, 2, seed=None)
+    assert narrow.shapes == ((2, 2), (2, 2))
+    assert [narrow.batch(k).targets.shape for k in (0, 1)] == [(2, 1), (2, 7)]
+
+
+def test_a_target_a_step_changes_no_bucket():
+    lengths = np.random.default_rng(0).integers(0, 20, 60)
+    alone = data.Bucketed(sequences(lengths), np.arange(60), 4, 5, seed=0)
+    both = data.Bucketed(sequences(lengths), sequences(lengths), 4, 5, seed=0)
+    assert (alone.shapes, alone.padding) == (both.shapes, both.padding)
+    for position in range(len(alone)):
+        np.testing.assert_array_equal(alone.batch(position).inputs, both.batch(position).inputs)
+        np.testing.assert_array_equal(both.batch(position).inputs, both.batch(position).targets)
+
+
 def test_without_a_seed_every_pass_is_the_same():
     source = data.Bucketed(sequences([3, 1, 2]), np.arange(3), 1, 3, seed=None)
     assert [counted(one_pass(source, epoch), "targets") for epoch in (0, 1)] == [[1, 2, 0], [1, 2, 0]]

@@ -51,8 +51,8 @@ MULTI30K = ("train", "val", "test_2016_flickr")
 def addition(count: int = 50_000, digits: int = 5, seed: int = 0) -> TranslationSplits:
     """Sums to be worked out character by character: "12345+678" becomes "13023".
 
-    A number has 1 to `digits` digits, each count as likely, all 0 to 9, and zeros in front are then left out. No two
-    questions are the same two numbers, in whichever order.
+    Numbers are drawn with 1 to `digits` digits, each count as likely, and zeros in front are then left out. Two numbers
+    that came before, in whichever order, are drawn again, so no question is in two parts.
 
     Args:
       count: how many to train on; a tenth as many each, at least 1, are there to validate and to test.
@@ -72,7 +72,9 @@ def addition(count: int = 50_000, digits: int = 5, seed: int = 0) -> Translation
     largest = 10 ** checks.index("digits", digits, 1, 9)
     most = largest * (largest + 1) // 4
     if sum(sizes) > most:
-        raise ValueError(f"count must be lower: it takes {sum(sizes)} questions, and {digits} digits allow {most}")
+        raise ValueError(
+            f"count must be lower: {sum(sizes)} questions in all, and with digits={digits} there can be {most}"
+        )
     generator = np.random.default_rng(checks.index("seed", seed, 0))
     pairs = np.empty((0, 2), np.int64)
     while len(pairs) < sum(sizes):

@@ -140,8 +140,9 @@ class Bucketed:
     """Sequences of all lengths, batched with others of nearly their length: little padding, few shapes.
 
     The lengths are cut into at most `num_buckets` buckets where that leaves the least padding; a batch comes from one
-    bucket and is as long as the longest in it, so there are never more shapes than buckets. Every sequence comes once a
-    pass; a bucket's last batch is filled up with rows of weight 0.
+    bucket and is as long as the longest in it, so there are never more shapes than buckets. Where targets are sequences
+    too, the longer one of a pair counts as its length, and each side is as long as its own longest in the bucket. Every
+    sequence comes once a pass; a bucket's last batch is filled up with rows of weight 0.
 
     Args:
       inputs: N arrays, the n-th [T_n, ...]; a length of 0 will do.
@@ -189,20 +190,31 @@ class Bucketed:
         return bool(self._lengths[0] > 0 and np.all(self._lengths == self._lengths[0]))
 
     @functools.cached_property
-    def _buckets(self) -> tuple[tuple[int, np.ndarray], ...]:
-        """For each bucket, shortest first, the steps T of its batches (at least 1) and who is in it."""
-        steps = np.maximum(self._lengths, 1)
+    def _target_lengths(self) -> np.ndarray:
+        """Those of targets that are sequences; zeros for others, which have no steps."""
+        if isinstance(self.targets, np.ndarray):
+            return np.zeros_like(self._lengths)
+        return np.array([len(sequence) for sequence in self.targets], np.int32)
+
+    @functools.cached_property
+    def _buckets(self) -> tuple["_Bucket", ...]:
+        """Shortest first."""
+        steps = np.maximum(1, np.maximum(self._lengths, self._target_lengths))
         longest = least_padded(steps, self.num_buckets)
         bucket = np.searchsorted(longest, steps)
-        return tuple((int(size), np.flatnonzero(bucket == k)) for k, size in enumerate(longest))
+        return tuple(self._bucket(np.flatnonzero(bucket == k)) for k in range(len(longest)))
+
+    def _bucket(self, members: np.ndarray) -> "_Bucket":
+        longest = (int(lengths[members].max()) for lengths in (self._lengths, self._target_lengths))
+        return _Bucket(members, *(max(1, steps) for steps in longest))
 
     @functools.cached_property
     def _places(self) -> tuple[tuple[int, int], ...]:
         """For each batch of a pass, before they are shuffled, its bucket and the first row in that."""
         return tuple(
             (k, first)
-            for k, (_, members) in enumerate(self._buckets)
-            for first in range(0, len(members), self.batch_size)
+            for k, bucket in enumerate(self._buckets)
+            for first in range(0, len(bucket.members), self.batch_size)
         )
 
     def __len__(self) -> int:
@@ -210,31 +222,42 @@ class Bucketed:
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
-        """The (B, T) that occur, shortest first."""
-        return tuple((self.batch_size, steps) for steps, _ in self._buckets)
+        """The (B, T) of each bucket's inputs."""
+        return tuple((self.batch_size, bucket.steps) for bucket in self._buckets)
 
     @property
     def padding(self) -> float:
-        """Which share of all steps in a pass is padding."""
-        steps = sum(self._buckets[k][0] * self.batch_size for k, _ in self._places)
-        return 1.0 - int(self._lengths.sum(dtype=np.int64)) / steps
+        """Which share of all steps in a pass is padding, those of targets counted where they are sequences."""
+        buckets = [self._buckets[k] for k, _ in self._places]
+        steps, own = sum(bucket.steps for bucket in buckets), self._lengths.sum(dtype=np.int64)
+        if not isinstance(self.targets, np.ndarray):
+            steps += sum(bucket.target_steps for bucket in buckets)
+            own += self._target_lengths.sum(dtype=np.int64)
+        return 1.0 - int(own) / (steps * self.batch_size)
 
     def batch(self, position: int) -> SequenceBatch:
         """The batch at a position, any number from 0."""
         epoch, place = divmod(checks.index("position", position, 0), len(self))
-        sizes = (len(self), *(len(members) for _, members in self._buckets))
+        sizes = (len(self), *(len(bucket.members) for bucket in self._buckets))
         batches, *of_rows = orders(sizes, self.seed, epoch)
-        bucket, first = self._places[batches[place]]
-        steps, members = self._buckets[bucket]
-        rows = members[of_rows[bucket][first : first + self.batch_size]]
+        number, first = self._places[batches[place]]
+        bucket = self._buckets[number]
+        rows = bucket.members[of_rows[number][first : first + self.batch_size]]
         filled, weights = fill_up(rows, self.batch_size)
-        inputs, own_lengths = _pad([self.inputs[row] for row in filled], steps)
+        inputs, own_lengths = _pad([self.inputs[row] for row in filled], bucket.steps)
         lengths = None if self._are_equally_long else own_lengths
         if isinstance(self.targets, np.ndarray):
             return SequenceBatch(inputs, self.targets[filled], lengths, None, weights)
-        most = max(1, *(len(self.targets[row]) for row in members))
-        targets, target_lengths = _pad([self.targets[row] for row in filled], most)
+        targets, target_lengths = _pad([self.targets[row] for row in filled], bucket.target_steps)
         return SequenceBatch(inputs, targets, lengths, target_lengths, weights)
+
+
+class _Bucket(NamedTuple):
+    """Who is in it, integers, and how many steps its inputs and targets have, at least 1."""
+
+    members: np.ndarray
+    steps: int
+    target_steps: int
 
 
 def least_padded(lengths: np.ndarray, num_buckets: int) -> np.ndarray:
