@@ -8,6 +8,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from lstmjax import checks
+from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.decoding.loop import MOST_SYMBOLS, StepFn
 from lstmjax.decoding.penalties import UNPENALISED
 from lstmjax.decoding.search import Beams, Rules, search
@@ -86,7 +87,7 @@ def beam_search(
     _check_rows(state, sources)
     beam, steps = checks.positive_int("beam", beam), checks.index("steps", steps, 1, MOST_SYMBOLS - 1)
     rules = Rules(
-        penalties=_penalties(length_penalty, steps, jnp.promote_types(scores.dtype, jnp.float32)),
+        penalties=_penalties(length_penalty, steps, accumulation_dtype(scores.dtype)),
         end=jnp.asarray(checks.index("end", end, 0, symbols - 1), jnp.int32),
         min_steps=jnp.asarray(checks.index("min_steps", min_steps, 0, steps), jnp.int32),
         extra=None if extra is None else _as_tree("extra", extra),

@@ -1,5 +1,6 @@
 """Several models that choose each symbol together."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from lstmjax import checks
+from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.decoding.loop import StepFn
 from lstmjax.types import Array, Float, PyTree
 
@@ -60,7 +62,7 @@ def mean_log_probabilities(scores: Sequence[Float[Array, "R V"]]) -> Float[Array
     for i, one in enumerate(scores):
         checks.kind(f"scores[{i}]", one, jnp.floating)
         checks.shape(f"scores[{i}]", one, scores[0].shape)
-    dtype = jnp.promote_types(jnp.result_type(*(one.dtype for one in scores)), jnp.float32)
+    dtype = functools.reduce(jnp.promote_types, (accumulation_dtype(one.dtype) for one in scores))
     each = jnp.stack([jax.nn.log_softmax(one.astype(dtype), axis=-1) for one in scores])
     return jax.nn.logsumexp(each, axis=0) - jnp.log(jnp.asarray(len(scores), dtype))
 

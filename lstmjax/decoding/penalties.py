@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import checks
+from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.types import Array, Bool, Float
 
 LEAST_COVERAGE = 1e-6  # what was never looked at counts as this much, for log 0 would outweigh everything
@@ -105,7 +106,7 @@ def coverage_penalty(
         checks.finite("beta", beta)
         if beta < 0:
             raise ValueError(f"beta must be at least 0, got {beta}")
-    coverage = coverage.astype(jnp.promote_types(coverage.dtype, jnp.float32)).reshape(sources, -1, steps)
+    coverage = coverage.astype(accumulation_dtype(coverage.dtype)).reshape(sources, rows // max(sources, 1), steps)
     logs = jnp.log(jnp.clip(coverage, LEAST_COVERAGE, 1.0))
     sums = jnp.sum(jnp.where(is_there[:, None, :], logs, 0.0), axis=-1).reshape(rows)
     return jnp.asarray(beta, sums.dtype) * sums

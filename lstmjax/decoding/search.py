@@ -9,6 +9,7 @@ from jax import lax
 from jax.tree_util import Partial
 
 from lstmjax import checks
+from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.types import Array, Float, Int, PyTree
 
 BLOCK = 16  # symbols looked at together by `highest`
@@ -65,7 +66,7 @@ def search(
 def _begin(state: PyTree, scores: Array, beam: int, steps: int, n_best: int) -> Search:
     """One empty hypothesis a source; the other rows are copies of it that do not live."""
     sources = scores.shape[0]
-    dtype = jnp.promote_types(scores.dtype, jnp.float32)
+    dtype = accumulation_dtype(scores.dtype)
     rows = jnp.repeat(jnp.arange(sources, dtype=jnp.int32), beam)
     log_probabilities = jnp.full((sources, beam), -jnp.inf, dtype).at[:, 0].set(0.0)
     none = jnp.full((sources, n_best), -jnp.inf, dtype)
@@ -93,10 +94,9 @@ def _longer(step: Partial, now: Search, rules: Rules, block: int) -> Search:
     reachable = living[:, 0] / lax.cummax(rules.penalties, reverse=True)[now.step + 1]  # log p only falls
     done = (ended >= beam) | (reachable <= finished.scores[:, -1])
     parents, symbols = _pick((parents, symbols), chosen)
-    rows = jnp.arange(parents.shape[0], dtype=jnp.int32)[:, None] * beam + parents
-    scores, state = _stepped(
-        step, symbols.reshape(-1), jax.tree.map(lambda leaf: leaf[rows.reshape(-1)], now.state), now
-    )
+    rows = (jnp.arange(parents.shape[0], dtype=jnp.int32)[:, None] * beam + parents).reshape(-1)
+    state = jax.tree.map(lambda leaf: leaf[rows], now.state)
+    scores, state = _stepped(step, symbols.reshape(-1), state, now)
     written = lax.dynamic_update_index_in_dim(_pick(now.symbols, parents), symbols, now.step, 2)
     living = jnp.where(done[:, None], -jnp.inf, living)
     return Search(state, scores, written, living, finished, ended, now.step + 1)
@@ -113,8 +113,9 @@ def _continuations(now: Search, rules: Rules, block: int) -> tuple[Array, Array,
     log_probabilities = values.astype(now.log_probabilities.dtype) - _log_total(now)
     too_soon = (symbols == rules.end) & (now.step < rules.min_steps)
     log_probabilities = jnp.where(too_soon, -jnp.inf, log_probabilities) + now.log_probabilities.reshape(-1, 1)
-    best, at = lax.top_k(log_probabilities.reshape(sources, -1), 2 * beam)
-    return best, at // values.shape[1], _pick(symbols.reshape(sources, -1), at)
+    each = values.shape[1]
+    best, at = lax.top_k(log_probabilities.reshape(sources, beam * each), 2 * beam)
+    return best, at // each, _pick(symbols.reshape(sources, beam * each), at)
 
 
 def highest(scores: Float[Array, "R V"], k: int) -> tuple[Float[Array, "R k"], Int[Array, "R k"]]:
@@ -185,10 +186,20 @@ def _stepped(step: Partial, symbols: Array, state: PyTree, now: Search) -> tuple
     match step(symbols, state):
         case (scores, after):
             checks.like("the scores that step returns", scores, now.scores)
-            checks.like("the state that step returns", after, state)
+            checks.like("the state that step returns", _raw(after), _raw(state))
             return scores, after
         case other:
             raise TypeError(f"step must return scores and state, got {type(other).__name__}")
+
+
+def _raw(tree: PyTree) -> PyTree:
+    """The tree with random keys as the numbers they are made of."""
+
+    def one(leaf: Array) -> Array:
+        is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jax.random.key_data(leaf) if is_key else leaf
+
+    return jax.tree.map(one, tree)
 
 
 def _pick(tree: PyTree, at: Int[Array, "B N"]) -> PyTree:
