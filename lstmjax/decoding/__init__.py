@@ -5,29 +5,42 @@ Random numbers depend on the key, the row and the position alone: a row comes ou
 pieces.
 
 - `loop.py`: the loop
+- `beam.py`, `search.py`, `penalties.py`: beam search over the same step functions
+- `ensemble.py`: several step functions as one
 - `text.py`: prompts, stop texts and streams for a language model
 - `forecasts.py`: points and sample paths of a forecaster
 """
 
+from lstmjax.decoding.beam import beam_search
+from lstmjax.decoding.ensemble import ensemble, mean_log_probabilities
 from lstmjax.decoding.forecasts import Forecast, forecast
 from lstmjax.decoding.loop import Decoding, StepFn, decode, start
+from lstmjax.decoding.penalties import GNMTLength, PlainLength, coverage_penalty
+from lstmjax.decoding.search import Beams
 from lstmjax.decoding.text import generate, generate_text, stream, stream_text
 from lstmjax.sampling import GREEDY, BernoulliSampling, Draw, GaussianMixture, MixtureSampling, Sampling
 
 __all__ = [
     "GREEDY",
+    "Beams",
     "BernoulliSampling",
     "Decoding",
     "Draw",
     "Forecast",
+    "GNMTLength",
     "GaussianMixture",
     "MixtureSampling",
+    "PlainLength",
     "Sampling",
     "StepFn",
+    "beam_search",
+    "coverage_penalty",
     "decode",
+    "ensemble",
     "forecast",
     "generate",
     "generate_text",
+    "mean_log_probabilities",
     "start",
     "stream",
     "stream_text",
