@@ -1,0 +1,260 @@
+"""What sequence-to-sequence models write: by beam search or by sampling, as symbols or as text, alone or together."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.tree_util import Partial
+
+from lstmjax import checks
+from lstmjax.data.symbol_pairs import PairVocabulary
+from lstmjax.data.symbols import END, START
+from lstmjax.decoding.beam import LengthPenalty, beam_search
+from lstmjax.decoding.ensemble import ensemble, mean_log_probabilities
+from lstmjax.decoding.loop import decode
+from lstmjax.decoding.loop import start as begin
+from lstmjax.decoding.penalties import GNMTLength, coverage_penalty
+from lstmjax.decoding.search import Beams
+from lstmjax.models import Seq2Seq
+from lstmjax.sampling import Sampling
+from lstmjax.types import Array, Float, Int, Key, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class BeamSettings:
+    """How a translation is searched for; see `beam_search`.
+
+    Args:
+      beam: K, hypotheses kept at a time; 1 is greedy.
+      n_best: how many translations of each source, at most `beam`.
+      steps: the most symbols of a translation.
+      min_steps: the fewest.
+      length_penalty: what log probabilities are divided by.
+      coverage_beta: weight of `coverage_penalty`, at least 0.
+      block_ngrams: n: no n symbols twice in a translation; 0 blocks none.
+    """
+
+    beam: int = 5
+    n_best: int = 1
+    steps: int = 200
+    min_steps: int = 0
+    length_penalty: LengthPenalty = GNMTLength(0.6)
+    coverage_beta: float = 0.0
+    block_ngrams: int = 0
+
+    def __post_init__(self) -> None:
+        checks.positive_int("beam", self.beam)
+        checks.index("n_best", self.n_best, 1, self.beam)
+        checks.positive_int("steps", self.steps)
+        checks.index("min_steps", self.min_steps, 0, self.steps)
+        checks.index("block_ngrams", self.block_ngrams, 0)
+        checks.finite("coverage_beta", self.coverage_beta)
+        if self.coverage_beta < 0:
+            raise ValueError(f"coverage_beta must be at least 0, got {self.coverage_beta}")
+
+
+class Translation(NamedTuple):
+    """What was written for a source: its text, its symbols without the end, and how it ranks."""
+
+    text: str
+    symbols: np.ndarray
+    score: float
+    log_probability: float
+
+
+def translate(
+    models: Seq2Seq | Sequence[Seq2Seq],
+    source: Int[Array, "B S"],
+    *,
+    lengths: Int[Array, "B"] | None = None,
+    settings: BeamSettings = BeamSettings(),
+) -> Beams:
+    """The best translations of each source that beam search finds.
+
+    Args:
+      models: one, or several over the same symbols, whose probabilities are averaged at each symbol.
+      source: symbols [B, S], each row ended as in training by the end symbol, padded on the right.
+      lengths: integers [B] in 1..S; None means S.
+      settings: how it is searched.
+
+    Returns:
+      `Beams`: symbols [B, N, steps] without the end symbol, their lengths, scores and log probabilities.
+
+    Raises:
+      TypeError, ValueError: no model, models of different vocabularies, or arguments that do not fit.
+
+    >>> config = lx.models.Seq2SeqConfig(source_vocab_size=20, target_vocab_size=30)
+    >>> model = lx.models.seq2seq_config.build(config, nnx.Rngs(0))
+    >>> translate(model, jnp.array([[5, 6, 3]]), settings=BeamSettings(beam=2, steps=4)).symbols.shape
+    (1, 1, 4)
+    """
+    step, state, scores, masks = _started(models, source, lengths)
+    extra: Any = None
+    if settings.coverage_beta:
+        extra = Partial(_uncovered, masks, jnp.asarray(settings.coverage_beta))  # type: ignore[no-untyped-call]
+    return beam_search(
+        step,
+        state,
+        scores,
+        beam=settings.beam,
+        steps=settings.steps,
+        end=END,
+        min_steps=settings.min_steps,
+        n_best=settings.n_best,
+        length_penalty=settings.length_penalty,
+        block_ngrams=settings.block_ngrams,
+        extra=extra,
+    )
+
+
+def sample_translations(
+    models: Seq2Seq | Sequence[Seq2Seq],
+    source: Int[Array, "B S"],
+    *,
+    lengths: Int[Array, "B"] | None = None,
+    key: Key[Array, ""],
+    sampling: Sampling = Sampling(),
+    steps: int = 200,
+) -> tuple[Int[Array, "B N"], Int[Array, "B"]]:
+    """A translation of each source, drawn symbol by symbol from the models' probabilities.
+
+    Args:
+      models, source, lengths: see `translate`.
+      key: fixes every random choice.
+      sampling: how a symbol is drawn.
+      steps: N, the most symbols.
+
+    Returns:
+      symbols [B, N], and how many of each row's count, without the end symbol.
+    """
+    step, state, scores, _ = _started(models, source, lengths)
+    symbols, after = decode(step, begin(state, scores, key, (END,)), steps, sampling, (END,))
+    return symbols, after.lengths
+
+
+def translate_text(
+    models: Seq2Seq | Sequence[Seq2Seq],
+    vocabulary: PairVocabulary,
+    lines: Sequence[str],
+    *,
+    settings: BeamSettings = BeamSettings(),
+    batch_size: int = 64,
+) -> list[list[Translation]]:
+    """The best translations of each text, the best first; a blank text has one blank translation.
+
+    Texts are read together with others of nearly their length, and a text's translation does not depend on the others.
+
+    Args:
+      models: see `translate`.
+      vocabulary: the symbols of both sides, as `load_model` gives it with a model.
+      lines: any number of texts.
+      settings: how they are searched.
+      batch_size: texts at a time.
+
+    Raises:
+      TypeError: one text instead of several.
+      ValueError: see `translate`.
+    """
+    if isinstance(lines, str):
+        raise TypeError("lines must be several texts, got one")
+    checks.positive_int("batch_size", batch_size)
+    sources = {row: np.append(vocabulary.source.encode(line), END) for row, line in enumerate(lines) if line.strip()}
+    found: list[list[Translation]] = [[Translation("", np.zeros(0, np.int32), 0.0, 0.0)] for _ in lines]
+    rows = sorted(sources, key=lambda row: len(sources[row]))
+    for first in range(0, len(rows), batch_size):
+        some = rows[first : first + batch_size]
+        padded, lengths = together([sources[row] for row in some], min(batch_size, len(rows)))
+        beams = jax.tree.map(np.asarray, translate(models, padded, lengths=lengths, settings=settings))
+        for place, row in enumerate(some):
+            found[row] = _hypotheses(beams, place, vocabulary)
+    return found
+
+
+def together(sequences: Sequence[np.ndarray], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences as one array [B, S] and their lengths [B]; B is `batch_size`, the last one repeated, and S is rounded.
+
+    S is up to the next multiple of 8, or above 64 to the next power of two, so that little is compiled.
+
+    >>> together([np.array([4, 5, 3])], 2)[0].shape, together([np.ones(70, int)], 1)[0].shape
+    ((2, 8), (1, 128))
+    """
+    longest = max(map(len, sequences))
+    steps = -(-longest // 8) * 8 if longest <= 64 else 2 ** (longest - 1).bit_length()
+    padded = np.zeros((batch_size, steps), np.int32)
+    rows = [*sequences, *[sequences[-1]] * (batch_size - len(sequences))]
+    for row, sequence in zip(padded, rows, strict=True):
+        row[: len(sequence)] = sequence
+    return padded, np.array([len(row) for row in rows], np.int32)
+
+
+def _hypotheses(beams: Beams, row: int, vocabulary: PairVocabulary) -> list[Translation]:
+    found = []
+    for symbols, length, score, log_probability in zip(*(leaf[row] for leaf in beams), strict=True):
+        if score > -np.inf:
+            symbols = symbols[:length]
+            text = vocabulary.target.decode(symbols)
+            found.append(Translation(text, symbols, float(score), float(log_probability)))
+    return found
+
+
+def _started(
+    models: Seq2Seq | Sequence[Seq2Seq], source: Int[Array, "B S"], lengths: Int[Array, "B"] | None
+) -> tuple[Partial, PyTree, Float[Array, "B V"], tuple[Array, ...]]:
+    """The sources read: a step function, its state, the scores of the first symbol, and which steps are there."""
+    members = [models] if isinstance(models, Seq2Seq) else list(models)
+    _check_members(members)
+    most = members[0].source_embed.embed.num_embeddings - 1
+    source = checks.whole_numbers("source", source, ("B", "S"), 0, most)
+    lengths = jnp.full(len(source), source.shape[1], jnp.int32) if lengths is None else lengths
+    lengths = checks.whole_numbers("lengths", lengths, (len(source),), 1, source.shape[1])
+    steps, states, scores, masks = [], [], [], []
+    for model in members:
+        graphdef, params = nnx.split(model)
+        memory, state, logits = _read(graphdef, params, source, lengths)
+        steps.append(Partial(_step, graphdef, params, memory))  # type: ignore[no-untyped-call]
+        states.append(state)
+        scores.append(logits)
+        masks.append(memory.is_there)
+    if len(members) == 1:
+        return steps[0], states[0], scores[0], tuple(masks)
+    return ensemble(steps), tuple(states), mean_log_probabilities(scores), tuple(masks)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _read(
+    graphdef: nnx.GraphDef[Any], params: PyTree, source: Array, lengths: Array
+) -> tuple[Any, PyTree, Float[Array, "B V"]]:
+    model = nnx.merge(graphdef, params)
+    memory, state = model.encode(source, lengths=lengths)
+    logits, state = model.step(memory, jnp.full(len(source), START, jnp.int32), state)
+    return memory, state, logits
+
+
+def _step(
+    graphdef: nnx.GraphDef[Any], params: PyTree, memory: Any, symbols: Int[Array, "R"], state: PyTree
+) -> tuple[Float[Array, "R V"], PyTree]:
+    logits, state = nnx.merge(graphdef, params).step(memory, symbols, state)
+    return logits, state
+
+
+def _uncovered(masks: tuple[Array, ...], beta: Array, states: PyTree) -> Float[Array, "R"]:
+    """The coverage penalty, the mean of the members'."""
+    each = (states,) if len(masks) == 1 else states
+    penalties = [coverage_penalty(state.coverage, mask, beta) for state, mask in zip(each, masks, strict=True)]
+    return jnp.mean(jnp.stack(penalties), axis=0)
+
+
+def _check_members(members: Sequence[Any]) -> None:
+    if not members:
+        raise ValueError("models must be at least one Seq2Seq, got none")
+    for model in members:
+        if not isinstance(model, Seq2Seq):
+            raise TypeError(f"models must be Seq2Seq models, got {type(model).__name__}")
+    sizes = {(model.source_embed.embed.num_embeddings, model.vocab_size) for model in members}
+    if len(sizes) > 1:
+        raise ValueError(f"models must have the same vocabularies, got {sorted(sizes)} symbols")
