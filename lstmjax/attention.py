@@ -412,7 +412,7 @@ def _additive(
 
 def _softmax(scores: Float[Array, "B Q S"], seen: Bool[Array, "B #Q S"]) -> Float[Array, "B Q S"]:
     """Over what is seen, exactly 0 elsewhere; all 0 where nothing is."""
-    lowest = np.finfo(scores.dtype).min  # not -inf, whose softmax over nothing else is no number
+    lowest = np.finfo(scores.dtype).min  # of -inf alone softmax makes NaN, which jax_debug_nans would stop at
     return jnp.where(seen, jax.nn.softmax(jnp.where(seen, scores, lowest), axis=2), 0)
 
 

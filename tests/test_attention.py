@@ -213,12 +213,12 @@ def test_half_precision(kind):
     graph, params = randomised(KINDS[kind](jnp.bfloat16), jnp.bfloat16)
     given = (params, *drawn(kind, jnp.bfloat16))
     answer = answers(kind, graph)
-    gradient = jax.value_and_grad(
-        lambda *args: (jnp.sum(answer(*args)[0].astype(jnp.float32)), answer(*args)), (0, 1, 2), has_aux=True
-    )
-    found, slopes = jax.jit(
-        lambda *args: (answer(*args), jax.grad(lambda *xs: jnp.sum(answer(*xs)[1] ** 2), (0, 1, 2))(*args))
-    )(*given)
+
+    def total(*given):
+        found = answer(*given)
+        return sum(jnp.sum(jnp.square(x.astype(jnp.float32))) for x in found), found
+
+    slopes, found = jax.jit(jax.grad(total, (0, 1, 2), has_aux=True))(*given)
     assert [x.dtype for x in found] == [jnp.bfloat16, jnp.float32]
     assert all(x.dtype == jnp.bfloat16 and np.isfinite(x.astype(np.float32)).all() for x in jax.tree.leaves(slopes))
     single = jax.jit(answer)(*jax.tree.map(lambda x: x.astype(jnp.float32), given))
@@ -227,8 +227,8 @@ def test_half_precision(kind):
 
 
 def test_a_query_in_another_precision_is_taken_in_the_memorys():
-    model = DotAttention()
-    query, encoded, _ = drawn("dot", np.float32)
+    model = additive(False, np.float32)
+    query, encoded, _ = drawn("additive", np.float32)
     memory = model.memory(encoded, lengths=LENGTHS)
     half = query.astype(jnp.bfloat16)
     for ours, theirs in zip(model(half, memory), model(half.astype(np.float32), memory), strict=True):
@@ -237,14 +237,22 @@ def test_a_query_in_another_precision_is_taken_in_the_memorys():
 
 def test_scores_as_large_as_they_come():
     """No overflow: the largest takes all, whether it is large or small."""
-    memory = Memory(
-        jnp.zeros((1, 3, 1)), jnp.array([[[1.0], [2.0], [jnp.nan]]]).at[0, 2].set(0.0), jnp.array([[True, True, False]])
-    )
+    values, is_there = jnp.array([[[1.0], [2.0], [0.0]]]), jnp.array([[True, True, False]])
+    memory = Memory(jnp.zeros((1, 3, 1)), values, is_there)
     for scores in ([1e38, -1e38, 3e38], [-3e38, 3e38, jnp.nan], [-3e38, -2e38, jnp.inf]):
         context, weights = attention.attend(jnp.array([[scores]]), memory)
         best = int(scores[1] > scores[0])
         assert weights[0, 0].tolist() == [1.0 - best, float(best), 0.0]
         assert context.item() == 1.0 + best
+
+
+def test_nothing_to_see_makes_no_nan_on_the_way():
+    nothing = Memory(jnp.zeros((1, 2, 1)), jnp.ones((1, 2, 1)), jnp.zeros((1, 2), bool))
+    with jax.debug_nans(True):
+        context, weights = attention.attend(jnp.ones((1, 1, 2), jnp.bfloat16), nothing)
+    assert context.tolist() == [[[0.0]]]
+    assert weights.tolist() == [[[0.0, 0.0]]]
+    assert weights.dtype == jnp.float32
 
 
 def test_predicted_centre(x64):
@@ -260,10 +268,10 @@ def test_predicted_centre(x64):
     np.testing.assert_allclose(found, LENGTHS[:, None] * share, rtol=1e-12)
     check_grads(predict, (params, query), order=1, modes=["rev"])
     memory = general.memory(encoded, lengths=LENGTHS)
-    for sign in (-1e3, 1e3):
-        extreme = predict(jax.tree.map(lambda leaf: leaf * sign, params), query)
-        _, weights = general(query, memory, window=Window(extreme, 1))
-        np.testing.assert_allclose(weights.sum(axis=2), (LENGTHS > 0)[:, None] * np.ones(Q))
+    extreme = predict(jax.tree.map(lambda leaf: leaf * 1e3, params), query)
+    assert {0.0, 1.0} <= {float(p) / n for row, n in zip(extreme, LENGTHS, strict=True) if n for p in row}
+    _, weights = general(query, memory, window=Window(extreme, 1))
+    np.testing.assert_allclose(weights.sum(axis=2), (LENGTHS > 0)[:, None] * np.ones(Q))
 
 
 def test_coverage_lets_a_decoder_look_elsewhere(x64):
@@ -298,6 +306,13 @@ def test_coverage_loss(x64):
     assert np.isfinite(slopes).all()
     assert not slopes[3].any()
     assert slopes[0].any()
+
+
+def test_coverage_loss_where_a_target_step_does_not_count():
+    """It covers nothing."""
+    amounts = jnp.array([[[1.0, 0.0], [jnp.nan, 0.0], [0.75, 0.25]]])
+    found = attention.coverage_loss(amounts, mask=jnp.array([[True, False, True]]))
+    assert found == (0.75, 2.0)
 
 
 def test_as_pytorch_scaled_dot_product_attention():
@@ -372,7 +387,7 @@ def test_windows_scores_and_sizes_that_do_not_fit():
         attention.attend(jnp.zeros((2, Q, S + 1)), memory)
     with pytest.raises(ValueError, match="features must be at least 1, got 0"):
         AdditiveAttention(3, M, 0, rngs=nnx.Rngs(0))
-    with pytest.raises(TypeError, match="rngs must be an nnx.Rngs"):
+    with pytest.raises(TypeError, match=r"rngs must be an nnx\.Rngs"):
         GeneralAttention(3, M, rngs=0)
     with pytest.raises(TypeError, match="param_dtype must be a floating dtype"):
         PredictedCentre(3, 2, param_dtype=int, rngs=nnx.Rngs(0))
