@@ -12,7 +12,20 @@ from lstmjax.steps import valid_steps
 from lstmjax.unroll import unroll, unroll_loop
 
 if TYPE_CHECKING:
-    from lstmjax import crf, data, decoding, interop, layers, losses, metrics, models, regularizers, tasks, training
+    from lstmjax import (
+        attention,
+        crf,
+        data,
+        decoding,
+        interop,
+        layers,
+        losses,
+        metrics,
+        models,
+        regularizers,
+        tasks,
+        training,
+    )
     from lstmjax.layers import (
         GRU,
         LSTM,
@@ -50,6 +63,7 @@ __all__ = [
     "Stacked",
     "StackedCells",
     "TimeDistributed",
+    "attention",
     "cells",
     "crf",
     "data",
@@ -88,6 +102,7 @@ _LAYERS = (
 )
 _HOMES = dict.fromkeys(_LAYERS, "lstmjax.layers") | {"load_model": "lstmjax.saved"}
 _ROOMS = (
+    "attention",
     "crf",
     "data",
     "decoding",
