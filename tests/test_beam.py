@@ -259,6 +259,24 @@ def test_it_stops_once_nothing_better_can_come():
     assert len(taken) == 4
 
 
+def peak(lengths):
+    return np.where(lengths == 31, 30.0, 1.0)
+
+
+def countdown(symbols, left):
+    """The end is impossible until nothing is left, then certain."""
+    left = left - 1
+    return 20.0 * jnp.where(left[:, None] > 0, jnp.array([[-1.0, 1.0, -1.0]]), jnp.array([[1.0, -1.0, -1.0]])), left
+
+
+@pytest.mark.parametrize(("length_penalty", "length"), [(np.ones_like, 0), (PlainLength(1.0), 30), (peak, 30)])
+def test_it_goes_on_while_something_better_may_come(length_penalty, length):
+    """Ending at once has 0.9, but the other string the greater penalty, however far away and with less behind it."""
+    scores = jnp.log(jnp.array([[0.9, 0.1, 1e-9]]))
+    beams = beam_search(countdown, jnp.array([30]), scores, beam=2, steps=40, end=0, length_penalty=length_penalty)
+    assert beams.lengths.tolist() == [[length]]
+
+
 def test_compiled_once_whatever_the_numbers():
     before = search._cache_size()
     for seed, length_penalty, end, min_steps in (
