@@ -8,6 +8,7 @@ pieces.
 - `beam.py`, `search.py`, `penalties.py`: beam search over the same step functions
 - `ensemble.py`: several step functions as one
 - `text.py`: prompts, stop texts and streams for a language model
+- `translation.py`: what sequence-to-sequence models write
 - `forecasts.py`: points and sample paths of a forecaster
 """
 
@@ -18,10 +19,12 @@ from lstmjax.decoding.loop import Decoding, StepFn, decode, start
 from lstmjax.decoding.penalties import GNMTLength, PlainLength, coverage_penalty
 from lstmjax.decoding.search import Beams
 from lstmjax.decoding.text import generate, generate_text, stream, stream_text
+from lstmjax.decoding.translation import BeamSettings, Translation, sample_translations, translate, translate_text
 from lstmjax.sampling import GREEDY, BernoulliSampling, Draw, GaussianMixture, MixtureSampling, Sampling
 
 __all__ = [
     "GREEDY",
+    "BeamSettings",
     "Beams",
     "BernoulliSampling",
     "Decoding",
@@ -33,6 +36,7 @@ __all__ = [
     "PlainLength",
     "Sampling",
     "StepFn",
+    "Translation",
     "beam_search",
     "coverage_penalty",
     "decode",
@@ -41,7 +45,10 @@ __all__ = [
     "generate",
     "generate_text",
     "mean_log_probabilities",
+    "sample_translations",
     "start",
     "stream",
     "stream_text",
+    "translate",
+    "translate_text",
 ]

@@ -18,7 +18,7 @@ from lstmjax.attention import Attention, Memory, PredictedCentre, Window
 from lstmjax.cells import output_shape
 from lstmjax.cells.wrappers import with_noise
 from lstmjax.layers.recurrent import WeightedCell, check_rngs
-from lstmjax.types import Array, Cell, Float, Int, Key, PyTree
+from lstmjax.types import Array, Cell, Float, Int, Key
 
 
 class DecoderState(NamedTuple):
@@ -106,9 +106,7 @@ class Decoder(nnx.Module):
         keys: Any = [(None, None)] * count if key is None else jax.random.split(key, (count, 2))
         return [self._floor(number, rows, *pair) for number, pair in enumerate(keys)]
 
-    def _floor(
-        self, number: int, rows: int, key_cell: Key[Array, ""] | None, key_mask: Key[Array, ""] | None
-    ) -> Floor:
+    def _floor(self, number: int, rows: int, key_cell: Key[Array, ""] | None, key_mask: Key[Array, ""] | None) -> Floor:
         cell, params = self.layers[number].cell, self.layers[number].params
         if key_cell is None:
             return Floor(cell, params, None)

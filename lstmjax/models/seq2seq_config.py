@@ -122,7 +122,8 @@ class Seq2SeqConfig:
             f"tie_output needs as many out_features as embed_features, got {self.out_features} and "
             f"{self.embed_features}": self.tie_output and self.out_features != self.embed_features,
             f"dot needs an encoder as wide as the decoder, got {self.memory_features} and "
-            f"{self.decoder_features[-1]}": self.attention == "dot" and self.memory_features != self.decoder_features[-1],
+            f"{self.decoder_features[-1]}": self.attention == "dot"
+            and self.memory_features != self.decoder_features[-1],
             f"coverage is of concat and bahdanau, got attention {self.attention!r}": self.coverage
             and self.attention not in ("concat", "bahdanau"),
             f"coverage_loss must be at least 0, and needs coverage, got {self.coverage_loss}": self.coverage_loss != 0
