@@ -43,7 +43,7 @@ class BeamSettings:
     n_best: int = 1
     steps: int = 200
     min_steps: int = 0
-    length_penalty: LengthPenalty = GNMTLength(0.6)
+    length_penalty: LengthPenalty = dataclasses.field(default=GNMTLength(0.6))
     coverage_beta: float = 0.0
     block_ngrams: int = 0
 
