@@ -231,8 +231,9 @@ def test_gradients(x64):
     check_grads(loss, (params,), order=1, modes=["rev"])
 
 
-def test_noise_is_drawn_once_for_all_steps(x64, dtype=np.float32):
+def test_noise_is_drawn_once_for_all_steps(x64):
     """A loop over cells whose noise was drawn before it gives the same; float32 stays that where 64 bits are on."""
+    dtype = np.float32
     cells = [lx.regularizers.RecurrentDropout(lx.cells.GRU(2, 6, param_dtype=dtype), 0.5)]
     cells.append(lx.cells.LSTM(6, 5, param_dtype=dtype))
     decoder = PlainDecoder(cells, 4, dropout=0.5, rngs=nnx.Rngs(0))
