@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -160,19 +160,30 @@ def translate_text(
       TypeError: one text instead of several.
       ValueError: see `translate`.
     """
+    found: list[list[Translation]] = [[Translation("", np.zeros(0, np.int32), 0.0, 0.0)] for _ in lines]
+    for rows, padded, lengths in by_length(vocabulary, lines, batch_size):
+        beams = jax.tree.map(np.asarray, translate(models, padded, lengths=lengths, settings=settings))
+        for place, row in enumerate(rows):
+            found[row] = _hypotheses(beams, place, vocabulary)
+    return found
+
+
+def by_length(
+    vocabulary: PairVocabulary, lines: Sequence[str], batch_size: int
+) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
+    """The texts that are not blank, in batches of nearly one length: which they are, their symbols [B, S], lengths [B].
+
+    Raises:
+      TypeError: one text instead of several.
+    """
     if isinstance(lines, str):
         raise TypeError("lines must be several texts, got one")
     checks.positive_int("batch_size", batch_size)
     sources = {row: np.append(vocabulary.source.encode(line), END) for row, line in enumerate(lines) if line.strip()}
-    found: list[list[Translation]] = [[Translation("", np.zeros(0, np.int32), 0.0, 0.0)] for _ in lines]
     rows = sorted(sources, key=lambda row: len(sources[row]))
     for first in range(0, len(rows), batch_size):
         some = rows[first : first + batch_size]
-        padded, lengths = together([sources[row] for row in some], min(batch_size, len(rows)))
-        beams = jax.tree.map(np.asarray, translate(models, padded, lengths=lengths, settings=settings))
-        for place, row in enumerate(some):
-            found[row] = _hypotheses(beams, place, vocabulary)
-    return found
+        yield some, *together([sources[row] for row in some], min(batch_size, len(rows)))
 
 
 def together(sequences: Sequence[np.ndarray], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -206,8 +217,7 @@ def _started(
     models: Seq2Seq | Sequence[Seq2Seq], source: Int[Array, "B S"], lengths: Int[Array, "B"] | None
 ) -> tuple[Partial, PyTree, Float[Array, "B V"], tuple[Array, ...]]:
     """The sources read: a step function, its state, the scores of the first symbol, and which steps are there."""
-    members = [models] if isinstance(models, Seq2Seq) else list(models)
-    _check_members(members)
+    members = as_members(models)
     most = members[0].source_embed.embed.num_embeddings - 1
     source = checks.whole_numbers("source", source, ("B", "S"), 0, most)
     lengths = jnp.full(len(source), source.shape[1], jnp.int32) if lengths is None else lengths
@@ -249,7 +259,9 @@ def _uncovered(masks: tuple[Array, ...], beta: Array, states: PyTree) -> Float[A
     return jnp.mean(jnp.stack(penalties), axis=0)
 
 
-def _check_members(members: Sequence[Any]) -> None:
+def as_members(models: Seq2Seq | Sequence[Seq2Seq]) -> list[Seq2Seq]:
+    """One or several models as a list, once it is sure that they belong together."""
+    members = [models] if isinstance(models, Seq2Seq) else list(models)
     if not members:
         raise ValueError("models must be at least one Seq2Seq, got none")
     for model in members:
@@ -258,3 +270,4 @@ def _check_members(members: Sequence[Any]) -> None:
     sizes = {(model.source_embed.embed.num_embeddings, model.vocab_size) for model in members}
     if len(sizes) > 1:
         raise ValueError(f"models must have the same vocabularies, got {sorted(sizes)} symbols")
+    return members
