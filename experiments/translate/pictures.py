@@ -4,13 +4,12 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -108,7 +107,7 @@ def plot_bleu_by_length(
     behind.bar(places, [len(rows) for rows in bins.values()], color="0.88", width=0.9, label="sources")
     for number, (name, said) in enumerate(systems.items()):
         values = [_bleu_of(rows, said, references) for rows in bins.values()]
-        style = {"linewidth": 2.2, "zorder": 5} if number == 0 else {"linewidth": 1.2}
+        style: dict[str, Any] = {"linewidth": 2.2, "zorder": 5} if number == 0 else {"linewidth": 1.2}
         axes.plot(places, values, marker="o", label=name, **style)
     axes.set_xticks(places, list(bins))
     axes.set(xlabel="words of the source", ylabel="BLEU", title="Test part")

@@ -1,7 +1,6 @@
 """What trained models make of a file, or of standard input line by line."""
 
 import csv
-import dataclasses
 import io
 import json
 import sys
@@ -46,9 +45,7 @@ class Translator(NamedTuple):
     def __call__(self, lines: Sequence[str], batch_size: int = 1, first: int = 0) -> list[list[Translation]]:
         """The best translations of each line; `first` is the number of the first line."""
         if self.temperature is None:
-            return translate_text(
-                self.models, self.vocabulary, lines, settings=self.settings, batch_size=batch_size
-            )
+            return translate_text(self.models, self.vocabulary, lines, settings=self.settings, batch_size=batch_size)
         return [[one] for one in self._drawn(lines, batch_size, first)]
 
     def _drawn(self, lines: Sequence[str], batch_size: int, first: int) -> list[Translation]:

@@ -170,7 +170,7 @@ def translate_text(
 
 def by_length(
     vocabulary: PairVocabulary, lines: Sequence[str], batch_size: int
-) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[list[int], Any, Any]]:
     """The texts that are not blank, in batches of nearly one length: which they are, their symbols [B, S], lengths [B].
 
     Raises:
