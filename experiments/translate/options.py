@@ -1,6 +1,7 @@
 """How the command is told what to translate, and how."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,27 @@ from lstmjax.decoding import BeamSettings, GNMTLength, PlainLength
 from lstmjax.errors import InputError
 from lstmjax.sampling import Sampling
 
+
+def _at_least_zero(name: str, value: float) -> None:
+    checks.finite(name, value)
+    if value < 0:
+        raise ValueError(f"{name} must be at least 0, got {value}")
+
+
+RANGES: dict[str, Callable[[str, Any], object]] = {
+    "n_best": checks.positive_int,
+    "beam": checks.positive_int,
+    "length_penalty": checks.finite,
+    "coverage_penalty": _at_least_zero,
+    "block_ngrams": checks.positive_int,
+    "min_length": lambda name, value: checks.index(name, value, 0),
+    "max_length": checks.positive_int,
+    "temperature": lambda _, value: Sampling(value),
+    "seed": lambda name, value: checks.index(name, value, 0, 2**32 - 1),
+    "step": lambda name, value: checks.index(name, value, 0),
+    "average": checks.positive_int,
+    "batch_size": checks.positive_int,
+}
 OF_SEARCH = ("beam", "n_best", "penalty", "length_penalty", "coverage_penalty", "block_ngrams", "min_length")
 OF_FILES = ("n_best", "attention", "reference")
 
@@ -57,18 +79,9 @@ class TranslateOptions:
     def __post_init__(self) -> None:
         if not self.checkpoint:
             raise ValueError("checkpoint must name at least one folder")
-        for name in ("n_best", "beam", "block_ngrams", "max_length", "average", "batch_size"):
+        for name, check in RANGES.items():
             if getattr(self, name) is not None:
-                checks.positive_int(name, getattr(self, name))
-        for name in ("min_length", "step"):
-            if getattr(self, name) is not None:
-                checks.index(name, getattr(self, name), 0)
-        for name in ("length_penalty", "coverage_penalty"):
-            if getattr(self, name) is not None:
-                checks.finite(name, getattr(self, name))
-        if self.coverage_penalty is not None and self.coverage_penalty < 0:
-            raise ValueError(f"coverage_penalty must be at least 0, got {self.coverage_penalty}")
-        checks.index("seed", self.seed or 0, 0, 2**32 - 1)
+                check(name, getattr(self, name))
         self._check_together()
         self._check_files()
 
@@ -79,7 +92,6 @@ class TranslateOptions:
         if self.temperature is None and self.seed is not None:
             raise ValueError("seed is of drawing, so it needs temperature")
         if self.temperature is not None:
-            Sampling(self.temperature)
             self._refuse(OF_SEARCH, "of the search, which temperature replaces by drawing")
         if self.translate is None:
             self._refuse(OF_FILES, "of files, so it needs translate")

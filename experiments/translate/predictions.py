@@ -144,6 +144,7 @@ def translate_file(translator: Translator, options: TranslateOptions, file: Path
 
 
 def _references(file: Path, source: Path, count: int) -> list[str]:
+    scores.sacrebleu()  # that it is missing is better known before than after the work
     references = read_lines(file)
     if len(references) != count:
         raise InputError(f"{file} has {len(references)} lines, and {source}, which it is the reference of, {count}")

@@ -27,7 +27,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], *, lowercase: boo
 
     Source: Papineni et al. 2002; Post 2018, "A Call for Clarity in Reporting BLEU Scores", for its signature.
     """
-    return _of_corpus(_sacrebleu().BLEU(lowercase=lowercase), hypotheses, references)
+    return _of_corpus(sacrebleu().BLEU(lowercase=lowercase), hypotheses, references)
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
@@ -35,7 +35,7 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
 
     Source: Popović 2015, "chrF: character n-gram F-score for automatic MT evaluation".
     """
-    return _of_corpus(_sacrebleu().CHRF(), hypotheses, references)
+    return _of_corpus(sacrebleu().CHRF(), hypotheses, references)
 
 
 def exact(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
@@ -81,7 +81,12 @@ def _check(hypotheses: Sequence[str], references: Sequence[str]) -> None:
         raise ValueError(f"expected a reference for each text, got {len(references)} for {len(hypotheses)}")
 
 
-def _sacrebleu() -> Any:
+def sacrebleu() -> Any:
+    """The library, which only this needs.
+
+    Raises:
+      InputError: it is not installed.
+    """
     try:
         from sacrebleu import metrics  # an optional dependency
     except ImportError:
