@@ -1,11 +1,16 @@
 """Trained models: read back from their run's folder, ready to use."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
+from lstmjax import checks
 from lstmjax.errors import InputError
 from lstmjax.models import FAMILIES
 from lstmjax.training.checkpoint import Checkpoints
@@ -54,6 +59,66 @@ def load_model(folder: str | Path, step: int | Literal["best", "latest"] = "best
         raise InputError(f"{run.path} has no checkpoint yet")
     with Checkpoints(run.checkpoints, identity=settings.get("run"), read_only=True) as checkpoints:
         return Trained(nnx.merge(graphdef, *checkpoints.restore_params(params, other, step)), companion)
+
+
+def load_average(folder: str | Path, newest: int) -> Trained:
+    """Read the `average` of the models of a run's newest checkpoints.
+
+    Args:
+      folder: what a training run wrote.
+      newest: how many checkpoints; a run keeps the last few, and the best besides.
+
+    Raises:
+      InputError: there are fewer, one of them is damaged, or what `load_model` can't read.
+    """
+    checks.positive_int("newest", newest)
+    run = RunFolder(Path(folder))
+    run.read_config()
+    steps: list[int] = []
+    if run.checkpoints.is_dir():
+        with Checkpoints(run.checkpoints, read_only=True) as checkpoints:
+            steps = checkpoints.steps()
+    if len(steps) < newest:
+        raise InputError(f"{run.path} has too few checkpoints to average {newest} of them, {len(steps)}")
+    found = [load_model(run.path, step) for step in steps[-newest:]]
+    return Trained(average([model for model, _ in found]), found[-1].companion)
+
+
+def average(models: Sequence[nnx.Module]) -> Any:
+    """A model whose parameters are the mean of several models' parameters, taken in float64 and then rounded.
+
+    All other variables, such as running statistics, are those of the last.
+
+    Args:
+      models: at least one, of the same parameters; they stay as they are.
+
+    Raises:
+      ValueError: no model, or models whose parameters differ in name, shape or dtype.
+
+    Source: checkpoint averaging, section 6.1 of Vaswani et al. 2017, "Attention Is All You Need".
+
+    >>> one, other = nnx.Linear(1, 1, rngs=nnx.Rngs(0)), nnx.Linear(1, 1, rngs=nnx.Rngs(0))
+    >>> one.bias[...], other.bias[...] = jnp.array([1.0]), jnp.array([2.0])
+    >>> average([one, other]).bias[...].tolist()
+    [1.5]
+    """
+    if not models:
+        raise ValueError("models must be at least one, got none")
+    *earlier, (graphdef, newest, other) = map(split_model, models)
+    trees = [*(params for _, params, _ in earlier), newest]
+    if any(_kinds(tree) != _kinds(newest) for tree in trees):
+        raise ValueError("models must have the same parameters, of the same shapes and dtypes")
+    return nnx.merge(graphdef, jax.tree.map(_mean, *trees), other)
+
+
+def _mean(*leaves: Any) -> Any:
+    total = np.mean([np.asarray(leaf, np.float64) for leaf in leaves], axis=0)
+    return jnp.asarray(total, leaves[0].dtype)
+
+
+def _kinds(tree: Any) -> Any:
+    """The names, shapes and dtypes of a tree's leaves."""
+    return [(path, leaf.shape, leaf.dtype) for path, leaf in jax.tree.leaves_with_path(tree)]
 
 
 def _check_complete(kind: type[Any], settings: dict[str, Any]) -> None:

@@ -6,5 +6,6 @@
 - `scores.py`: BLEU, chrF and exact matches
 - `predictions.py`: translating files and standard input with trained models
 - `options.py`: how it is told what to translate, and how
+- `surprises.py`: lines and symbols unlike those of the training
 - `pictures.py`: attention maps, quality by length
 """

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -162,20 +162,31 @@ def translate_text(
       TypeError: one text instead of several, or what is no text.
       ValueError: a vocabulary of other sizes than the models'; see also `translate`.
     """
-    _check_lines(lines)
-    members = _members(models)
+    members = as_members(models)
     _check_vocabulary(members[0], vocabulary)
+    found: list[list[Translation]] = [[Translation("", np.zeros(0, np.int32), 0.0, 0.0)] for _ in lines]
+    for rows, padded, lengths in by_length(vocabulary, lines, batch_size):
+        beams = jax.tree.map(np.asarray, translate(members, padded, lengths=lengths, settings=settings))
+        for place, row in enumerate(rows):
+            found[row] = _hypotheses(beams, place, vocabulary)
+    return found
+
+
+def by_length(
+    vocabulary: PairVocabulary, lines: Sequence[str], batch_size: int
+) -> Iterator[tuple[list[int], Any, Any]]:
+    """The texts that are not blank, in batches of nearly one length: which they are, their symbols [B, S], lengths [B].
+
+    Raises:
+      TypeError: one text instead of several, or what is no text.
+    """
+    _check_lines(lines)
     checks.positive_int("batch_size", batch_size)
     sources = {row: np.append(vocabulary.source.encode(line), END) for row, line in enumerate(lines) if line.strip()}
-    found: list[list[Translation]] = [[Translation("", np.zeros(0, np.int32), 0.0, 0.0)] for _ in lines]
     rows = sorted(sources, key=lambda row: len(sources[row]))
     for first in range(0, len(rows), batch_size):
         some = rows[first : first + batch_size]
-        padded, lengths = together([sources[row] for row in some], min(batch_size, len(rows)))
-        beams = jax.tree.map(np.asarray, translate(members, padded, lengths=lengths, settings=settings))
-        for place, row in enumerate(some):
-            found[row] = _hypotheses(beams, place, vocabulary)
-    return found
+        yield some, *together([sources[row] for row in some], min(batch_size, len(rows)))
 
 
 def together(sequences: Sequence[np.ndarray], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +220,7 @@ def _started(
     models: Seq2Seq | Sequence[Seq2Seq], source: Int[Array, "B S"], lengths: Int[Array, "B"] | None
 ) -> tuple[Partial, PyTree, Float[Array, "B V"], tuple[Array, ...]]:
     """The sources read: a step function, its state, the scores of the first symbol, and which steps are there."""
-    members = _members(models)
+    members = as_members(models)
     most = members[0].source_embed.embed.num_embeddings - 1
     source = checks.whole_numbers("source", source, ("B", "S"), 0, most)
     lengths = jnp.full(len(source), source.shape[1], jnp.int32) if lengths is None else lengths
@@ -251,8 +262,8 @@ def _uncovered(masks: tuple[Array, ...], beta: Array, states: PyTree) -> Float[A
     return jnp.mean(jnp.stack(penalties), axis=0)
 
 
-def _members(models: Seq2Seq | Sequence[Seq2Seq]) -> list[Seq2Seq]:
-    """At least one, all over the same symbols."""
+def as_members(models: Seq2Seq | Sequence[Seq2Seq]) -> list[Seq2Seq]:
+    """One or several models as a list, once it is sure that they belong together."""
     members = [models] if isinstance(models, Seq2Seq) else list(models)
     if not members:
         raise ValueError("models must be at least one Seq2Seq, got none")
@@ -271,7 +282,7 @@ def _sizes(model: Seq2Seq) -> tuple[int, int]:
 
 
 def _check_looks_back(models: Seq2Seq | Sequence[Seq2Seq]) -> None:
-    if any(isinstance(model.decoder, PlainDecoder) for model in _members(models)):
+    if any(isinstance(model.decoder, PlainDecoder) for model in as_members(models)):
         raise ValueError("coverage_beta needs models that look back at their source, got one with a PlainDecoder")
 
 
