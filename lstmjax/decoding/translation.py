@@ -172,7 +172,8 @@ def translate_text(
     for first in range(0, len(rows), batch_size):
         some = rows[first : first + batch_size]
         padded, lengths = together([sources[row] for row in some], min(batch_size, len(rows)))
-        beams = jax.tree.map(np.asarray, translate(members, padded, lengths=lengths, settings=settings))
+        beams = translate(members, jnp.asarray(padded), lengths=jnp.asarray(lengths), settings=settings)
+        beams = jax.tree.map(np.asarray, beams)
         for place, row in enumerate(some):
             found[row] = _hypotheses(beams, place, vocabulary)
     return found
