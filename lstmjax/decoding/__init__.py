@@ -10,9 +10,11 @@ pieces.
 - `ensemble.py`: several step functions as one
 - `text.py`: prompts, stop texts and streams for a language model
 - `translation.py`: what sequence-to-sequence models write
+- `alignments.py`: what they looked at as they wrote
 - `forecasts.py`: points and sample paths of a forecaster
 """
 
+from lstmjax.decoding.alignments import Alignment, alignments
 from lstmjax.decoding.beam import beam_search
 from lstmjax.decoding.ensemble import ensemble, mean_log_probabilities
 from lstmjax.decoding.forecasts import Forecast, forecast
@@ -25,6 +27,7 @@ from lstmjax.sampling import GREEDY, BernoulliSampling, Draw, GaussianMixture, M
 
 __all__ = [
     "GREEDY",
+    "Alignment",
     "BeamSettings",
     "Beams",
     "BernoulliSampling",
@@ -38,6 +41,7 @@ __all__ = [
     "Sampling",
     "StepFn",
     "Translation",
+    "alignments",
     "beam_search",
     "coverage_penalty",
     "decode",
