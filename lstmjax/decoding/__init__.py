@@ -6,7 +6,9 @@ Random numbers depend on the key, the row and the position alone: a row comes ou
 pieces.
 
 - `loop.py`: the loop
-- `beam.py`, `search.py`, `penalties.py`: beam search over the same step functions
+- `beam.py`: beam search over the same step functions
+- `search.py`: its compiled loop
+- `penalties.py`: what it puts beside a log probability: length, coverage
 - `ensemble.py`: several step functions as one
 - `text.py`: prompts, stop texts and streams for a language model
 - `translation.py`: what sequence-to-sequence models write
