@@ -8,7 +8,7 @@
 - `worker.py`: a contender's process
 - `processes.py`: these processes, seen from the one that asks
 - `rounds.py`: contenders timed in turn
-- `turns.py`: libraries timed in turn, for the studies' own comparisons
+- `turns.py`: the same for any work, for the comparisons in other folders
 - `machine.py`: the machine and its rates
 - `formulas.py`: what a row costs by arithmetic
 - `results.py`: what was measured, and its file
