@@ -32,8 +32,8 @@ def history(table, symbols, state):
     keys = jax.vmap(jax.random.fold_in)(state["key"], symbols)
     total = 0.5 * state["deep"][0].total + table[symbols][:, None, :]
     count = state["deep"][0].count + symbols
-    noise = jax.vmap(lambda key: jax.random.normal(key, table.shape[:1]))(keys)
-    scores = table[symbols] + noise + 0.3 * total[:, 0] - 0.1 * (count % 3)[:, None].astype(jnp.float32)
+    noise = jax.vmap(lambda key: jax.random.normal(key, table.shape[:1], table.dtype))(keys)
+    scores = table[symbols] + noise + 0.3 * total[:, 0] - 0.1 * (count % 3)[:, None].astype(table.dtype)
     return scores, {"key": keys, "deep": (Deep(total, count),)}
 
 
@@ -202,7 +202,7 @@ def lstm(sources, symbols=9):
     modules = nnx.List([nnx.Embed(symbols, 6, rngs=rngs), layers, nnx.Linear(8, symbols, rngs=rngs)])
     modules[2].kernel[...] = 12.0 * modules[2].kernel[...]
     graphdef, params = nnx.split(modules)
-    xs = jax.random.normal(jax.random.key(5), (sources, 4, 6))
+    xs = jax.random.normal(jax.random.key(5), (sources, 4, 6), jnp.float32)
     ys, state = layers(xs)
     return Partial(lstm_step, Static(graphdef), params), state, modules[2](ys[:, -1])
 

@@ -18,6 +18,7 @@ def blocks(name):
 TRAINING = blocks("training.md")
 (FORECASTING,) = blocks("forecasting.md")
 (TAGGING,) = blocks("tagging.md")
+(TRANSLATION,) = blocks("translation.md")
 REVIEWS, KERAS, OURS, NUMBERS, TORCH, OUR_LOOP = blocks("from-keras-and-pytorch.md")
 
 
@@ -53,6 +54,14 @@ def test_a_tagger_by_hand_and_its_crf():
     np.testing.assert_allclose(names["scores"][:, 0], names["score"], rtol=1e-6)
     assert (np.diff(names["scores"], axis=1) <= 0).all()
     assert names["loss"] > 0
+
+
+def test_a_translator_by_hand_and_beam_search():
+    names = run(TRANSLATION)
+    assert names["logits"].shape == (2, 3, len(names["both"]))
+    assert (np.diff(names["beams"].scores, axis=1) <= 0).all()
+    assert len(names["texts"]) == 2
+    assert names["best"].scores[0, 0] >= names["greedy"].scores[0, 0]
 
 
 @pytest.mark.parametrize(("library", "program"), [("keras", KERAS), ("lstmjax", OURS)], ids=["keras", "ours"])

@@ -46,7 +46,7 @@ def test_probabilities_are_the_mean():
 
 
 def test_of_impossible_symbols_and_half_precision():
-    scores = [jnp.array([[0.0, -jnp.inf, 0.0]], jnp.bfloat16), jnp.array([[-jnp.inf, -jnp.inf, 5.0]])]
+    scores = [jnp.array([[0.0, -jnp.inf, 0.0]], jnp.bfloat16), jnp.array([[-jnp.inf, -jnp.inf, 5.0]], jnp.float32)]
     found = mean_log_probabilities(scores)
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(np.exp(found), [[0.25, 0.0, 0.75]], rtol=1e-6)
@@ -73,7 +73,7 @@ def greedy(steps, states, scores, end=4, most=4):
     symbols = []
     while len(symbols) < most and int(np.argmax(scores)) != end:
         symbols.append(int(np.argmax(scores)))
-        taken = [step(jnp.array(symbols[-1:]), state) for step, state in zip(steps, states, strict=True)]
+        taken = [step(jnp.array(symbols[-1:], jnp.int32), state) for step, state in zip(steps, states, strict=True)]
         scores, states = mean([one for one, _ in taken])[0], [state for _, state in taken]
     return symbols
 

@@ -11,10 +11,7 @@ import dataclasses
 import importlib
 import importlib.util
 import json
-import multiprocessing
-import os
 import statistics
-import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,9 +23,9 @@ from rich.table import Table
 from experiments import cli
 from experiments.speed import machine
 from experiments.speed.ratios import paired_ratio
-from experiments.speed.rounds import PAUSE_SECONDS
+from experiments.speed.turns import Process, in_turn
 from experiments.tag.__main__ import TagConfig, load
-from experiments.tag.contenders import KINDS, LIBRARIES, Problem, seconds_a_run
+from experiments.tag.contenders import KINDS, LIBRARIES, Problem
 from lstmjax import checks
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
@@ -68,40 +65,6 @@ class BesideTorchConfig:
 PEERS = ("torch", "torch, packed")
 
 
-class Process:
-    """A library in a process of its own: it prepares a problem, then answers requests, and is idle between them."""
-
-    def __init__(self, library: str, problem: Problem, threads: int | None) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._answers, far = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far, library, problem, threads), daemon=True)
-        self._process.start()
-        far.close()
-
-    def ask(self, request: str, seconds: float = 0.0) -> Any:
-        """ "check", or a kind of work to be timed: see `_serve`."""
-        self._answers.send((request, seconds))
-        return self._answers.recv()
-
-    def __enter__(self) -> "Process":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.join()
-
-
-def _serve(requests: Any, library: str, problem: Problem, threads: int | None) -> None:
-    """Until there are no more requests."""
-    if threads is not None:
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    prepared = LIBRARIES[library](problem)
-    with contextlib.suppress(EOFError):
-        while True:
-            request, seconds = requests.recv()
-            requests.send(prepared.check() if request == "check" else seconds_a_run(prepared.runs[request], seconds))
-
-
 def problems(config: BesideTorchConfig) -> dict[Literal["softmax", "crf"], Problem]:
     """Real sentences for both ways to choose tags, or for the softmax alone where pytorch-crf is not installed.
 
@@ -130,7 +93,9 @@ def measure(problem: Problem, config: BesideTorchConfig) -> dict[str, Any]:
       InputError: they do not compute the same.
     """
     with contextlib.ExitStack() as stack:
-        processes = {name: stack.enter_context(Process(name, problem, config.threads)) for name in LIBRARIES}
+        processes = {
+            name: stack.enter_context(Process(prepare, problem, config.threads)) for name, prepare in LIBRARIES.items()
+        }
         answers = {name: each.ask("check") for name, each in processes.items()}
         found: dict[str, Any] = {
             "difference": {peer: _difference(problem, answers["lstmjax"], answers[peer]) for peer in PEERS}
@@ -151,13 +116,7 @@ def _difference(problem: Problem, ours: tuple[np.ndarray, float], theirs: tuple[
 
 
 def _beside(kind: str, processes: dict[str, Process], tokens: int, config: BesideTorchConfig) -> dict[str, Any]:
-    seconds: dict[str, list[float]] = {name: [] for name in processes}
-    for process in processes.values():
-        process.ask(kind)  # all is compiled and warm
-    for number in range(config.rounds):
-        for name in sorted(processes, reverse=number % 2 == 1):
-            time.sleep(PAUSE_SECONDS)
-            seconds[name].append(processes[name].ask(kind, config.seconds))
+    seconds = in_turn(kind, processes, config.rounds, config.seconds)
     speeds = {name: tokens / statistics.median(each) for name, each in seconds.items()}
     ratios = {peer: paired_ratio(seconds[peer], seconds["lstmjax"]) for peer in PEERS}
     return {"tokens_per_second": speeds, "ratios": ratios, "seconds": seconds}

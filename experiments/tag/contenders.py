@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from experiments.speed import machine
+from experiments.speed.turns import Prepared
 from lstmjax import training
 from lstmjax.data.source import SequenceBatch
 from lstmjax.models import TaggerConfig, tagger_config, tagger_task
@@ -41,27 +41,6 @@ class Problem(NamedTuple):
         return model
 
 
-class Prepared(NamedTuple):
-    """What a library does.
-
-    Args:
-      check: the first batch's emissions [B, T, K], without noise, and its loss.
-      runs: for each of `KINDS`, all batches once.
-    """
-
-    check: Callable[[], tuple[np.ndarray, float]]
-    runs: dict[str, Callable[[], None]]
-
-
-def seconds_a_run(run: Callable[[], Any], seconds: float) -> float:
-    """Seconds of a run, of as many runs as it takes."""
-    runs, begin = 0, time.perf_counter()
-    while runs == 0 or time.perf_counter() - begin < seconds:
-        run()
-        runs += 1
-    return (time.perf_counter() - begin) / runs
-
-
 def prepare_lstmjax(problem: Problem) -> Prepared:
     """Training as `lstmjax.training` does it, tagging as `predictions.py` does."""
     model, task = problem.build(), tagger_task.task(problem.model)
@@ -86,6 +65,7 @@ def prepare_lstmjax(problem: Problem) -> Prepared:
             np.asarray(tags_of(params, other, batch))
 
     def check() -> tuple[np.ndarray, float]:
+        """The first batch's emissions [B, T, K], without noise, and its loss."""
         words, characters = tagger_task.read(batches[0].inputs, problem.model)
         means, _ = task.loss(model, batches[0], (), None)
         return np.asarray(model(words, characters, lengths=batches[0].lengths)), float(means["loss"].value)

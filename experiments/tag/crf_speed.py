@@ -19,7 +19,7 @@ import numpy as np
 from experiments import cli
 from experiments.speed.ratios import paired_ratio
 from experiments.speed.rounds import PAUSE_SECONDS
-from experiments.tag.contenders import seconds_a_run
+from experiments.speed.turns import seconds_a_run
 from lstmjax import checks, crf
 
 Run = Callable[[], Any]

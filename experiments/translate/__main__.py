@@ -173,7 +173,7 @@ def _files(config: TranslateConfig) -> tuple[ParallelText, ParallelText, Paralle
 
 def _model(config: TranslateConfig, vocabulary: PairVocabulary) -> Seq2SeqConfig:
     """The model's config with all that the data decide."""
-    decided = {"source_vocab_size": len(vocabulary.source), "target_vocab_size": len(vocabulary.target)}
+    decided: dict[str, Any] = {"source_vocab_size": len(vocabulary.source), "target_vocab_size": len(vocabulary.target)}
     for name, value in decided.items():
         if getattr(config.model, name) not in (None, value):
             raise InputError(f"--model.{name.replace('_', '-')} is for the data to decide; leave it out")

@@ -1,6 +1,7 @@
 """Generation: choosing symbols one after another from a model's scores, the whole loop compiled.
 
-`start` and `decode` go over any step function and any kind of symbol; the others write text with a language model.
+`start` and `decode` go over any step function and any kind of symbol; `beam_search` finds the likeliest strings of the
+same step functions; the others write text with a language model.
 Random numbers depend on the key, the row and the position alone: a row comes out the same in any batch, whole or in
 pieces.
 

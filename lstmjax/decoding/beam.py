@@ -37,8 +37,9 @@ def beam_search(
 
     At each step the living hypotheses are continued by every symbol. Of all continuations of a source, those among
     the K best that end are finished, and the K best that do not end live on. A source is done once K hypotheses have
-    finished, or once nothing that lives could still come among its `n_best`: the second saves time alone. What still
-    lives after `steps` symbols must end there. So `beam=1` is greedy decoding, whatever the penalty.
+    finished, or once nothing that lives could still come among its `n_best`; the second changes no result. What still
+    lives after `steps` symbols must end there, and its log p(end) counts. `beam=1` is greedy decoding, whatever the
+    penalty. What a source gives depends on no other source in the batch.
 
     It is compiled once for each step function, `extra`, shapes, `beam`, `steps`, `n_best` and `block_ngrams`. What a
     plain function closes over is compiled in: give what will change by `Partial(function, parameters, memory)` of

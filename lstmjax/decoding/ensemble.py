@@ -1,6 +1,5 @@
 """Several models that choose each symbol together."""
 
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -62,7 +61,7 @@ def mean_log_probabilities(scores: Sequence[Float[Array, "R V"]]) -> Float[Array
     for i, one in enumerate(scores):
         checks.kind(f"scores[{i}]", one, jnp.floating)
         checks.shape(f"scores[{i}]", one, scores[0].shape)
-    dtype = functools.reduce(jnp.promote_types, (accumulation_dtype(one.dtype) for one in scores))
+    dtype = max((accumulation_dtype(one.dtype) for one in scores), key=lambda dtype: dtype.itemsize)
     each = jnp.stack([jax.nn.log_softmax(one.astype(dtype), axis=-1) for one in scores])
     return jax.nn.logsumexp(each, axis=0) - jnp.log(jnp.asarray(len(scores), dtype))
 

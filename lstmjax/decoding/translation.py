@@ -20,7 +20,7 @@ from lstmjax.decoding.loop import decode
 from lstmjax.decoding.loop import start as begin
 from lstmjax.decoding.penalties import GNMTLength, coverage_penalty
 from lstmjax.decoding.search import Beams
-from lstmjax.models import Seq2Seq
+from lstmjax.models import PlainDecoder, Seq2Seq
 from lstmjax.sampling import Sampling
 from lstmjax.types import Array, Float, Int, Key, PyTree
 
@@ -43,7 +43,7 @@ class BeamSettings:
     n_best: int = 1
     steps: int = 200
     min_steps: int = 0
-    length_penalty: LengthPenalty = GNMTLength(0.6)
+    length_penalty: LengthPenalty = dataclasses.field(default=GNMTLength(0.6))
     coverage_beta: float = 0.0
     block_ngrams: int = 0
 
@@ -86,7 +86,8 @@ def translate(
       `Beams`: symbols [B, N, steps] without the end symbol, their lengths, scores and log probabilities.
 
     Raises:
-      TypeError, ValueError: no model, models of different vocabularies, or arguments that do not fit.
+      TypeError, ValueError: no model, models of different vocabularies, a coverage penalty for a model that does not
+        look back at its source, or arguments that do not fit.
 
     >>> config = lx.models.Seq2SeqConfig(source_vocab_size=20, target_vocab_size=30)
     >>> model = lx.models.seq2seq_config.build(config, nnx.Rngs(0))
@@ -96,6 +97,7 @@ def translate(
     step, state, scores, masks = _started(models, source, lengths)
     extra: Any = None
     if settings.coverage_beta:
+        _check_looks_back(models)
         extra = Partial(_uncovered, masks, jnp.asarray(settings.coverage_beta))  # type: ignore[no-untyped-call]
     return beam_search(
         step,
@@ -157,12 +159,14 @@ def translate_text(
       batch_size: texts at a time.
 
     Raises:
-      TypeError: one text instead of several.
-      ValueError: see `translate`.
+      TypeError: one text instead of several, or what is no text.
+      ValueError: a vocabulary of other sizes than the models'; see also `translate`.
     """
+    members = as_members(models)
+    _check_vocabulary(members[0], vocabulary)
     found: list[list[Translation]] = [[Translation("", np.zeros(0, np.int32), 0.0, 0.0)] for _ in lines]
     for rows, padded, lengths in by_length(vocabulary, lines, batch_size):
-        beams = jax.tree.map(np.asarray, translate(models, padded, lengths=lengths, settings=settings))
+        beams = jax.tree.map(np.asarray, translate(members, padded, lengths=lengths, settings=settings))
         for place, row in enumerate(rows):
             found[row] = _hypotheses(beams, place, vocabulary)
     return found
@@ -174,10 +178,9 @@ def by_length(
     """The texts that are not blank, in batches of nearly one length: which they are, their symbols [B, S], lengths [B].
 
     Raises:
-      TypeError: one text instead of several.
+      TypeError: one text instead of several, or what is no text.
     """
-    if isinstance(lines, str):
-        raise TypeError("lines must be several texts, got one")
+    _check_lines(lines)
     checks.positive_int("batch_size", batch_size)
     sources = {row: np.append(vocabulary.source.encode(line), END) for row, line in enumerate(lines) if line.strip()}
     rows = sorted(sources, key=lambda row: len(sources[row]))
@@ -267,7 +270,33 @@ def as_members(models: Seq2Seq | Sequence[Seq2Seq]) -> list[Seq2Seq]:
     for model in members:
         if not isinstance(model, Seq2Seq):
             raise TypeError(f"models must be Seq2Seq models, got {type(model).__name__}")
-    sizes = {(model.source_embed.embed.num_embeddings, model.vocab_size) for model in members}
+    sizes = {_sizes(model) for model in members}
     if len(sizes) > 1:
         raise ValueError(f"models must have the same vocabularies, got {sorted(sizes)} symbols")
     return members
+
+
+def _sizes(model: Seq2Seq) -> tuple[int, int]:
+    """How many symbols source and target have."""
+    return model.source_embed.embed.num_embeddings, model.vocab_size
+
+
+def _check_looks_back(models: Seq2Seq | Sequence[Seq2Seq]) -> None:
+    if any(isinstance(model.decoder, PlainDecoder) for model in as_members(models)):
+        raise ValueError("coverage_beta needs models that look back at their source, got one with a PlainDecoder")
+
+
+def _check_lines(lines: Sequence[str]) -> None:
+    if isinstance(lines, str):
+        raise TypeError("lines must be several texts, got one")
+    for number, line in enumerate(lines):
+        if not isinstance(line, str):
+            raise TypeError(f"lines[{number}] must be a text, got {type(line).__name__}")
+
+
+def _check_vocabulary(model: Seq2Seq, vocabulary: PairVocabulary) -> None:
+    wanted, came = _sizes(model), (len(vocabulary.source), len(vocabulary.target))
+    if came != wanted:
+        raise ValueError(
+            f"vocabulary must have the models' {wanted[0]} and {wanted[1]} symbols, got {came[0]} and {came[1]}"
+        )

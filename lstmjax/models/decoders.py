@@ -5,6 +5,7 @@ compute the same. R rows are B, or B * K where each of B sources has K rows, whi
 them all and is never copied.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -69,7 +70,7 @@ class Decoder(nnx.Module):
         check_rngs("rngs", rngs)
         if not cells:
             raise ValueError("cells must hold at least one cell, got none")
-        for below, above in zip(cells, cells[1:], strict=False):
+        for below, above in itertools.pairwise(cells):
             if output_shape(below) != (above.in_features,):
                 came = f"{above.in_features} after {list(output_shape(below))}"
                 raise ValueError(f"each cell must take as many features as the one below gives, got {came}")
@@ -124,7 +125,7 @@ def climb(
     """One step of each cell, bottom first, each fed with the output of the one below."""
     after = []
     for (cell, params, mask), state in zip(floors, states, strict=True):
-        x = x if mask is None else x * mask
+        x = x if mask is None else x * mask.astype(x.dtype)
         state, x = cell.step(params, state, cell.project(params, x))
         after.append(state)
     return tuple(after), x

@@ -123,8 +123,9 @@ class Seq2Seq(nnx.Module):
     ) -> tuple[Float[Array, "B T V"], Float[Array, "B T S"]]:
         """The scores as above, and how much of each source step each was made from: all 0 where nothing looks back."""
         key_read, key_word, key_in, key_write, key_out = _keys(key, 5)
-        inputs = checks.whole_numbers("inputs", inputs, ("B", "T"), 0, self.vocab_size - 1)
         memory, state = self.encode(source, lengths=lengths, key=key_read)
+        sources = memory.is_there.shape[0]
+        inputs = checks.whole_numbers("inputs", inputs, (sources, "T"), 0, self.vocab_size - 1)
         xs = self.input_dropout(self.target_embed(inputs, key=key_word), key=key_in)
         features, weights = run_decoder(self.decoder, memory, state, xs, key_write)
         return self.score(self.output_dropout(features, key=key_out)), weights

@@ -167,7 +167,7 @@ def build(config: Seq2SeqConfig, rngs: nnx.Rngs) -> Seq2Seq:
         config.embed_features,
         config.encoder_features,
         bidirectional=config.bidirectional,
-        dropout=config.hidden_dropout,
+        dropout=config.hidden_dropout if len(config.encoder_features) > 1 else 0.0,
         rngs=rngs,
     )
     return Seq2Seq(

@@ -30,12 +30,14 @@ def with_meaning(config: Seq2SeqConfig, vocabulary: PairVocabulary) -> Seq2SeqCo
     """The config, once it is sure that it belongs with its vocabulary.
 
     Raises:
-      ValueError: they have other sizes than the config says.
+      ValueError: they have other sizes than the config says, or are two where it shares one.
     """
     sizes = (config.source_vocab_size, config.target_vocab_size)
     if sizes != (len(vocabulary.source), len(vocabulary.target)):
         came = f"{len(vocabulary.source)} and {len(vocabulary.target)} symbols"
         raise ValueError(f"its vocabularies are of {sizes[0]} and {sizes[1]} symbols, and those beside it of {came}")
+    if config.share_embeddings and not vocabulary.shared:
+        raise ValueError("share_embeddings needs one vocabulary for both sides, and those beside it are two")
     return config
 
 
