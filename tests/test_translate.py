@@ -20,8 +20,15 @@ from experiments.translate import answers, pictures, predictions, scores, surpri
 from experiments.translate.options import TranslateOptions
 from lstmjax import load_model
 from lstmjax.data import Characters, Words
-from lstmjax.decoding import BeamSettings, GNMTLength, PlainLength, sample_translations, translate_text
-from lstmjax.decoding.alignments import Alignment, alignments
+from lstmjax.decoding import (
+    Alignment,
+    BeamSettings,
+    GNMTLength,
+    PlainLength,
+    alignments,
+    sample_translations,
+    translate_text,
+)
 from lstmjax.decoding.translation import together
 from lstmjax.errors import InputError
 from lstmjax.saved import average, load_average

@@ -13,6 +13,7 @@ pieces.
 - `forecasts.py`: points and sample paths of a forecaster
 """
 
+from lstmjax.decoding.alignments import Alignment, alignments
 from lstmjax.decoding.beam import beam_search
 from lstmjax.decoding.ensemble import ensemble, mean_log_probabilities
 from lstmjax.decoding.forecasts import Forecast, forecast
@@ -25,6 +26,7 @@ from lstmjax.sampling import GREEDY, BernoulliSampling, Draw, GaussianMixture, M
 
 __all__ = [
     "GREEDY",
+    "Alignment",
     "BeamSettings",
     "Beams",
     "BernoulliSampling",
@@ -38,6 +40,7 @@ __all__ = [
     "Sampling",
     "StepFn",
     "Translation",
+    "alignments",
     "beam_search",
     "coverage_penalty",
     "decode",
