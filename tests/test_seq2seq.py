@@ -137,7 +137,7 @@ def test_masks_are_the_same_at_all_steps():
     model = seq2seq_config.build(
         changed(attention="dot", out_features=W, tie_output=False, output_dropout=0.5, memory_dropout=0.5), nnx.Rngs(0)
     )
-    model.head.kernel[...] = jnp.eye(W)
+    model.head.kernel[...] = jnp.eye(W, dtype=jnp.float32)
     key = jax.random.key(0)
     is_zero = np.asarray(trained(model, SOURCE, TARGETS, key) == 0)
     assert 0.2 < is_zero.mean() < 0.8
@@ -201,7 +201,7 @@ def test_figures_are_those_counted_by_hand():
     """Exact are those which greedy decoding writes; the last batch is filled up with rows of no weight."""
     config = changed(tie_output=False, label_smoothing=0.1, coverage=True, attention="concat", coverage_loss=1.0)
     model = built(config)
-    model.head.bias[...] = jnp.zeros(W).at[END].set(2.0)
+    model.head.bias[...] = jnp.zeros(W, jnp.float32).at[END].set(2.0)
     sources = [RNG.integers(4, V, 3).astype(np.int32) for _ in range(3)]
     beams = translate(model, np.stack(sources), settings=BeamSettings(beam=1, steps=4))
     written = [
@@ -349,7 +349,7 @@ def test_shared_embeddings_are_one_table():
 
     of_table = np.abs(lx.trees.to_table(jax.jit(jax.grad(loss))(params))[tables[0]]).sum(axis=1)
     assert (of_table > 0).all()  # tied to the output: every symbol is scored
-    features = jnp.ones((2, 3))
+    features = jnp.ones((2, 3), jnp.float32)
     np.testing.assert_allclose(model.score(features), features @ model.target_embed.embed.embedding[...].T, rtol=1e-6)
     free = dataclasses.replace(config, tie_output=False)
     graphdef, params, other = split_model(built(free))

@@ -36,7 +36,7 @@ def made(seed, **changes):
     """A model with opinions, which ends now and then."""
     model = seq2seq_config.build(dataclasses.replace(CONFIG, **changes), nnx.Rngs(seed))
     nnx.update(model, jax.tree.map(lambda leaf: 2.5 * leaf, nnx.state(model)))
-    model.head.bias[...] = jnp.array([-9.0, -9.0, -9.0, 0.5, 0.0, 0.0, 0.0])
+    model.head.bias[...] = jnp.array([-9.0, -9.0, -9.0, 0.5, 0.0, 0.0, 0.0], jnp.float32)
     return model
 
 

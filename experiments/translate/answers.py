@@ -15,10 +15,10 @@ from experiments.observers import plot_curves
 from experiments.translate import pictures, scores
 from experiments.translate.nearest import nearest
 from experiments.translate.pairs import Part, Parts
-from experiments.translate.predictions import attention_of
+from experiments.translate.predictions import one_line
 from lstmjax import training
 from lstmjax.data.symbol_pairs import PairVocabulary
-from lstmjax.decoding import BeamSettings, GNMTLength, translate_text
+from lstmjax.decoding import BeamSettings, GNMTLength, alignments, translate_text
 from lstmjax.files import replace_text
 from lstmjax.models import Seq2Seq
 
@@ -132,15 +132,15 @@ def draw_and_write(
     """Pictures and translations of the test part; returns the names of the files."""
     folder, part = run.folder, run.data.parts.test
     plot_curves(folder.metrics, folder.curve, folder.path.name, {"loss": "loss, nats a symbol", "accuracy": "accuracy"})
-    replace_text(folder.path / "test.txt", "".join(line.replace("\n", " ") + "\n" for line in said))
+    replace_text(folder.path / "test.txt", "".join(one_line(text) + "\n" for text in said))
     replace_text(folder.path / "examples.md", examples(part, said))
     systems = {name_of(run): said, **others}
     pictures.plot_bleu_by_length(folder.path / "lengths.png", part.text.source, systems, part.text.target)
     drawn = [folder.curve.name, "test.txt", "examples.md", "lengths.png"]
     if run.data.model.attention != "none":
         rows = _spread([len(source.split()) for source in part.text.source])
-        maps = [attention_of(model, vocabulary, part.text.source[row], said[row]) for row in rows]
-        pictures.plot_attentions(folder.path / "attention.png", maps)
+        shown = [part.text.source[row] for row in rows], [said[row] for row in rows]
+        pictures.plot_attentions(folder.path / "attention.png", alignments(model, vocabulary, *shown))
         drawn.append("attention.png")
     return drawn
 
@@ -149,7 +149,10 @@ def examples(part: Part, said: list[str]) -> str:
     """A hundred translations beside what they should be, evenly spaced over the part, none chosen."""
     text = part.text
     rows = np.unique(np.linspace(0, text.pairs - 1, EXAMPLES).astype(int))
-    shown = [f"{text.lines[row]}. {text.source[row]}\n   - {text.target[row]}\n   - **{said[row]}**\n" for row in rows]
+    shown = [
+        f"{text.lines[row]}. {text.source[row]}\n   - {text.target[row]}\n   - **{one_line(said[row])}**\n"
+        for row in rows
+    ]
     header = "Source, reference and, in bold, translation; the numbers are lines of the test part.\n\n"
     return header + "\n".join(shown)
 

@@ -44,7 +44,8 @@ class TorchSeq2Seq(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(self, config: Seq2SeqConfig, arrays: Arrays) -> None:
         super().__init__()
-        assert config.source_vocab_size is not None and config.target_vocab_size is not None
+        assert config.source_vocab_size is not None
+        assert config.target_vocab_size is not None
         self.config = config
         embed, out, memory = config.embed_features, config.out_features, config.memory_features
         (reads,), (hidden,) = config.encoder_features, config.decoder_features

@@ -10,6 +10,7 @@ pieces.
 - `ensemble.py`: several step functions as one
 - `text.py`: prompts, stop texts and streams for a language model
 - `translation.py`: what sequence-to-sequence models write
+- `alignments.py`: what they looked at as they wrote
 - `forecasts.py`: points and sample paths of a forecaster
 """
 

@@ -166,7 +166,8 @@ def translate_text(
     _check_vocabulary(members[0], vocabulary)
     found: list[list[Translation]] = [[Translation("", np.zeros(0, np.int32), 0.0, 0.0)] for _ in lines]
     for rows, padded, lengths in by_length(vocabulary, lines, batch_size):
-        beams = jax.tree.map(np.asarray, translate(members, padded, lengths=lengths, settings=settings))
+        beams = translate(members, jnp.asarray(padded), lengths=jnp.asarray(lengths), settings=settings)
+        beams = jax.tree.map(np.asarray, beams)
         for place, row in enumerate(rows):
             found[row] = _hypotheses(beams, place, vocabulary)
     return found

@@ -186,7 +186,7 @@ class Seq2Seq(nnx.Module):
             logits, state = self.step(memory, read, state)
             return (state, jax.random.categorical(draw, logits).astype(true.dtype)), read
 
-        steps = (inputs.T, is_kept.at[0].set(True), jax.random.split(key_draw, inputs.shape[1]))
+        steps = (inputs.T, is_kept, jax.random.split(key_draw, inputs.shape[1]))
         _, read = lax.scan(step, (state, inputs[:, 0]), steps)
         return read.T
 

@@ -119,7 +119,7 @@ def _inputs(
 
 
 def _means(logits: Float[Array, "B T V"], targets: Int[Array, "B T"], counted: Any) -> dict[str, Mean]:
-    hits = jnp.argmax(logits, axis=-1) == targets
+    hits = jnp.argmax(logits, axis=-1).astype(targets.dtype) == targets
     places = jnp.arange(targets.shape[1], dtype=jnp.int32)
     is_there = places[None, :] < counted["lengths"][:, None]
     weights = counted["weights"]
