@@ -16,10 +16,19 @@ from flax import nnx
 
 from experiments import cli
 from experiments.translate import __main__ as command
-from experiments.translate import answers, pictures, predictions, scores
+from experiments.translate import answers, pictures, predictions, scores, surprises
+from experiments.translate.options import TranslateOptions
 from lstmjax import load_model
-from lstmjax.decoding import BeamSettings, GNMTLength, PlainLength, sample_translations, translate_text
-from lstmjax.decoding.alignments import Alignment, alignments
+from lstmjax.data import Characters, Words
+from lstmjax.decoding import (
+    Alignment,
+    BeamSettings,
+    GNMTLength,
+    PlainLength,
+    alignments,
+    sample_translations,
+    translate_text,
+)
 from lstmjax.decoding.translation import together
 from lstmjax.errors import InputError
 from lstmjax.saved import average, load_average
@@ -148,6 +157,18 @@ def test_what_training_never_saw_is_told(trained, tmp_path, monkeypatch, capsys)
     code, out, err = call(["--checkpoint", trained[0]], monkeypatch, capsys, b"abc\nx" + b"a" * 12)
     assert (code, len(out.splitlines())) == (0, 2)
     assert err == f"warning: line 2: {long}, 14 warning: line 2: 1 character never seen in training, 'x'"
+
+
+def test_surprises_are_counted_in_words_or_characters():
+    lines = ["ein Hund", "zwei  Hunde", "", "Hund drei " * 3, "vier fünf sechs sieben acht"]
+    found = surprises.of_file("a.de", lines, Words.train(["ein Hund"]), longest=5)
+    assert found == [
+        "a.de: longer than the 5 symbols of any source in training: 2 lines, 4, 5",
+        "a.de: 8 words never seen in training, 'Hunde', 'zwei', 'drei', 'acht', 'fünf', ... in 3 lines, 2, 4, 5",
+    ]
+    of_line = surprises.of_line(7, "Hündin", Characters.train(["Hund in"]), longest=9)
+    assert of_line == ["line 7: 1 character never seen in training, 'ü'"]
+    assert surprises.of_file("a.de", ["Hund"], Words.train(["ein Hund"]), longest=2) == []
 
 
 def test_the_n_best_and_what_they_looked_at_are_written(trained, model, tmp_path, monkeypatch, capsys):
@@ -417,6 +438,35 @@ def test_blank_pairs_are_left_out_and_told(tmp_path):
     loaded = command.load(config)
     assert "lines 4, 8" in loaded.description
     assert sum(part.text.pairs for part in loaded.parts) == 58
+
+
+def test_what_is_not_asked_for_is_as_in_the_run():
+    run = {"beam": 3, "length_penalty": 0.2, "longest": 7}
+    folders = (Path("run"),)
+    assert TranslateOptions(folders).search(run) == BeamSettings(beam=3, steps=14, length_penalty=GNMTLength(0.2))
+    asked = TranslateOptions(
+        folders,
+        beam=4,
+        penalty="plain",
+        length_penalty=0.0,
+        coverage_penalty=0.3,
+        block_ngrams=2,
+        min_length=1,
+        max_length=5,
+    )
+    assert asked.search(run) == BeamSettings(4, 1, 5, 1, PlainLength(0.0), 0.3, 2)
+
+
+def test_a_model_that_never_looks_back_has_no_attention_to_write(trained, model, tmp_path, monkeypatch, capsys):
+    settings = json.loads((trained[0] / "config.json").read_text())
+    settings["model"]["attention"] = "none"
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(predictions, "load_model", lambda *_: model)
+    file = write(tmp_path / "a.txt", LINES)
+    for option, value in (("--attention", tmp_path / "maps"), ("--coverage-penalty", "0.1")):
+        arguments = ["--checkpoint", tmp_path, "--translate", file, "--out", tmp_path / "b", option, value]
+        code, _, err = call(arguments, monkeypatch, capsys)
+        assert (code, err) == (2, f"error: {option} needs attention, which the model in {tmp_path} has not")
 
 
 def test_folders_that_do_not_belong_are_refused(trained, model, tmp_path, monkeypatch, capsys):

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.translate import scores
-from lstmjax.decoding.alignments import Alignment
+from lstmjax.decoding import Alignment
 
 CELL, LETTER, GAP = 0.24, 0.09, 0.25
 """Inches for a piece, for a letter of its name, and between maps."""

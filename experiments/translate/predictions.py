@@ -18,8 +18,7 @@ from experiments.translate.options import TranslateOptions
 from experiments.translate.surprises import of_file, of_line
 from lstmjax.data.parallel import read_lines
 from lstmjax.data.symbol_pairs import PairVocabulary
-from lstmjax.decoding import BeamSettings, Translation, sample_translations, translate_text
-from lstmjax.decoding.alignments import Alignment, alignments
+from lstmjax.decoding import Alignment, BeamSettings, Translation, alignments, sample_translations, translate_text
 from lstmjax.decoding.translation import by_length
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
