@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import scipy.special  # type: ignore[import-untyped]
+import scipy.special
 
 from lstmjax import checks
 from lstmjax.types import Array, Float, Key
@@ -275,7 +275,7 @@ class NegativeBinomial:
         """The smallest count that a draw is at most with probability p or more; shapes as for `Point.quantile`."""
         mu, dispersion = _on_host(self)
         p = _outer(p, mu.ndim)
-        import scipy.stats  # type: ignore[import-untyped] # takes half a second, which nobody else should wait for
+        import scipy.stats  # takes half a second, which nobody else should wait for
 
         return scipy.stats.nbinom.ppf(p, 1.0 / dispersion, 1.0 / (1.0 + dispersion * mu))  # type: ignore[no-any-return]
 

@@ -9,7 +9,8 @@ from flax import nnx
 
 from experiments.parity.measuring import foreign
 from lstmjax.data.source import SequenceBatch
-from lstmjax.decoding.translation import BeamSettings, together, translate
+from lstmjax.decoding.translated_text import together
+from lstmjax.decoding.translation import BeamSettings, translate
 from lstmjax.models import Seq2SeqConfig, seq2seq_config, seq2seq_task
 
 SIZES = Seq2SeqConfig(

@@ -29,7 +29,7 @@ from lstmjax.decoding import (
     sample_translations,
     translate_text,
 )
-from lstmjax.decoding.translation import together
+from lstmjax.decoding.translated_text import together
 from lstmjax.errors import InputError
 from lstmjax.saved import average, load_average
 

@@ -12,7 +12,8 @@ from flax import nnx
 from lstmjax.data.symbol_pairs import PairVocabulary
 from lstmjax.data.symbols import END, START, Characters, Words
 from lstmjax.decoding import GNMTLength, PlainLength
-from lstmjax.decoding.translation import BeamSettings, sample_translations, together, translate, translate_text
+from lstmjax.decoding.translated_text import together, translate_text
+from lstmjax.decoding.translation import BeamSettings, sample_translations, translate
 from lstmjax.models import Seq2SeqConfig, seq2seq_config
 from lstmjax.sampling import GREEDY
 

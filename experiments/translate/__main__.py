@@ -118,7 +118,7 @@ class TranslateConfig(study.EpochsConfig):
 
 def load(config: TranslateConfig) -> study.Data:
     """Read the parts; what the model must know of them goes into its config."""
-    texts = _texts(config)
+    texts, omissions = _texts(config)
     kind = config.symbols
     if kind == "auto":
         kind = "characters" if config.data in ("addition", "dates") else "subwords"
@@ -138,36 +138,47 @@ def load(config: TranslateConfig) -> study.Data:
         save_companion=lambda folder: save_pair(vocabulary, folder.vocabulary),
         identity={"pairs": [text.pairs for text in texts], "sha256": pairs.digest(texts)},
         symbols_per_step=round(sum(map(len, parts.train.targets)) / len(sources[0])),
-        description=_described(texts, parts, sources[0], vocabulary, kind),
+        description="\n".join([_described(texts, parts, sources[0], vocabulary, kind), *omissions]),
         parts=parts,
     )
 
 
-def _texts(config: TranslateConfig) -> tuple[ParallelText, ParallelText, ParallelText]:
-    """What to learn from, what to choose a model by, and what to look at once."""
+Texts = tuple[ParallelText, ParallelText, ParallelText]
+
+
+def _texts(config: TranslateConfig) -> tuple[Texts, list[str]]:
+    """What to learn from, what to choose a model by, what to look at once; and what was left out of the files."""
+    omissions: list[str] = []
     if config.data is not None:
         train, dev, test = TRANSLATION_SETS[config.data].read()
     else:
-        train, dev, test = _files(config)
-    if not config.quick:
-        return train, dev, test
-    few = [pairs.take(text, range(min(most, text.pairs))) for text, most in ((train, 2000), (dev, 200), (test, 200))]
-    return few[0], few[1], few[2]
+        train, dev, test = _files(config, omissions)
+    if config.quick:
+        train, dev, test = (
+            pairs.take(text, range(min(most, text.pairs))) for text, most in ((train, 2000), (dev, 200), (test, 200))
+        )
+    return (train, dev, test), omissions
 
 
-def _files(config: TranslateConfig) -> tuple[ParallelText, ParallelText, ParallelText]:
+def _files(config: TranslateConfig, omissions: list[str]) -> Texts:
+    def read(source: Path, target: Path) -> ParallelText:
+        text = read_parallel(source, target)
+        if text.omissions:
+            omissions.append(text.omissions)
+        return text
+
     if config.train_source is None or config.train_target is None:
         named = ", ".join(TRANSLATION_SETS)
         raise InputError(f"--train-source and --train-target must name files, or --data one of {named}")
-    train = read_parallel(config.train_source, config.train_target)
+    train = read(config.train_source, config.train_target)
     if config.test_source is None or config.test_target is None:
         train, test = pairs.split(train, config.test_fraction, config.seed)
     else:
-        test = read_parallel(config.test_source, config.test_target)
+        test = read(config.test_source, config.test_target)
     if config.dev_source is None or config.dev_target is None:
         train, dev = pairs.split(train, config.dev_fraction, config.seed + 1)
     else:
-        dev = read_parallel(config.dev_source, config.dev_target)
+        dev = read(config.dev_source, config.dev_target)
     return train, dev, test
 
 
@@ -182,9 +193,7 @@ def _model(config: TranslateConfig, vocabulary: PairVocabulary) -> Seq2SeqConfig
     return dataclasses.replace(config.model, **decided)
 
 
-def _described(
-    texts: tuple[ParallelText, ...], parts: pairs.Parts, train: Any, vocabulary: PairVocabulary, kind: str
-) -> str:
+def _described(texts: Texts, parts: pairs.Parts, train: Any, vocabulary: PairVocabulary, kind: str) -> str:
     """What the data are, how they are batched, and what was left out of them."""
     sizes = f"{len(vocabulary.source):,}"
     if not vocabulary.shared:
@@ -193,7 +202,6 @@ def _described(
         f"pairs: {texts[0].pairs:,} to learn from, {texts[1].pairs:,} to choose by, {texts[2].pairs:,} to test on",
         f"symbols: {sizes} {kind}, {sum(map(len, parts.train.targets)) / len(parts.train.targets):.1f} a target",
         f"batches: {len(train.shapes)} lengths, so as many compilations; {train.padding:.0%} of the steps are padding",
-        *(text.omissions for text in texts if text.omissions),
     ]
     long = texts[0].pairs - parts.train.text.pairs
     if long:

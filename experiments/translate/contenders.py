@@ -14,7 +14,8 @@ from experiments.speed.turns import Prepared
 from lstmjax import training
 from lstmjax.data.source import SequenceBatch
 from lstmjax.data.symbols import END, SPECIAL
-from lstmjax.decoding.translation import BeamSettings, together, translate
+from lstmjax.decoding.translated_text import together
+from lstmjax.decoding.translation import BeamSettings, translate
 from lstmjax.models import Seq2SeqConfig, seq2seq_config, seq2seq_task
 
 OPTIMIZER = training.OptimizerConfig(learning_rate=1e-3, beta2=0.999, schedule="constant", warmup_steps=0)

@@ -34,11 +34,12 @@ class Parts(NamedTuple):
 
 
 def take(text: ParallelText, rows: Sequence[int] | np.ndarray) -> ParallelText:
-    """Those of the pairs given by number."""
+    """Those of the pairs given by number; what the file left out is not theirs to tell."""
     return text._replace(
         source=[text.source[row] for row in rows],
         target=[text.target[row] for row in rows],
         lines=[text.lines[row] for row in rows],
+        left_out=[],
     )
 
 

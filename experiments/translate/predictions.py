@@ -19,7 +19,7 @@ from experiments.translate.surprises import of_file, of_line
 from lstmjax.data.parallel import read_lines
 from lstmjax.data.symbol_pairs import PairVocabulary
 from lstmjax.decoding import Alignment, BeamSettings, Translation, alignments, sample_translations, translate_text
-from lstmjax.decoding.translation import by_length
+from lstmjax.decoding.translated_text import by_length
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 from lstmjax.models import Seq2Seq

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -73,7 +73,8 @@ class TorchSeq2Seq(torch.nn.Module):  # type: ignore[misc]
         is_there = torch.arange(source.shape[1]) < lengths[:, None]
         missing = torch.zeros(is_there.shape).masked_fill(~is_there, -torch.inf)[:, None]
         keys = self.to_keys(encoded).transpose(1, 2).contiguous()
-        state = State(*first.chunk(2, dim=1), torch.zeros(len(source), self.config.out_features))
+        h, c = first.chunk(2, dim=1)
+        state = State(h, c, torch.zeros(len(source), self.config.out_features))
         return Memory(keys, self.of_context(encoded), missing), state
 
     def step(self, symbols: Any, state: State, memory: Memory) -> tuple[Any, State]:
@@ -190,19 +191,20 @@ class _Best(NamedTuple):
 
 def compile_steps(model: TorchSeq2Seq) -> None:
     """Steps of decoding compiled for each shape, the weights constants that the compiler may lay out anew."""
-    importlib.import_module("torch._inductor.config").freezing = True
+    inductor: Any = importlib.import_module("torch._inductor.config")
+    inductor.freezing = True
     model.stepped = torch.compile(model.step, dynamic=False)
 
 
 def arrays_of(model: Seq2Seq) -> Arrays:
     """The parameters of ours by the names of `TorchSeq2Seq`."""
     decoder: Any = model.decoder
-    weights = decoder.layers[0].params
+    weights, bridge = decoder.layers[0].params, cast(Any, model.bridge)
     arrays = {
         "source_embed.weight": model.source_embed.embed.embedding[...],
         "target_embed.weight": model.target_embed.embed.embedding[...],
-        "bridge.weight": model.bridge.kernel[...].T,
-        "bridge.bias": model.bridge.bias[...],
+        "bridge.weight": bridge.kernel[...].T,
+        "bridge.bias": bridge.bias[...],
         "to_keys.weight": decoder.looking.attention.to_keys.kernel[...].T,
         "of_context.weight": decoder.of_context.kernel[...].T,
         "of_state.weight": decoder.of_state.kernel[...].T,

@@ -11,7 +11,8 @@ pieces.
 - `penalties.py`: what it puts beside a log probability: length, coverage
 - `ensemble.py`: several step functions as one
 - `text.py`: prompts, stop texts and streams for a language model
-- `translation.py`: what sequence-to-sequence models write
+- `translation.py`: what sequence-to-sequence models write, in symbols
+- `translated_text.py`: the same as text
 - `alignments.py`: what they looked at as they wrote
 - `forecasts.py`: points and sample paths of a forecaster
 """
@@ -24,7 +25,8 @@ from lstmjax.decoding.loop import Decoding, StepFn, decode, start
 from lstmjax.decoding.penalties import GNMTLength, PlainLength, coverage_penalty
 from lstmjax.decoding.search import Beams
 from lstmjax.decoding.text import generate, generate_text, stream, stream_text
-from lstmjax.decoding.translation import BeamSettings, Translation, sample_translations, translate, translate_text
+from lstmjax.decoding.translated_text import Translation, translate_text
+from lstmjax.decoding.translation import BeamSettings, sample_translations, translate
 from lstmjax.sampling import GREEDY, BernoulliSampling, Draw, GaussianMixture, MixtureSampling, Sampling
 
 __all__ = [

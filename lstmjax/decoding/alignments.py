@@ -10,7 +10,8 @@ from flax import nnx
 
 from lstmjax.data.symbol_pairs import PairVocabulary
 from lstmjax.data.symbols import END, START
-from lstmjax.decoding.translation import as_members, by_length, together
+from lstmjax.decoding.translated_text import by_length, together
+from lstmjax.decoding.translation import as_members
 from lstmjax.models import Seq2Seq
 from lstmjax.types import Array, Float, Int, PyTree
 

@@ -1,18 +1,16 @@
-"""What sequence-to-sequence models write: by beam search or by sampling, as symbols or as text, alone or together."""
+"""What sequence-to-sequence models write, in symbols: by beam search or by sampling, alone or several together."""
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax.tree_util import Partial
 
 from lstmjax import checks
-from lstmjax.data.symbol_pairs import PairVocabulary
 from lstmjax.data.symbols import END, START
 from lstmjax.decoding.beam import LengthPenalty, beam_search
 from lstmjax.decoding.ensemble import ensemble, mean_log_probabilities
@@ -22,7 +20,7 @@ from lstmjax.decoding.penalties import GNMTLength, coverage_penalty
 from lstmjax.decoding.search import Beams
 from lstmjax.models import PlainDecoder, Seq2Seq
 from lstmjax.sampling import Sampling
-from lstmjax.types import Array, Float, Int, Key, PyTree
+from lstmjax.types import Array, ArrayLike, Float, Int, Key, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,20 +56,11 @@ class BeamSettings:
             raise ValueError(f"coverage_beta must be at least 0, got {self.coverage_beta}")
 
 
-class Translation(NamedTuple):
-    """What was written for a source: its text, its symbols without the end, and how it ranks."""
-
-    text: str
-    symbols: np.ndarray
-    score: float
-    log_probability: float
-
-
 def translate(
     models: Seq2Seq | Sequence[Seq2Seq],
-    source: Int[Array, "B S"],
+    source: Int[ArrayLike, "B S"],
     *,
-    lengths: Int[Array, "B"] | None = None,
+    lengths: Int[ArrayLike, "B"] | None = None,
     settings: BeamSettings = BeamSettings(),
 ) -> Beams:
     """The best translations of each source that beam search finds.
@@ -116,9 +105,9 @@ def translate(
 
 def sample_translations(
     models: Seq2Seq | Sequence[Seq2Seq],
-    source: Int[Array, "B S"],
+    source: Int[ArrayLike, "B S"],
     *,
-    lengths: Int[Array, "B"] | None = None,
+    lengths: Int[ArrayLike, "B"] | None = None,
     key: Key[Array, ""],
     sampling: Sampling = Sampling(),
     steps: int = 200,
@@ -139,86 +128,8 @@ def sample_translations(
     return symbols, after.lengths
 
 
-def translate_text(
-    models: Seq2Seq | Sequence[Seq2Seq],
-    vocabulary: PairVocabulary,
-    lines: Sequence[str],
-    *,
-    settings: BeamSettings = BeamSettings(),
-    batch_size: int = 64,
-) -> list[list[Translation]]:
-    """The best translations of each text, the best first; a blank text has one blank translation.
-
-    Texts are read together with others of nearly their length, and a text's translation does not depend on the others.
-
-    Args:
-      models: see `translate`.
-      vocabulary: the symbols of both sides, as `load_model` gives it with a model.
-      lines: any number of texts.
-      settings: how they are searched.
-      batch_size: texts at a time.
-
-    Raises:
-      TypeError: one text instead of several, or what is no text.
-      ValueError: a vocabulary of other sizes than the models'; see also `translate`.
-    """
-    members = as_members(models)
-    _check_vocabulary(members[0], vocabulary)
-    found: list[list[Translation]] = [[Translation("", np.zeros(0, np.int32), 0.0, 0.0)] for _ in lines]
-    for rows, padded, lengths in by_length(vocabulary, lines, batch_size):
-        beams = translate(members, jnp.asarray(padded), lengths=jnp.asarray(lengths), settings=settings)
-        beams = jax.tree.map(np.asarray, beams)
-        for place, row in enumerate(rows):
-            found[row] = _hypotheses(beams, place, vocabulary)
-    return found
-
-
-def by_length(
-    vocabulary: PairVocabulary, lines: Sequence[str], batch_size: int
-) -> Iterator[tuple[list[int], Any, Any]]:
-    """The texts that are not blank, in batches of nearly one length: which they are, their symbols [B, S], lengths [B].
-
-    Raises:
-      TypeError: one text instead of several, or what is no text.
-    """
-    _check_lines(lines)
-    checks.positive_int("batch_size", batch_size)
-    sources = {row: np.append(vocabulary.source.encode(line), END) for row, line in enumerate(lines) if line.strip()}
-    rows = sorted(sources, key=lambda row: len(sources[row]))
-    for first in range(0, len(rows), batch_size):
-        some = rows[first : first + batch_size]
-        yield some, *together([sources[row] for row in some], min(batch_size, len(rows)))
-
-
-def together(sequences: Sequence[np.ndarray], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences as one array [B, S] and their lengths [B]; B is `batch_size`, the last one repeated, and S is rounded.
-
-    S is up to the next multiple of 8, or above 64 to the next power of two, so that little is compiled.
-
-    >>> together([np.array([4, 5, 3])], 2)[0].shape, together([np.ones(70, int)], 1)[0].shape
-    ((2, 8), (1, 128))
-    """
-    longest = max(map(len, sequences))
-    steps = -(-longest // 8) * 8 if longest <= 64 else 2 ** (longest - 1).bit_length()
-    padded = np.zeros((batch_size, steps), np.int32)
-    rows = [*sequences, *[sequences[-1]] * (batch_size - len(sequences))]
-    for row, sequence in zip(padded, rows, strict=True):
-        row[: len(sequence)] = sequence
-    return padded, np.array([len(row) for row in rows], np.int32)
-
-
-def _hypotheses(beams: Beams, row: int, vocabulary: PairVocabulary) -> list[Translation]:
-    found = []
-    for symbols, length, score, log_probability in zip(*(leaf[row] for leaf in beams), strict=True):
-        if score > -np.inf:
-            symbols = symbols[:length]
-            text = vocabulary.target.decode(symbols)
-            found.append(Translation(text, symbols, float(score), float(log_probability)))
-    return found
-
-
 def _started(
-    models: Seq2Seq | Sequence[Seq2Seq], source: Int[Array, "B S"], lengths: Int[Array, "B"] | None
+    models: Seq2Seq | Sequence[Seq2Seq], source: Int[ArrayLike, "B S"], lengths: Int[ArrayLike, "B"] | None
 ) -> tuple[Partial, PyTree, Float[Array, "B V"], tuple[Array, ...]]:
     """The sources read: a step function, its state, the scores of the first symbol, and which steps are there."""
     members = as_members(models)
@@ -271,13 +182,13 @@ def as_members(models: Seq2Seq | Sequence[Seq2Seq]) -> list[Seq2Seq]:
     for model in members:
         if not isinstance(model, Seq2Seq):
             raise TypeError(f"models must be Seq2Seq models, got {type(model).__name__}")
-    sizes = {_sizes(model) for model in members}
+    sizes = {vocabulary_sizes(model) for model in members}
     if len(sizes) > 1:
         raise ValueError(f"models must have the same vocabularies, got {sorted(sizes)} symbols")
     return members
 
 
-def _sizes(model: Seq2Seq) -> tuple[int, int]:
+def vocabulary_sizes(model: Seq2Seq) -> tuple[int, int]:
     """How many symbols source and target have."""
     return model.source_embed.embed.num_embeddings, model.vocab_size
 
@@ -285,19 +196,3 @@ def _sizes(model: Seq2Seq) -> tuple[int, int]:
 def _check_looks_back(models: Seq2Seq | Sequence[Seq2Seq]) -> None:
     if any(isinstance(model.decoder, PlainDecoder) for model in as_members(models)):
         raise ValueError("coverage_beta needs models that look back at their source, got one with a PlainDecoder")
-
-
-def _check_lines(lines: Sequence[str]) -> None:
-    if isinstance(lines, str):
-        raise TypeError("lines must be several texts, got one")
-    for number, line in enumerate(lines):
-        if not isinstance(line, str):
-            raise TypeError(f"lines[{number}] must be a text, got {type(line).__name__}")
-
-
-def _check_vocabulary(model: Seq2Seq, vocabulary: PairVocabulary) -> None:
-    wanted, came = _sizes(model), (len(vocabulary.source), len(vocabulary.target))
-    if came != wanted:
-        raise ValueError(
-            f"vocabulary must have the models' {wanted[0]} and {wanted[1]} symbols, got {came[0]} and {came[1]}"
-        )
