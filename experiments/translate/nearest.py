@@ -9,6 +9,8 @@ from experiments.translate.pairs import Part
 
 ROWS = 500
 """Sources compared with all known ones at a time."""
+MOST_KNOWN = 50_000
+"""Sources remembered, the first of them."""
 
 
 def nearest(known: Part, asked: Part) -> list[str]:
@@ -17,7 +19,7 @@ def nearest(known: Part, asked: Part) -> list[str]:
     Sources are likened by the cosine of their symbols' tf-idf.
     """
     count = 1 + max(int(np.concatenate(part.sources).max()) for part in (known, asked))
-    there, here = _counts(known.sources, count), _counts(asked.sources, count)
+    there, here = _counts(known.sources[:MOST_KNOWN], count), _counts(asked.sources, count)
     rarity = np.log((1 + there.shape[0]) / (1 + (there > 0).sum(axis=0)))
     there, here = _unit(there.multiply(rarity).tocsr()), here.multiply(rarity).tocsr()
     best = [(there @ here[k : k + ROWS].T.toarray()).argmax(axis=0) for k in range(0, here.shape[0], ROWS)]

@@ -26,8 +26,8 @@ class TranslationSplits(NamedTuple):
 class TranslationSet(NamedTuple):
     """A set: `read` gives its pairs; `source` says where they are from, and their terms.
 
-    >>> TRANSLATION_SETS["addition"].read().train.source[0]
-    '51+9759'
+    >>> TRANSLATION_SETS["dates"].read().train.source[0]
+    'saturday, 24 january 2054'
     """
 
     read: Callable[[], TranslationSplits]
@@ -48,14 +48,14 @@ MULTI30K = ("train", "val", "test_2016_flickr")
 """How its parts are called."""
 
 
-def addition(count: int = 50_000, digits: int = 5, seed: int = 0) -> TranslationSplits:
+def addition(count: int = 300_000, digits: int = 5, seed: int = 0) -> TranslationSplits:
     """Sums to be worked out character by character: "12345+678" becomes "13023".
 
     Numbers are drawn with 1 to `digits` digits, each count as likely, and zeros in front are then left out. Two numbers
     that came before, in whichever order, are drawn again, so no question is in two parts.
 
     Args:
-      count: how many to train on; a tenth as many each, at least 1, are there to validate and to test.
+      count: how many to train on; a tenth as many each, from 1 to 5000, are there to validate and to test.
       digits: 1 to 9.
       seed: at least 0.
 
@@ -129,7 +129,7 @@ def dates(count: int = 20_000, seed: int = 0) -> TranslationSplits:
     comes twice; a day does, in other forms, and may so be in two parts.
 
     Args:
-      count: how many to train on, at most 100000; a tenth as many each, at least 1, are there to validate and to test.
+      count: how many to train on, at most 100000; a tenth as many each, from 1 to 5000, are there to validate and to test.
       seed: at least 0.
 
     >>> splits = dates(20)
@@ -179,7 +179,8 @@ def _in_words(form: str, day: datetime.date) -> str:
 
 def _sizes(count: int) -> tuple[int, int, int]:
     checks.positive_int("count", count)
-    return count, max(1, count // 10), max(1, count // 10)
+    held_out = min(max(1, count // 10), 5000)
+    return count, held_out, held_out
 
 
 def _cut(name: str, pairs: Sequence[tuple[str, str]], sizes: tuple[int, int, int]) -> TranslationSplits:
@@ -201,7 +202,7 @@ TRANSLATION_SETS: dict[str, TranslationSet] = {
     ),
     "addition": TranslationSet(
         addition,
-        "made up: sums of two numbers of up to five digits, 50000, 5000 and 5000 questions, after "
+        "made up: sums of two numbers of up to five digits, 300000, 5000 and 5000 questions, after "
         "https://keras.io/examples/nlp/addition_rnn",
     ),
     "dates": TranslationSet(dates, "made up: dates as people write them in English, 20000, 2000 and 2000 of them"),
