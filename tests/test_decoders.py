@@ -14,7 +14,7 @@ from jax.test_util import check_grads
 import lstmjax as lx
 from lstmjax.losses import sparse_categorical_cross_entropy
 from lstmjax.models import Looking, LuongDecoder, PlainDecoder, Seq2SeqConfig, seq2seq_config
-from lstmjax.models.decoders import climb, first_state, run_decoder
+from lstmjax.models.decoder_steps import climb, first_state, run_decoder
 from lstmjax.trees import to_table
 from tests import reference
 

@@ -129,7 +129,8 @@ def dates(count: int = 20_000, seed: int = 0) -> TranslationSplits:
     comes twice; a day does, in other forms, and may so be in two parts.
 
     Args:
-      count: how many to train on, at most 100000; a tenth as many each, from 1 to 5000, are there to validate and to test.
+      count: how many to train on, at most 100000; a tenth as many each, from 1 to 5000, are there to validate and to
+        test.
       seed: at least 0.
 
     >>> splits = dates(20)

@@ -13,6 +13,7 @@
 - `tagger_task.py`: what they are trained to do, and their figures
 - `seq2seq.py`: from one sequence to another: an encoder, and a decoder that writes
 - `decoders.py`: decoders that look back at what was read, and one that does not
+- `decoder_steps.py`: what they share
 - `seq2seq_config.py`: these from a config alone
 - `seq2seq_task.py`: what they are trained to do, and what their symbols mean
 """
@@ -35,7 +36,8 @@ from lstmjax.models import (
     tagger_config,
     tagger_task,
 )
-from lstmjax.models.decoders import BahdanauDecoder, Looking, LuongDecoder, PlainDecoder
+from lstmjax.models.decoder_steps import Looking
+from lstmjax.models.decoders import BahdanauDecoder, LuongDecoder, PlainDecoder
 from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, WindowNetwork
 from lstmjax.models.forecaster import Forecaster, RecursiveForecaster
 from lstmjax.models.forecaster_config import ForecasterConfig

@@ -12,7 +12,7 @@ from jax import lax
 from lstmjax import checks, regularizers
 from lstmjax.attention import Memory
 from lstmjax.layers.recurrent import Layer, check_layer, check_rngs
-from lstmjax.models.decoders import Decoder, DecoderState, first_state, run_decoder
+from lstmjax.models.decoder_steps import Decoder, DecoderState, first_state, run_decoder
 from lstmjax.types import Array, Float, Int, Key
 
 

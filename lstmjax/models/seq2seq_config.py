@@ -6,7 +6,8 @@ from typing import Any, Literal
 from flax import nnx
 
 from lstmjax import attention, cells, checks, layers, regularizers
-from lstmjax.models.decoders import BahdanauDecoder, Decoder, Looking, LuongDecoder, PlainDecoder
+from lstmjax.models.decoder_steps import Decoder, Looking
+from lstmjax.models.decoders import BahdanauDecoder, LuongDecoder, PlainDecoder
 from lstmjax.models.seq2seq import Seq2Seq
 from lstmjax.types import Cell
 
