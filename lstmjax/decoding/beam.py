@@ -88,7 +88,7 @@ def beam_search(
     _check_rows(state, sources)
     beam, steps = checks.positive_int("beam", beam), checks.index("steps", steps, 1, MOST_SYMBOLS - 1)
     rules = Rules(
-        penalties=_penalties(length_penalty, steps, accumulation_dtype(scores.dtype)),
+        penalties=length_divisors(length_penalty, steps).astype(accumulation_dtype(scores.dtype)),
         end=jnp.asarray(checks.index("end", end, 0, symbols - 1), jnp.int32),
         min_steps=jnp.asarray(checks.index("min_steps", min_steps, 0, steps), jnp.int32),
         extra=None if extra is None else _as_tree("extra", extra),
@@ -112,8 +112,12 @@ def _check_rows(state: PyTree, sources: int) -> None:
             raise ValueError(f"{name} must have a row for each of the {sources} sources, got shape {list(leaf.shape)}")
 
 
-def _penalties(length_penalty: LengthPenalty, steps: int, dtype: np.dtype) -> Float[Array, "lengths"]:
-    """What the lengths 1..steps + 1 divide by."""
+def length_divisors(length_penalty: LengthPenalty, steps: int) -> Float[Array, "lengths"]:
+    """What the lengths 1..steps + 1 divide by, once it is sure that they can.
+
+    Raises:
+      TypeError, ValueError: a penalty that is no function, or gives something else than finite numbers above 0.
+    """
     checks.function("length_penalty", length_penalty)
     penalties = length_penalty(np.arange(1.0, steps + 2.0))
     checks.shape("what length_penalty returns", penalties, (steps + 1,))
@@ -121,4 +125,4 @@ def _penalties(length_penalty: LengthPenalty, steps: int, dtype: np.dtype) -> Fl
         raise ValueError(
             f"length_penalty must give finite numbers above 0, got {np.asarray(penalties).min()} among them"
         )
-    return jnp.asarray(penalties, dtype)
+    return jnp.asarray(penalties)

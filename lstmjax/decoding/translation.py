@@ -12,11 +12,11 @@ from jax.tree_util import Partial
 
 from lstmjax import checks
 from lstmjax.data.symbols import END, START
-from lstmjax.decoding.beam import LengthPenalty, beam_search
+from lstmjax.decoding.beam import LengthPenalty, beam_search, length_divisors
 from lstmjax.decoding.ensemble import ensemble, mean_log_probabilities
 from lstmjax.decoding.loop import decode
 from lstmjax.decoding.loop import start as begin
-from lstmjax.decoding.penalties import GNMTLength, coverage_penalty
+from lstmjax.decoding.penalties import UNPENALISED, GNMTLength, coverage_penalty
 from lstmjax.decoding.search import Beams
 from lstmjax.models import PlainDecoder, Seq2Seq
 from lstmjax.sampling import Sampling
@@ -83,10 +83,31 @@ def translate(
     >>> translate(model, jnp.array([[5, 6, 3]]), settings=BeamSettings(beam=2, steps=4)).symbols.shape
     (1, 1, 4)
     """
+    members = as_members(models)
+    if settings.coverage_beta:
+        _check_looks_back(members)
+    source, lengths = _checked(members[0], source, lengths)
+    graphdefs, params = zip(*(nnx.split(model) for model in members), strict=True)
+    penalties = length_divisors(settings.length_penalty, settings.steps)
+    return _searched(
+        graphdefs, params, source, lengths, penalties, dataclasses.replace(settings, length_penalty=UNPENALISED)
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("graphdefs", "settings"))
+def _searched(
+    graphdefs: tuple[nnx.GraphDef[Any], ...],
+    params: tuple[PyTree, ...],
+    source: Int[Array, "B S"],
+    lengths: Int[Array, "B"],
+    penalties: Float[Array, "lengths"],
+    settings: BeamSettings,
+) -> Beams:
+    """Reading and searching as one program, the same for all length penalties."""
+    models = [nnx.merge(*pair) for pair in zip(graphdefs, params, strict=True)]
     step, state, scores, masks = _started(models, source, lengths)
     extra: Any = None
     if settings.coverage_beta:
-        _check_looks_back(models)
         extra = Partial(_uncovered, masks, jnp.asarray(settings.coverage_beta))  # type: ignore[no-untyped-call]
     return beam_search(
         step,
@@ -97,7 +118,7 @@ def translate(
         end=END,
         min_steps=settings.min_steps,
         n_best=settings.n_best,
-        length_penalty=settings.length_penalty,
+        length_penalty=lambda _: penalties,
         block_ngrams=settings.block_ngrams,
         extra=extra,
     )
@@ -123,20 +144,25 @@ def sample_translations(
     Returns:
       symbols [B, N], and how many of each row's count, without the end symbol.
     """
-    step, state, scores, _ = _started(models, source, lengths)
+    members = as_members(models)
+    step, state, scores, _ = _started(members, *_checked(members[0], source, lengths))
     symbols, after = decode(step, begin(state, scores, key, (END,)), steps, sampling, (END,))
     return symbols, after.lengths
 
 
+def _checked(
+    model: Seq2Seq, source: Int[ArrayLike, "B S"], lengths: Int[ArrayLike, "B"] | None
+) -> tuple[Int[Array, "B S"], Int[Array, "B"]]:
+    """Sources of the model's symbols, and their lengths."""
+    source = checks.whole_numbers("source", source, ("B", "S"), 0, vocabulary_sizes(model)[0] - 1)
+    lengths = jnp.full(len(source), source.shape[1], jnp.int32) if lengths is None else lengths
+    return source, checks.whole_numbers("lengths", lengths, (len(source),), 1, source.shape[1])
+
+
 def _started(
-    models: Seq2Seq | Sequence[Seq2Seq], source: Int[ArrayLike, "B S"], lengths: Int[ArrayLike, "B"] | None
+    members: Sequence[Seq2Seq], source: Int[Array, "B S"], lengths: Int[Array, "B"]
 ) -> tuple[Partial, PyTree, Float[Array, "B V"], tuple[Array, ...]]:
     """The sources read: a step function, its state, the scores of the first symbol, and which steps are there."""
-    members = as_members(models)
-    most = members[0].source_embed.embed.num_embeddings - 1
-    source = checks.whole_numbers("source", source, ("B", "S"), 0, most)
-    lengths = jnp.full(len(source), source.shape[1], jnp.int32) if lengths is None else lengths
-    lengths = checks.whole_numbers("lengths", lengths, (len(source),), 1, source.shape[1])
     steps, states, scores, masks = [], [], [], []
     for model in members:
         graphdef, params = nnx.split(model)
@@ -193,6 +219,6 @@ def vocabulary_sizes(model: Seq2Seq) -> tuple[int, int]:
     return model.source_embed.embed.num_embeddings, model.vocab_size
 
 
-def _check_looks_back(models: Seq2Seq | Sequence[Seq2Seq]) -> None:
-    if any(isinstance(model.decoder, PlainDecoder) for model in as_members(models)):
+def _check_looks_back(members: Sequence[Seq2Seq]) -> None:
+    if any(isinstance(model.decoder, PlainDecoder) for model in members):
         raise ValueError("coverage_beta needs models that look back at their source, got one with a PlainDecoder")
