@@ -1,6 +1,7 @@
 """Beam search: the likeliest strings of a step function, found by keeping the best few beginnings."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,9 @@ from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.decoding.loop import MOST_SYMBOLS, StepFn
 from lstmjax.decoding.penalties import UNPENALISED
 from lstmjax.decoding.search import Beams, Rules, search
-from lstmjax.types import Array, Float, PyTree
+from lstmjax.types import Array, ArrayLike, Float, PyTree
 
-LengthPenalty = Callable[[Float[np.ndarray, "N"]], Float[np.ndarray, "N"]]
+LengthPenalty = Callable[[Float[np.ndarray, "N"]], Float[ArrayLike, "N"]]
 
 
 def beam_search(
@@ -119,7 +120,7 @@ def length_divisors(length_penalty: LengthPenalty, steps: int) -> Float[Array, "
       TypeError, ValueError: a penalty that is no function, or gives something else than finite numbers above 0.
     """
     checks.function("length_penalty", length_penalty)
-    penalties = length_penalty(np.arange(1.0, steps + 2.0))
+    penalties: Any = length_penalty(np.arange(1.0, steps + 2.0))
     checks.shape("what length_penalty returns", penalties, (steps + 1,))
     if not isinstance(penalties, jax.core.Tracer) and not (np.isfinite(penalties) & (penalties > 0)).all():
         raise ValueError(

@@ -89,9 +89,9 @@ def translate(
     source, lengths = _checked(members[0], source, lengths)
     graphdefs, params = zip(*(nnx.split(model) for model in members), strict=True)
     penalties = length_divisors(settings.length_penalty, settings.steps)
-    return _searched(
-        graphdefs, params, source, lengths, penalties, dataclasses.replace(settings, length_penalty=UNPENALISED)
-    )
+    compiled_for = dataclasses.replace(settings, length_penalty=UNPENALISED)
+    beams: Beams = _searched(graphdefs, params, source, lengths, penalties, compiled_for)
+    return beams
 
 
 @functools.partial(jax.jit, static_argnames=("graphdefs", "settings"))
