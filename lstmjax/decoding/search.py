@@ -56,7 +56,8 @@ class Search(NamedTuple):
 def search(
     step: Partial, state: PyTree, scores: Array, rules: Rules, beam: int, steps: int, n_best: int, block: int
 ) -> Beams:
-    """`beam_search` once its arguments are checked, compiled: on until nothing lives, or `steps` symbols are written."""
+    """`beam_search` with its arguments checked: on until nothing lives, or `steps` symbols are written."""
+
     def go_on(now: Search) -> Array:
         return (now.step < steps) & jnp.any(now.log_probabilities > -jnp.inf)
 
