@@ -5,7 +5,6 @@ Usage: python -m experiments.inspect --checkpoint DIR --text FILE [--out FILE.ht
 
 import base64
 import dataclasses
-import functools
 import importlib.resources
 import itertools
 import json
@@ -159,20 +158,25 @@ def read_passage(config: InspectConfig, vocabulary: Vocabulary) -> tuple[Passage
 def cut(vocabulary: Vocabulary, ids: np.ndarray, text: str) -> list[str]:
     """What to show for each symbol of a text; for all bytes but the last of one character, a dot."""
     if isinstance(vocabulary, ByteVocabulary):
-        return [piece for c in text for piece in ["·"] * (len(c.encode()) - 1) + [c]][: len(ids)]
+        return [piece for c in text[: len(ids)] for piece in ["·"] * (len(c.encode()) - 1) + [c]][: len(ids)]
     names = names_of(vocabulary, ids)
     return [names[i] for i in ids.tolist()]
 
 
 def names_of(vocabulary: Vocabulary, ids: np.ndarray) -> dict[int, str]:
-    return {i: vocabulary.decode(np.array([i])) for i in np.unique(ids).tolist()}
+    """Each symbol's text, all decoded in one go, as a vocabulary of words would be long about it one by one."""
+    between = vocabulary.encode("\n")
+    line_break = vocabulary.decode(between)
+    others = np.setdiff1d(ids, between)
+    texts = vocabulary.decode(np.insert(others, np.arange(1, len(others) + 1), between)).split(line_break)
+    return {int(between[0]): line_break} | dict(zip(others.tolist(), texts[:-1], strict=True))
 
 
 def look(model: LanguageModel, passage: Passage, length: int) -> Seen:
     """Read it all with one carried state; keep sums of all of it, and from its middle on, `length` symbols whole."""
     count = len(passage.ids)
     first = max(0, min(count // 2, count - length))
-    halves: tuple[list[inspection.Moments], ...] = ([], [])
+    halves: list[Any] = [None, None]
     kept, state = [], None
     for start in range(0, count, CHUNK):
         here = np.arange(start, min(start + CHUNK, count))
@@ -180,15 +184,15 @@ def look(model: LanguageModel, passage: Passage, length: int) -> Seen:
         records, state = inspection.record(model, jnp.asarray(ids[None]), state)
         signals = signals_of(records)[: len(here)]
         flat = signals.reshape(len(here), -1)
-        for half, inside in zip(halves, (here < count // 2, here >= count // 2), strict=True):
-            half.append(inspection.moments(flat[inside], passage.features[here[inside]]))
+        for half, inside in enumerate((here < count // 2, here >= count // 2)):
+            sums = inspection.moments(flat[inside], passage.features[here[inside]])
+            halves[half] = sums if start == 0 else halves[half].plus(sums)
         scores = model.score(records[-1].output[0, : len(here)].astype(jnp.float32))
         chances, likely = jax.lax.top_k(jax.nn.softmax(scores), min(3, model.vocab_size))
         shown = (here >= first) & (here < first + length)
         kept.append([np.asarray(values)[shown] for values in (signals, likely, chances)])
-    sums = [functools.reduce(inspection.Moments.plus, half) for half in halves]
     units = [(layer, unit) for layer, r in enumerate(records, 1) for unit in range(1, r.output.shape[-1] + 1)]
-    return Seen(units, sums, first, *(np.concatenate(values) for values in zip(*kept, strict=True)))
+    return Seen(units, halves, first, *(np.concatenate(values) for values in zip(*kept, strict=True)))
 
 
 def signals_of(records: list[cells.Record]) -> np.ndarray:

@@ -35,7 +35,10 @@ class Panel(NamedTuple):
 
 
 def draw(image: Path, panels: list[Panel]) -> None:
-    """For each unit some lines of text and the gates over a line's length, from where what it tracks changes most."""
+    """For each unit some lines of text and the gates over a line's length, from where what it tracks changes most.
+
+    Source: the figures of Karpathy et al. 2015, "Visualizing and Understanding Recurrent Networks".
+    """
     count, heights = len(panels), [3, 2] * len(panels)
     figure, axes = plt.subplots(2 * count, 1, figsize=(10, 5 * count), layout="constrained", height_ratios=heights)
     for panel, text, lines in zip(panels, axes[::2], axes[1::2], strict=True):

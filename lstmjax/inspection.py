@@ -1,6 +1,7 @@
 """A look inside language models: all gates and memories over a text, and what in the text they go with."""
 
 import itertools
+import operator
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -54,13 +55,15 @@ def record(
     tokens = checks.whole_numbers("tokens", tokens, ("B", "T"), 0, model.vocab_size - 1)
     layers: Any = model.recurrent.layers
     states = model.initial_state(len(tokens)) if state is None else state
-    xs, records, finals = model.embed(tokens), [], []
+    xs: Any = model.embed(tokens)
+    records, finals = [], []
     for layer, before in zip(layers, states, strict=True):
+        looking: Any = Recording(layer.cell)
         happened: Any
-        happened, final = unroll(Recording(layer.cell), layer.params, xs, before)
+        happened, final = unroll(looking, layer.params, xs, before)
+        xs = happened.output
         records.append(happened)
         finals.append(final)
-        xs = happened.output
     return records, tuple(finals)
 
 
@@ -103,10 +106,10 @@ def text_features(text: str) -> dict[str, Float[np.ndarray, "N"]]:
 class Moments(NamedTuple):
     """Sums over T steps of signals x [T, N] and features y [T, K], which add up over the pieces of a long text.
 
-    `count` is T; `x` and `xx` [N], `y` and `yy` [K] and `xy` [N, K] are sums of what they are named after, float64.
+    `steps` is T; `x` and `xx` [N], `y` and `yy` [K] and `xy` [N, K] are sums of what they are named after, float64.
     """
 
-    count: int
+    steps: int
     x: np.ndarray
     y: np.ndarray
     xx: np.ndarray
@@ -115,7 +118,7 @@ class Moments(NamedTuple):
 
     def plus(self, other: "Moments") -> "Moments":
         """The sums over both pieces."""
-        return Moments(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return Moments(*map(operator.add, self, other))
 
 
 def moments(xs: Float[np.ndarray, "T N"], ys: Float[np.ndarray, "T K"]) -> Moments:
@@ -154,9 +157,9 @@ def correlation(sums: Moments) -> Float[np.ndarray, "N K"]:
     >>> correlation(moments(xs, xs[:, :1] * -2)).tolist()
     [[-1.0], [0.0]]
     """
-    count = max(sums.count, 1)
-    covariance = sums.xy / count - np.outer(sums.x / count, sums.y / count)
-    scale = np.outer(_deviation(sums.x / count, sums.xx / count), _deviation(sums.y / count, sums.yy / count))
+    steps = max(sums.steps, 1)
+    covariance = sums.xy / steps - np.outer(sums.x / steps, sums.y / steps)
+    scale = np.outer(_deviation(sums.x / steps, sums.xx / steps), _deviation(sums.y / steps, sums.yy / steps))
     return np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
 
 

@@ -139,9 +139,26 @@ def test_units_are_chosen_on_the_first_half_alone():
     assert ranking.held_out[3, 0] < -0.7
 
 
+def test_the_best_tracked_of_quotes_and_of_lines_are_drawn_where_they_change():
+    names = ["inside double quotes", "inside single quotes", "digit", "characters since the line began"]
+    found = np.array([[0.9, 0.1, 0.95, 0.2], [0.5, -0.6, 0.0, 0.3]])
+    ranking = inspect.Ranking(np.zeros((2, 4), int), found, found)
+    changes = np.arange(12.0).reshape(3, 4)
+    assert inspect.best_features(names, changes, ranking) == [0, 3]
+    assert inspect.best_features(names, changes * [0, 1, 1, 0], ranking) == [1]
+    assert inspect.best_features(names, changes * [0, 0, 1, 0], ranking) == [2]
+
+
 def test_bytes_are_shown_with_their_character_at_its_last():
     vocabulary = ByteVocabulary()
     assert inspect.cut(vocabulary, vocabulary.encode("aé€"), "aé€") == ["a", "·", "é", "·", "·", "€"]
+
+
+@pytest.mark.parametrize("vocabulary", [CharVocabulary("abc"), CharVocabulary("\nab"), ByteVocabulary()])
+def test_symbols_have_the_names_they_have_one_by_one(vocabulary):
+    ids = np.array([3, 0, 1, 2, 3])
+    names = inspect.names_of(vocabulary, ids)
+    assert [names[i] for i in ids] == [vocabulary.decode(np.array([i])) for i in ids]
 
 
 def call(arguments, monkeypatch, capsys):
