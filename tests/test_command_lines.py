@@ -56,15 +56,6 @@ def finished(data, tmp_path_factory):
     return folder, out
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Processes started here share what JAX compiles; this one is not told."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
-        environment.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-        yield
-
-
 def spawn(data, out, prefix=()):
     command = [*prefix, sys.executable, "-m", "experiments.train", "--data", data, "--out", out, *TINY.split()]
     return subprocess.Popen(
