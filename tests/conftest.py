@@ -16,6 +16,7 @@ import jax
 import pytest
 
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # PyTorch's threads wait by spinning, beside another worker for most of the time
 if jax.__version_info__ < (0, 11):  # XLA's older way to compile elementwise loops takes half the time; then it went
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"  # small programs: parts cost more than help
