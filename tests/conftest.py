@@ -1,8 +1,8 @@
 """The climate all tests run in: nothing is promoted or broadcast by accident (warnings are errors: pyproject.toml).
 
 Programs are compiled quickly rather than well, here and in the processes that tests start: the same maths, less
-optimised. What is compiled once is kept for the session, for tests and for the processes they start, in a folder that is
-empty at first. LSTMJAX_TEST_X64=1 turns 64 bits on for every test.
+optimised. What is compiled once is kept for the rest of the session, in a folder that is empty at first.
+LSTMJAX_TEST_X64=1 turns 64 bits on for every test.
 """
 
 import gc

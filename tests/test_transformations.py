@@ -91,7 +91,7 @@ FAST = ("fused", "native")  # native where the library is, else fused again
 EXACT = [
     *((name, "scan", True) for name in CELLS),
     ("lstm", "scan", False),
-    # Each two of cell, backend and resets meet: past its first gradient, a fast backend's derivatives are those of scan.
+    # Each two of cell, backend and resets meet: past the first gradient, a fast backend's derivatives are by scan.
     *(("lstm", "fused", True), ("lstm", "native", False), ("gru", "fused", False), ("gru", "native", True)),
 ]
 
