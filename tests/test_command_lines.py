@@ -56,15 +56,6 @@ def finished(data, tmp_path_factory):
     return folder, out
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Processes started here share what JAX compiles; this one is not told."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
-        environment.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-        yield
-
-
 def spawn(data, out, prefix=()):
     command = [*prefix, sys.executable, "-m", "experiments.train", "--data", data, "--out", out, *TINY.split()]
     return subprocess.Popen(
@@ -190,7 +181,7 @@ def test_running_out_of_memory_is_a_sentence(monkeypatch, capsys):
     assert (code, err) == (1, "error: out of memory; a smaller batch or model may fit")
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(data, finished, tmp_path):
+def test_ctrl_c_saves_and_says_how_to_go_on(data, finished, tmp_path, monkeypatch, capsys):
     folder = training.RunFolder(tmp_path / "stopped")
     first = spawn(data, folder.path)
     wait_for_records(folder, 1)
@@ -198,10 +189,12 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data, finished, tmp_path):
     out, err = first.communicate(timeout=300)
     assert (first.returncode, err) == (130, "")
     assert "everything is saved. To go on:" in out
-    second = subprocess.run(shlex.split(out.splitlines()[-1]), cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert re.search("going on from step [1-9]", second.stdout)
-    err = second.stderr
-    assert second.returncode == 0, err
+    python, *module, resume, option, path = shlex.split(out.splitlines()[-1])
+    assert (ROOT / python).samefile(sys.executable)
+    assert module == ["-m", "experiments.train"]
+    code, out, err = call(train.main, [resume, option, path], monkeypatch, capsys)
+    assert code == 0, err
+    assert re.search("going on from step [1-9]", out)
     assert_same_run(folder, finished[0])
 
 

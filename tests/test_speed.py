@@ -328,6 +328,7 @@ def test_native_is_told_with_its_instructions(monkeypatch):
 @pytest.mark.parametrize("name", [name for name in DEFAULT if name != "lstmjax"])
 def test_peers_compute_what_ours_do(name, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(machine, "cores", lambda: 1)  # else PyTorch keeps its threads for the tests after this one
     contender = contender_named(name)
     with foreign():
         pytest.importorskip(contender.package)
