@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments import cli
-from experiments.memory_tasks.results import Results, read_results, report, written
+from experiments.memory_tasks.results import Results, read_results, report, said, written
 from experiments.memory_tasks.runs import CAUTION, CELLS, EVERY, Record, Run, learn, measure
 from experiments.signals import STOPPED, StopOnSignal
 from lstmjax import checks
@@ -44,14 +44,13 @@ class Grid:
     steps: int = 2000
     """Optimisation steps after which a run counts as not solved."""
     learning_rate: float = 0.01
-    """Of Adam, constant, a tenth of it for irnn and indrnn; gradients are scaled down to a norm of 1."""
+    """Of Adam, constant, a tenth of it for irnn and three for indrnn; gradients are scaled down to a norm of 1."""
     seeds: int = 1
     """Runs of the first size, each with weights and data of its own; there is one of each other size."""
 
     def __post_init__(self) -> None:
         for name in ("sizes", "cells", "hidden"):
-            if len(set(getattr(self, name))) != len(getattr(self, name)) or not getattr(self, name):
-                raise ValueError(f"{name} must name each once and at least one, got {getattr(self, name)}")
+            _check_each_once(name, getattr(self, name))
         for name in ("sizes", "hidden"):
             for number in getattr(self, name):
                 checks.positive_int(name, number)
@@ -79,8 +78,14 @@ class Measured:
     def __post_init__(self) -> None:
         for name in ("size", "hidden", "seeds"):
             checks.positive_int(name, getattr(self, name))
+        _check_each_once("cells", self.cells)
         for cell in self.cells:
             checks.one_of("cells", cell, tuple(name for name in CELLS if name != "indrnn"))  # it has two layers
+
+
+def _check_each_once(name: str, values: tuple[object, ...]) -> None:
+    if len(set(values)) != len(values) or not values:
+        raise ValueError(f"{name} must name at least one, and each once, got {' '.join(map(str, values)) or 'none'}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +97,7 @@ class MemoryTasksConfig:
     resume: bool = False
     """Keep the runs that --out has, and do those that it lacks."""
     quick: bool = False
-    """A look in under a minute: the smallest sizes, two cells, 100 steps."""
+    """A look in under a minute: in place of what is asked for, a small size of each task, GRU and LSTM, 100 steps."""
     tasks: tuple[Literal["gradients", "adding", "copy", "many"], ...] = ("gradients", "adding", "copy", "many")
     """What to do, in this order."""
     batch_size: int = 32
@@ -106,24 +111,23 @@ class MemoryTasksConfig:
 
     def __post_init__(self) -> None:
         checks.positive_int("batch_size", self.batch_size)
-        if not self.tasks:
-            raise ValueError("tasks must name at least one, got none")
+        _check_each_once("tasks", self.tasks)
         if min(self.adding.sizes) < 2:
             raise ValueError(f"adding.sizes must be at least 2, two numbers to add, got {self.adding.sizes}")
         if self.quick:
             self._make_quick()
 
     def _make_quick(self) -> None:
-        few = {"cells": ("gru", "lstm"), "seeds": 1}
-        object.__setattr__(self, "gradients", dataclasses.replace(self.gradients, size=50, **few))
+        few = ("gru", "lstm")
+        object.__setattr__(self, "gradients", dataclasses.replace(self.gradients, size=50, cells=few, seeds=1))
         for task, size in (("adding", 10), ("copy", 5), ("many", 2)):
-            grid = dataclasses.replace(getattr(self, task), sizes=(size,), hidden=(16,), steps=100, **few)
+            grid = dataclasses.replace(getattr(self, task), sizes=(size,), cells=few, hidden=(16,), steps=100, seeds=1)
             object.__setattr__(self, task, grid)
 
 
 def runs_of(config: MemoryTasksConfig) -> list[Run]:
     """Every run that a config asks for, task by task, small sizes first."""
-    return [run for task in dict.fromkeys(config.tasks) for run in _runs_of(config, task)]
+    return [run for task in config.tasks for run in _runs_of(config, task)]
 
 
 def _runs_of(config: MemoryTasksConfig, task: str) -> list[Run]:
@@ -153,51 +157,52 @@ def main() -> int:
         replace_text(folder.metrics, "".join(f"{line}\n" for line in lines))  # without runs that were cut off
         if not do_all([run for run in runs_of(config) if run not in results], folder, results):
             print("stopped; the runs that had ended are saved. To go on:")
-            print(f"  {cli.command('experiments.memory_tasks', *_without_resume(sys.argv[1:]), '--resume')}")
+            arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+            print(f"  {cli.command('experiments.memory_tasks', *arguments, '--resume')}")
             return STOPPED
         report(folder.path, results)
     print(f"folder: {folder.path}")
     return 0
 
 
-def _without_resume(arguments: list[str]) -> list[str]:
-    return [argument for argument in arguments if argument != "--resume"]
-
-
 def do_all(runs: list[Run], folder: RunFolder, results: Results) -> bool:
     """Do runs one after another, each written down and added to the results at its end; False if stopped before."""
     columns = (BarColumn(bar_width=12), TextColumn("{task.description}"), TimeRemainingColumn(), TextColumn("left"))
-    console = Console(highlight=False)
-    with StopOnSignal() as stop, Progress(*columns, console=console) as progress:
-        line = progress.add_task("compiling", total=sum(map(work_of, runs)))
+    done, total = 0, sum(map(work_of, runs))
+    with StopOnSignal() as stop, Progress(*columns, console=Console(highlight=False)) as progress:
+        line = progress.add_task("", total=total)
         for number, run in enumerate(runs, start=1):
-            start, before, records = time.perf_counter(), progress.tasks[line].completed, list[Record]()
-            progress.update(line, description=f"{number}/{len(runs)}  {run.name}, compiling")
+            title = f"{number}/{len(runs)}  {run.name}"
+            progress.update(line, description=f"{title}, compiling")
+            start, records = time.perf_counter(), list[Record]()
             for record in measure(run) if run.task == "gradients" else learn(run):
-                records.append(record)
                 if stop.is_set():
                     return False
-                progress.update(
-                    line, completed=before + record["step"] * run.size, description=_note(number, runs, record)
-                )
-            records[-1]["seconds"] = round(time.perf_counter() - start, 1)
-            with folder.metrics.open("a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(written(run, record)) + "\n" for record in records))
-            results[run] = records
-            saved = before + work_of(run) - progress.tasks[line].completed
-            progress.update(line, total=progress.tasks[line].total - saved)
+                records.append(record)
+                progress.update(line, completed=done + work_of(run, record["step"]), description=_note(title, record))
+            results[run] = _save(run, records, folder, time.perf_counter() - start)
+            progress.print(f"{run.name}  {said(records[-1])}  {records[-1]['seconds']} s")
+            done += work_of(run, records[-1]["step"])
+            total -= work_of(run) - work_of(run, records[-1]["step"])
+            progress.update(line, total=total)
     return True
 
 
-def work_of(run: Run) -> int:
-    """Steps of the network in all steps of training, at most."""
-    return run.size * run.steps
+def work_of(run: Run, steps: int | None = None) -> int:
+    """Steps of the network in so many steps of training; at most, where it is not said in how many."""
+    return run.size * (run.steps if steps is None else steps)
 
 
-def _note(number: int, runs: list[Run], record: Record) -> str:
+def _save(run: Run, records: list[Record], folder: RunFolder, seconds: float) -> list[Record]:
+    records[-1]["seconds"] = round(seconds, 1)
+    with folder.metrics.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(written(run, record)) + "\n" for record in records))
+    return records
+
+
+def _note(title: str, record: Record) -> str:
     loss = record.get("loss")
-    reached = "" if loss is None else f"  loss {loss:.4f}"
-    return f"{number}/{len(runs)}  {runs[number - 1].name}  step {record['step']}{reached}"
+    return f"{title}  step {record['step']}" + ("" if loss is None else f"  loss {loss:.4f}")
 
 
 if __name__ == "__main__":

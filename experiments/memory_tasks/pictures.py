@@ -66,8 +66,8 @@ def norms_by_cell(results: Results) -> dict[str, np.ndarray]:
 def _draw_norms(axes: Axes, name: str, norms: np.ndarray) -> None:
     """The geometric mean over seeds as a line, and all between least and largest shaded."""
     cell, _, part = name.partition(", ")
-    logs = np.log(np.maximum(norms, FLOOR * 1e-3))
-    steps = np.arange(norms.shape[1])
+    logs = np.log(np.maximum(norms[:, 1:], FLOOR * 1e-3))
+    steps = np.arange(norms.shape[1])[1:]  # of the last c itself the output, at a fixed h, knows nothing
     axes.plot(steps, np.exp(logs.mean(axis=0)), color=COLOURS[cell], linestyle=":" if part == "h" else "-", label=name)
     axes.fill_between(
         steps, *np.exp([logs.min(axis=0), logs.max(axis=0)]), color=COLOURS[cell], alpha=0.15, linewidth=0

@@ -31,9 +31,9 @@ def read_results(path: Path) -> Results:
     """
     found: Results = {}
     for record in read_records(path):
-        names = [name if name in record else "T" if "T" in record else "K" for name in Run._fields]
+        letter = "K" if "K" in record else "T"
         try:
-            run = Run(*(record.pop(name) for name in names))
+            run = Run(*(record.pop(letter if name == "size" else name) for name in Run._fields))
         except KeyError as error:
             raise InputError(f"{path} is not a metrics file of memory tasks: a record has no {error}") from error
         found.setdefault(run, []).append(record)
@@ -88,6 +88,8 @@ def table_of(task: str, results: Results) -> str:
 
 def said(end: Record) -> str:
     """How a run ended: the step at which its task was solved, or where it stood after the last."""
+    if end["solved"] is None:
+        return "measured"
     if end["solved"]:
         return str(end["step"])
     if end["loss"] is None:

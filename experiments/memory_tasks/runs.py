@@ -37,7 +37,7 @@ CELLS: dict[str, Callable[[int, int, int], Cell[Any, Any]]] = {
 }
 """From I, H and T to a cell. The first weights of `elman` are orthogonal, of `elman_uniform` as in PyTorch."""
 
-CAUTION = {"irnn": 0.1, "indrnn": 0.1}
+CAUTION = {"irnn": 0.1, "indrnn": 0.3}
 """What a cell's learning rate is multiplied by: at the rate of the others, these two end in NaN."""
 
 
