@@ -247,6 +247,7 @@ def test_a_look_writes_everything_and_resume_adds_what_is_missing(tmp_path, monk
         ("--copy.sizes 0", "sizes must be at least 1, got 0"),
         ("--many.cells transformer", "cells must be one of .* got 'transformer'"),
         ("--gradients.cells indrnn", "cells must be one of"),
+        ("--copy.cells lstm_attention", "lstm_attention is for many alone"),
         ("--many.steps 30", "steps must be a multiple of 25, got 30"),
         ("--many.learning-rate 0", "learning_rate must be above 0"),
         ("--batch-size 0", "batch_size must be at least 1"),

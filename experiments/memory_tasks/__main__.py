@@ -29,6 +29,7 @@ copy) and how much (many), cell by cell. A run ends once the mean over 25 batche
 task is solved: adding by a squared error below 0.01, copy and many by 99% of the symbols asked for."""
 
 LEARNERS = ("elman", "irnn", "indrnn", "gru", "gru_chrono", "lstm", "lstm_chrono")
+RECALLERS = ("elman", "gru", "lstm", "lstm_attention")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Measured:
             checks.positive_int(name, getattr(self, name))
         _check_each_once("cells", self.cells)
         for cell in self.cells:
-            checks.one_of("cells", cell, tuple(name for name in CELLS if name != "indrnn"))  # it has two layers
+            checks.one_of("cells", cell, tuple(name for name in CELLS if name not in ("indrnn", "lstm_attention")))
 
 
 def _check_each_once(name: str, values: tuple[object, ...]) -> None:
@@ -104,16 +105,16 @@ class MemoryTasksConfig:
     """B, sequences of a batch."""
     gradients: Measured = dataclasses.field(default_factory=Measured)
     adding: Grid = dataclasses.field(default_factory=lambda: Grid((100, 200, 400, 600), LEARNERS, seeds=3))
-    copy: Grid = dataclasses.field(default_factory=lambda: Grid((100, 200, 500), LEARNERS, (64,), steps=3000))
-    many: Grid = dataclasses.field(
-        default_factory=lambda: Grid((1, 2, 4, 8, 16, 32), ("elman", "gru", "lstm"), (16, 64))
-    )
+    copy: Grid = dataclasses.field(default_factory=lambda: Grid((100, 200, 500), LEARNERS, (64,), steps=6000))
+    many: Grid = dataclasses.field(default_factory=lambda: Grid((1, 2, 4, 8, 16, 32), RECALLERS, (16, 64), steps=6000))
 
     def __post_init__(self) -> None:
         checks.positive_int("batch_size", self.batch_size)
         _check_each_once("tasks", self.tasks)
         if min(self.adding.sizes) < 2:
             raise ValueError(f"adding.sizes must be at least 2, two numbers to add, got {self.adding.sizes}")
+        if "lstm_attention" in self.adding.cells + self.copy.cells:
+            raise ValueError("lstm_attention is for many alone, got it for adding or copy")
         if self.quick:
             self._make_quick()
 

@@ -16,7 +16,7 @@ from experiments.memory_tasks.runs import CELLS, KINDS, Record, Run
 FLOOR = 1e-12
 """Where axes of norms end."""
 
-COLOURS = dict(zip(CELLS, ("0.6", "0.25", "C5", "C4", "C2", "C8", "C9", "C0", "C3"), strict=True))
+COLOURS = dict(zip(CELLS, ("0.6", "0.25", "C5", "C4", "C2", "C8", "C9", "C0", "C3", "C1"), strict=True))
 
 Results = Mapping[Run, Sequence[Record]]
 
@@ -48,7 +48,7 @@ def draw_gradients(image: Path, results: Results) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, ncols=2)
     all_axes[0, 0].set_ylabel("norm of the last output's gradient")
-    figure.savefig(image, dpi=110)
+    figure.savefig(image, dpi=90)
     plt.close(figure)
 
 
@@ -90,10 +90,11 @@ def draw_curves(image: Path, task: str, results: Results) -> None:
                 axes.plot(*points[-1], color=COLOURS[run.cell], marker="o", markersize=4)
         axes.axhline(KINDS[task].baseline(size), color="k", linestyle="--", linewidth=0.8, label="no memory")
         axes.set(title=f"{task}, T = {size}", xlabel="steps of training", yscale="log")
+        axes.set_ylim(top=5 * KINDS[task].baseline(size))  # networks of relu go off the scale now and then
         axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("mean squared error" if task == "adding" else "nats a step")
     panels[0, 0].legend(fontsize=7)
-    figure.savefig(image, dpi=110)
+    figure.savefig(image, dpi=90)
     plt.close(figure)
 
 
@@ -121,5 +122,5 @@ def draw_many(image: Path, results: Results) -> None:
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    figure.savefig(image, dpi=110)
+    figure.savefig(image, dpi=90)
     plt.close(figure)

@@ -34,8 +34,12 @@ CELLS: dict[str, Callable[[int, int, int], Cell[Any, Any]]] = {
     "lstm_forget_0": lambda i, h, t: cells.LSTM(i, h, forget_bias=0.0),
     "lstm": lambda i, h, t: cells.LSTM(i, h),
     "lstm_chrono": lambda i, h, t: cells.LSTM(i, h, bias_init=initializers.Chrono(max(3, t)), forget_bias=0.0),
+    "lstm_attention": lambda i, h, t: cells.LSTM(i, h),
 }
-"""From I, H and T to a cell. The first weights of `elman` are orthogonal, of `elman_uniform` as in PyTorch."""
+"""From I, H and T to a cell. The first weights of `elman` are orthogonal, of `elman_uniform` as in PyTorch.
+
+`lstm_attention`, of many alone, looks back at its own outputs where it was told the facts.
+"""
 
 CAUTION = {"irnn": 0.1, "indrnn": 0.3}
 """What a cell's learning rate is multiplied by: at the rate of the others, these two end in NaN."""
@@ -105,8 +109,11 @@ def program_of(run: Run) -> Program:
     cell = CELLS[run.cell](features, run.hidden, run.size)
 
     def model(seed: int) -> nnx.Module:
-        rngs = nnx.Rngs(seed)
-        return nnx.List([lx.Recurrent(cell, rngs=rngs), nnx.Linear(run.hidden, kind.outputs, rngs=rngs)])
+        rngs, h = nnx.Rngs(seed), run.hidden
+        if run.cell == "lstm_attention":
+            attention = lx.attention.GeneralAttention(h, h, rngs=rngs)
+            return nnx.List([lx.Recurrent(cell, rngs=rngs), attention, nnx.Linear(2 * h, kind.outputs, rngs=rngs)])
+        return nnx.List([lx.Recurrent(cell, rngs=rngs), nnx.Linear(h, kind.outputs, rngs=rngs)])
 
     task = Task(functools.partial(loss, kind.asked(run.size)))
     config = training.OptimizerConfig(learning_rate=run.learning_rate, schedule="constant", warmup_steps=0)
@@ -117,9 +124,13 @@ def program_of(run: Run) -> Program:
 
 def loss(asked: int, model: Any, batch: Examples, carry: PyTree, key: Any) -> tuple[dict[str, Mean], PyTree]:
     """Squared error of numbers or cross-entropy of symbols; and how many of the last `asked` symbols are right."""
-    layer, head = model
+    layer, *attention, head = model
     ys, _ = layer(batch.inputs, key=key)
-    answers = head(ys[:, -batch.targets.shape[1] :])
+    before, seen = jnp.split(ys, [ys.shape[1] - batch.targets.shape[1]], axis=1)
+    for reader in attention:
+        context, _ = reader(seen, reader.memory(before))
+        seen = jnp.concatenate([seen, context], axis=-1)
+    answers = head(seen)
     if jnp.issubdtype(batch.targets.dtype, jnp.floating):
         return {"loss": losses.mean_squared_error(answers[..., 0], batch.targets)}, carry
     right = (jnp.argmax(answers, axis=-1) == batch.targets)[:, -asked:]
