@@ -78,9 +78,8 @@ def draw_curves(image: Path, task: str, results: Results) -> None:
     """Losses on fresh batches against steps, a panel for each size, with the loss of who remembers nothing."""
     runs = [run for run in results if run.task == task]
     sizes = sorted({run.size for run in runs})
-    figure, panels = plt.subplots(
-        1, len(sizes), figsize=(4 * len(sizes), 4), layout="constrained", squeeze=False, sharey=task == "adding"
-    )
+    scale, reach = ("log", 5.0) if task == "adding" else ("linear", 1.5)
+    figure, panels = plt.subplots(1, len(sizes), figsize=(4 * len(sizes), 4), layout="constrained", squeeze=False)
     for axes, size in zip(panels[0], sizes, strict=True):
         for run in (run for run in runs if run.size == size):
             points = [(r["step"], r["loss"]) for r in results[run] if r["loss"] is not None]
@@ -89,8 +88,8 @@ def draw_curves(image: Path, task: str, results: Results) -> None:
             if results[run][-1]["solved"]:
                 axes.plot(*points[-1], color=COLOURS[run.cell], marker="o", markersize=4)
         axes.axhline(KINDS[task].baseline(size), color="k", linestyle="--", linewidth=0.8, label="no memory")
-        axes.set(title=f"{task}, T = {size}", xlabel="steps of training", yscale="log")
-        axes.set_ylim(top=5 * KINDS[task].baseline(size))  # networks of relu go off the scale now and then
+        axes.set(title=f"{task}, T = {size}", xlabel="steps of training", yscale=scale)
+        axes.set_ylim(top=reach * KINDS[task].baseline(size))  # networks of relu go off the scale now and then
         axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("mean squared error" if task == "adding" else "nats a step")
     panels[0, 0].legend(fontsize=7)
