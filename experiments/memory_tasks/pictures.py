@@ -79,7 +79,8 @@ def draw_curves(image: Path, task: str, results: Results) -> None:
     runs = [run for run in results if run.task == task]
     sizes = sorted({run.size for run in runs})
     scale, reach = ("log", 5.0) if task == "adding" else ("linear", 1.5)
-    figure, panels = plt.subplots(1, len(sizes), figsize=(4 * len(sizes), 4), layout="constrained", squeeze=False)
+    shape, shared = (4 * len(sizes), 4), task == "adding"
+    figure, panels = plt.subplots(1, len(sizes), figsize=shape, layout="constrained", squeeze=False, sharey=shared)
     for axes, size in zip(panels[0], sizes, strict=True):
         for run in (run for run in runs if run.size == size):
             points = [(r["step"], r["loss"]) for r in results[run] if r["loss"] is not None]
