@@ -14,6 +14,7 @@
 - `symbols.py`: words and characters for sequence-to-sequence models
 - `subwords.py`: frequent words as one symbol, rare ones in pieces
 - `symbol_pairs.py`: the symbols of source and target, in one file
+- `memory_tasks.py`: made data that ask how long and how much is remembered
 - `parallel.py`: texts that say the same, line for line
 - `parallel_sets.py`: named sets of them
 - `tagged.py`: tagged sentences from CoNLL-U, columns and plain text
