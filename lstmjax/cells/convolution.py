@@ -1,7 +1,7 @@
 """Convolution, channels last, with gradients that XLA runs fast on CPUs inside loops too.
 
-On CPUs XLA has a fast convolution for one order of axes, [N, *grid, C] with kernels [*kernel, I, O]. JAX's gradients are
-convolutions in other orders; XLA brings those into the fast one, but not inside a loop, and there they take up to two
+On CPUs XLA has a fast convolution for one order of axes: [N, *grid, C] with kernels [*kernel, I, O]. JAX's gradients
+are convolutions in other orders. XLA turns those into the fast one, but not inside a loop, and there they take up to two
 hundred times as long. So here both are written in the fast order. With stride s, dilation d and p zeros before the grid:
 
     z[i]  = sum_t x[i s + t d - p] w[t]
@@ -9,7 +9,6 @@ hundred times as long. So here both are written in the fast order. With stride s
     dw[t] = sum_i x[i s + t d - p]^T dz[i]          channels of x as batch, places of dz as kernel
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -104,9 +103,7 @@ class Product(NamedTuple):
         sizes = zip(x.shape[1:-1], kernel, self._spread(dz), self.dilation, self.pads, strict=False)
         pads = [(before, (k - 1) * d - n + m - before) for n, k, m, d, (before, _) in sizes]
         by_channel, by_place = jnp.swapaxes(x, 0, -1), jnp.moveaxis(dz, 0, -2)
-        dw = _convolution(
-            by_channel, by_place, window_strides=self.dilation, padding=pads, rhs_dilation=self.strides
-        )
+        dw = _convolution(by_channel, by_place, window_strides=self.dilation, padding=pads, rhs_dilation=self.strides)
         return jnp.moveaxis(dw, 0, -2)
 
     def _spread(self, dz: Array) -> tuple[int, ...]:
