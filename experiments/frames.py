@@ -13,15 +13,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from flax import nnx
-from PIL import Image
 
 from experiments import cli, study
+from experiments.frame_pictures import as_picture, draw_moving, draw_steps, draw_strip, save_gif
 from experiments.observers import plot_curves
 from lstmjax import checks, data, load_model, metrics, training
 from lstmjax.data import moving_digits, videos
@@ -63,7 +59,7 @@ class FramesConfig(study.StepsConfig):
     baselines: bool = True
     """Train the LSTM for every pixel too."""
     quick: bool = False
-    """A look in under a minute: 15 steps, and few clips to choose by and to test on."""
+    """A look in under a minute: 10 steps, and few clips to choose by and to test on."""
     batch_size: int = 16
     """Clips of a batch."""
     steps: int = 2000
@@ -81,7 +77,7 @@ class FramesConfig(study.StepsConfig):
             checks.positive_int(name, getattr(self, name))
 
     def cadence(self, train: Any) -> training.Cadence:
-        steps = min(self.steps, 15) if self.quick else self.steps
+        steps = min(self.steps, 10) if self.quick else self.steps
         return training.Cadence(steps, self.log_every, self.eval_every, self.patience)
 
 
@@ -89,12 +85,9 @@ def load(config: FramesConfig) -> study.Data:
     """Clips to learn from, to choose by and to test on."""
     train, validation, test, facts = _made(config) if config.data in SIZES else _read(config)
     height, width, channels = test.shape[2:]
-    for size in (height, width):
-        if size % config.model.patch_size:
-            raise InputError(
-                f"{config.data}: --model.patch-size {config.model.patch_size} must divide {height} x {width}, "
-                "the size of its frames"
-            )
+    if height % config.model.patch_size or width % config.model.patch_size:
+        patch = f"--model.patch-size {config.model.patch_size}"
+        raise InputError(f"{patch} must divide height and width of the frames of {config.data}, {height} x {width}")
     model = dataclasses.replace(config.model, spatial_shape=(height, width), channels=channels)
     if config.quick:
         validation, test = validation[:32], test[:32]
@@ -185,7 +178,7 @@ def measure(run: study.Run, model: Any, companion: None) -> Figures:
 
 
 def copy_last(run: study.Run) -> Figures:
-    """The figures of the last given frame, again and again; it has no cross-entropy: that of a sure mistake is infinite."""
+    """The figures of the last given frame, again and again; no cross-entropy, which is infinite for a sure mistake."""
     found = scores(run, lambda batch: np.repeat(batch.inputs[:, -1:], run.config.ahead, axis=1))
     return {name: value for name, value in found.items() if name != "test_cross_entropy"}
 
@@ -214,7 +207,7 @@ def predictor(model: Any, ahead: int) -> Callable[[Any], Any]:
 
 
 def scores(run: study.Run, say: Callable[[Examples], Any]) -> Figures:
-    """Of a test frame, summed over its pixels: squared and absolute error, cross-entropy; its SSIM; the error by step."""
+    """Of a test frame, over its pixels: the sums of squared and absolute error and of cross-entropy; the SSIM."""
     assert run.data.test is not None
     total: dict[str, Any] = {}
     for position in range(len(run.data.test)):
@@ -240,64 +233,6 @@ def of_frames(said: Any, true: Any) -> dict[str, Any]:
     }
 
 
-def draw_steps(image: Path, found: dict[str, Figures], ahead: int) -> None:
-    """The squared error of a frame against how far ahead it is, a line for each model."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    steps = range(1, ahead + 1)
-    for name, figures in found.items():
-        label = name.removeprefix("baseline_").replace("_", " ") or "this model"
-        axes.plot(steps, [figures[f"test_mse_ahead_{step}"] for step in steps], marker="o", markersize=3, label=label)
-    axes.set(xlabel="frames ahead", ylabel="squared error of a frame, summed over pixels", title="Test part", ylim=0)
-    axes.legend()
-    axes.grid(alpha=0.3)
-    figure.savefig(image, dpi=100)
-    plt.close(figure)
-
-
-def draw_strip(image: Path, given: np.ndarray, true: np.ndarray, said: np.ndarray) -> None:
-    """Three rows a clip: what was given, what came, and what was said."""
-    rows = [row for clip in zip(given, true, said, strict=True) for row in clip]
-    columns = max(len(row) for row in rows)
-    figure, panels = plt.subplots(
-        len(rows), columns, figsize=(0.7 * columns + 0.6, 0.75 * len(rows)), layout="constrained", squeeze=False
-    )
-    for number, (row, axes) in enumerate(zip(rows, panels, strict=True)):
-        axes[0].set_ylabel(("given", "truth", "said")[number % 3], fontsize=8)
-        for place, panel in enumerate(axes):
-            panel.set(xticks=[], yticks=[], frame_on=False)
-            if place < len(row):
-                panel.imshow(as_picture(row[place]), cmap="gray", vmin=0, vmax=255)
-    figure.savefig(image, dpi=80)
-    plt.close(figure)
-
-
-def draw_moving(image: Path, given: np.ndarray, true: np.ndarray, said: np.ndarray) -> None:
-    """Clips below one another, truth on the left; on the right what was given and then what is said, between lines."""
-    left, right = (np.concatenate([given, part], axis=1) for part in (true, said))
-    line = np.full((*left.shape[:3], 2, left.shape[4]), 0.5)
-    both = np.concatenate([left, line, right], axis=3)
-    shades = np.where(np.arange(both.shape[1]) < given.shape[1], 0.2, 1.0)  # the lines light up when it says
-    both[:, :, :, left.shape[3] : left.shape[3] + 2] = shades[:, None, None, None]
-    frames = [as_picture(np.concatenate(list(both[:, step]), axis=0)) for step in range(both.shape[1])]
-    save_gif(image, frames)
-
-
-def save_gif(image: Path, frames: list[np.ndarray]) -> None:
-    """Pictures in bytes, each pixel as four by four, five a second, again and again."""
-    pictures = [
-        Image.fromarray(frame).resize((4 * frame.shape[1], 4 * frame.shape[0]), Image.Resampling.NEAREST)
-        for frame in frames
-    ]
-    pictures[0].save(image, save_all=True, append_images=pictures[1:], duration=200, loop=0)
-
-
-def as_picture(frame: np.ndarray) -> np.ndarray:
-    """A frame [H, W, C] as bytes: colours where there are three, else the mean of all that a pixel has."""
-    frame = frame if frame.shape[-1] == 3 else frame.mean(axis=-1)
-    picture: np.ndarray = np.rint(255 * np.clip(frame, 0, 1)).astype(np.uint8)
-    return picture
-
-
 @dataclasses.dataclass(frozen=True)
 class PredictConfig:
     """Which videos to go on with, with which model, and where to write."""
@@ -307,7 +242,7 @@ class PredictConfig:
     predict: Path
     """Videos, as in training; each goes on behind its last frames."""
     out: Path = Path("frames.npy")
-    """The file to write: .npy for the frames that are said, float32 [N, steps, H, W, C]; .gif for the first video, moving."""
+    """The file to write: .npy for the frames that are said, float32 [N, steps, H, W, C]; .gif to see the first one."""
     ahead: int | None = None
     """Frames to say; without it, as many as in training."""
     step: int | None = None

@@ -1,8 +1,8 @@
 """Convolution, channels last, with gradients that XLA runs fast on CPUs inside loops too.
 
 On CPUs XLA has a fast convolution for one order of axes: [N, *grid, C] with kernels [*kernel, I, O]. JAX's gradients
-are convolutions in other orders. XLA turns those into the fast one, but not inside a loop, and there they take up to two
-hundred times as long. So here both are written in the fast order. With stride s, dilation d and p zeros before the grid:
+are convolutions in other orders. XLA turns those into the fast one, but not inside a loop; there they take up to two
+hundred times as long. So here both are written in the fast order. With stride s, dilation d, p zeros before the grid:
 
     z[i]  = sum_t x[i s + t d - p] w[t]
     dx[j] = sum_t dz[(j - t d + p) / s] w[t]^T      over whole places: zeros stand between those of dz

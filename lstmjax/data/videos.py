@@ -115,20 +115,18 @@ class Bright:
 def _array(path: str | Path) -> np.ndarray:
     """The one array of a file."""
     try:
-        found: Any = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            names = found.files
-            if len(names) == 1:
-                array: np.ndarray = found[names[0]]
-                return array
+        with open(path, "rb") as file:
+            found: Any = np.load(file, allow_pickle=False)
+            arrays = [found] if isinstance(found, np.ndarray) else [found[name] for name in found.files[:2]]
     except Exception as error:  # damaged zips and headers fail in every way there is
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
         if "allow_pickle" in reason:
             reason = "it holds objects or is no NPY or NPZ file; expected uint8 or floats"
         raise InputError(f"{path} can't be read: {reason:.120}") from error
-    raise InputError(f"{path}: expected one array of videos, got {', '.join(map(repr, names)) or 'none'}")
+    if len(arrays) != 1:
+        raise InputError(f"{path}: expected one array of videos, got {', '.join(found.files) or 'none'}")
+    array: np.ndarray = arrays[0]
+    return array
 
 
 def _bright(path: str | Path, videos: np.ndarray) -> np.ndarray:
