@@ -97,7 +97,7 @@ def load(config: FramesConfig) -> study.Data:
         test=_ordered(test, config),
         model=model,
         save_companion=lambda folder: None,
-        identity={**facts, "sha256": hashlib.sha256(test.tobytes()).hexdigest()},
+        identity=facts,
         symbols_per_step=config.batch_size * config.ahead,
         description=f"clips: {config.given} frames of {height} x {width} given, {config.ahead} to say; "
         f"{len(validation)} to choose by, {len(test)} to test on",
@@ -117,7 +117,7 @@ def _made(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, 
     train = data.MovingDigits(
         digits[0], config.batch_size, config.seed, given=config.given, ahead=config.ahead, size=size
     )
-    return train, fixed[0][..., None], fixed[1][..., None], {"made": config.data}
+    return train, fixed[0][..., None], fixed[1][..., None], {"made": config.data, "test": _digest(fixed[1])}
 
 
 def _read(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -125,9 +125,7 @@ def _read(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, 
     steps = config.given + config.ahead
     whole = videos.read_videos(config.data, frames=steps)
     if len(whole) < 3:
-        raise InputError(
-            f"{config.data}: expected at least 3 videos, for training, validation and test, got {len(whole)}"
-        )
+        raise InputError(f"{config.data}: expected at least 3 videos, to learn, choose and test, got {len(whole)}")
     if config.data.endswith(".npy") and videos.is_time_first(np.load(config.data, mmap_mode="r")):
         print(f"{config.data} has time first, as mnist_test_seq.npy is published: {len(whole)} videos of 20 frames")
     order, held = np.random.default_rng(config.seed).permutation(len(whole)), max(1, len(whole) // 10)
@@ -137,7 +135,11 @@ def _read(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, 
     if config.quick:
         train = train[:200]
     source = videos.Bright(data.Shuffled(_cut(train, config.given), config.batch_size, config.seed))
-    return source, validation, test, {"videos": list(whole.shape)}
+    return source, validation, test, {"videos": list(whole.shape), "sha256": _digest(whole)}
+
+
+def _digest(frames: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(frames)).hexdigest()
 
 
 def _cut(clips: np.ndarray, given: int) -> Examples:

@@ -17,6 +17,7 @@ from jax import lax
 
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.derivative import with_backward
+from lstmjax.steps import vary_alike
 from lstmjax.types import Array, DTypeLike, Float
 
 Pads = tuple[tuple[int, int], ...]
@@ -57,6 +58,7 @@ class Product(NamedTuple):
     together: int
 
     def __call__(self, x: Array, w: Array) -> Array:
+        x, w = vary_alike((x, w))
         product: Array = with_backward(self.plain, self._saving, self._backward, self.plain)(x, w)
         return product
 
@@ -94,10 +96,12 @@ class Product(NamedTuple):
         def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
             return total + self._dw_together(*pair, w.shape), None
 
-        rows = tuple(array.reshape(-1, self.together, *array.shape[1:]) for array in (x, dz))
-        if len(rows[0]) == 1:
+        if len(x) == self.together:
             return self._dw_together(x, dz, w.shape)
-        return lax.scan(add, jnp.zeros_like(w), rows)[0]
+        zeros, *both = vary_alike((jnp.zeros_like(w), x, dz))
+        rows = tuple(array.reshape(-1, self.together, *array.shape[1:]) for array in both)
+        total: Array = lax.scan(add, zeros, rows)[0]
+        return total
 
     def _dw_together(self, x: Array, dz: Array, kernel: tuple[int, ...]) -> Array:
         sizes = zip(x.shape[1:-1], kernel, self._spread(dz), self.dilation, self.pads, strict=False)
