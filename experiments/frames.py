@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 
 from experiments import cli, study
@@ -60,10 +61,12 @@ class FramesConfig(study.StepsConfig):
     """Train the LSTM for every pixel too."""
     quick: bool = False
     """A look in under a minute: 10 steps, and few clips to choose by and to test on."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Clips of a batch."""
     steps: int = 2000
     """Optimisation steps."""
+    eval_every: int = 250
+    """Steps between evaluations on all validation data; each is followed by a checkpoint."""
     model: FramePredictorConfig = dataclasses.field(
         default_factory=lambda: FramePredictorConfig(hidden_features=(32, 32), kernel_sizes=(3, 3), patch_size=2)
     )
@@ -159,7 +162,7 @@ def finish(run: study.Run, model: Any, companion: None) -> Figures:
     folder, batch = run.folder, run.data.test.batch(0)
     shown = slice(min(SHOWN, int(batch.weights.sum())))
     clips = batch.inputs[shown], batch.targets[shown]
-    said = np.asarray(predictor(model, run.config.ahead)(clips[0]))
+    said = np.asarray(jax.nn.sigmoid(predictor(model, run.config.ahead)(clips[0])))
     plot_curves(folder.metrics, folder.curve, folder.path.name, {"loss": "cross-entropy of a pixel, nats"})
     draw_steps(folder.path / "steps.png", found, run.config.ahead)
     draw_strip(folder.path / "frames.png", *clips, said)
@@ -181,8 +184,12 @@ def measure(run: study.Run, model: Any, companion: None) -> Figures:
 
 def copy_last(run: study.Run) -> Figures:
     """The figures of the last given frame, again and again; no cross-entropy, which is infinite for a sure mistake."""
-    found = scores(run, lambda batch: np.repeat(batch.inputs[:, -1:], run.config.ahead, axis=1))
-    return {name: value for name, value in found.items() if name != "test_cross_entropy"}
+
+    def say(batch: Examples) -> Any:
+        last = jnp.repeat(batch.inputs[:, -1:], run.config.ahead, axis=1)
+        return jnp.log(last) - jnp.log1p(-last)
+
+    return {name: value for name, value in scores(run, say).items() if name != "test_cross_entropy"}
 
 
 def pixel_lstm(run: study.Run) -> Figures:
@@ -197,19 +204,19 @@ def pixel_lstm(run: study.Run) -> Figures:
 
 
 def predictor(model: Any, ahead: int) -> Callable[[Any], Any]:
-    """From given frames to those that a model says, brightness in [0, 1]."""
+    """From given frames to the logits of those that a model says."""
     graphdef, params, other = training.split_model(model)
 
     @jax.jit
     def say(params: Any, other: Any, frames: Any) -> Any:
         merged: Any = nnx.merge(graphdef, params, other)
-        return merged.predict(frames, steps=ahead)
+        return merged(frames, steps=ahead)
 
     return lambda frames: say(params, other, jnp.asarray(frames))
 
 
 def scores(run: study.Run, say: Callable[[Examples], Any]) -> Figures:
-    """Of a test frame, over its pixels: the sums of squared and absolute error and of cross-entropy; the SSIM."""
+    """Figures of logits on the test part: a frame's SSIM, its errors and its cross-entropy, summed over its pixels."""
     assert run.data.test is not None
     total: dict[str, Any] = {}
     for position in range(len(run.data.test)):
@@ -223,15 +230,14 @@ def scores(run: study.Run, say: Callable[[Examples], Any]) -> Figures:
 
 
 @jax.jit
-def of_frames(said: Any, true: Any) -> dict[str, Any]:
+def of_frames(logits: Any, true: Any) -> dict[str, Any]:
     """Each figure of each frame, [B, steps]."""
-    pixels = (2, 3, 4)
-    log_yes, log_no = (jnp.log(jnp.clip(p, 1e-12, 1)) for p in (said, 1 - said))
+    pixels, said = (2, 3, 4), jax.nn.sigmoid(logits)
     return {
         "mse": jnp.sum(jnp.square(said - true), pixels),
         "mae": jnp.sum(jnp.abs(said - true), pixels),
         "ssim": metrics.structural_similarity(said, true),
-        "cross_entropy": -jnp.sum(true * log_yes + (1 - true) * log_no, pixels),
+        "cross_entropy": jnp.sum(optax.sigmoid_binary_cross_entropy(logits, true), pixels),
     }
 
 
@@ -278,7 +284,8 @@ def predict(config: PredictConfig) -> int:
     given, ahead = videos.bright(whole[:, -settings["given"] :]), config.ahead or settings["ahead"]
     say = predictor(model, ahead)
     batches = range(0, len(given), config.batch_size)
-    said = np.concatenate([np.asarray(say(given[first : first + config.batch_size])) for first in batches])
+    logits = np.concatenate([np.asarray(say(given[first : first + config.batch_size])) for first in batches])
+    said = np.asarray(jax.nn.sigmoid(logits))
     if config.out.suffix == ".gif":
         save_gif(config.out, [as_picture(frame) for frame in (*videos.bright(whole[0]), *said[0])])
     else:

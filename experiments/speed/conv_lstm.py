@@ -43,10 +43,10 @@ class Problem(NamedTuple):
 
 
 PROBLEMS = {
-    "1d": Problem(8, 20, (128,), 4, 32, (5, 3)),
-    "2d-small": Problem(4, 10, (32, 32), 1, 32, (3, 3)),
+    "1d": Problem(4, 10, (128,), 4, 32, (5, 3)),
+    "2d-small": Problem(1, 5, (32, 32), 1, 32, (3, 3)),
     "2d": Problem(1, 4, (64, 64), 1, 64, (5, 3, 1)),
-    "3d": Problem(2, 6, (8, 16, 16), 2, 16, (3, 3)),
+    "3d": Problem(1, 4, (8, 16, 16), 2, 16, (3,)),
 }
 """2d: the layers of Keras's example of next-frame prediction; it has five clips of nineteen frames in a batch."""
 
