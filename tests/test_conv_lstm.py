@@ -19,7 +19,6 @@ CASES = {
     "strides wider than the kernel": ((7, 6), (1, 2), (3, 3), (1, 2), "SAME"),
     "3d": ((4, 3, 5), (3, 2, 1), (1, 2, 1), (1, 1, 1), "SAME"),
 }
-every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 def drawn(case, batch, dtype):
@@ -56,8 +55,9 @@ def loss(convolution, case, x, w):
     return jnp.sum(weights * jnp.tanh(z))
 
 
-@every_case
-def test_gradients_are_those_of_the_plain_convolution(x64, case):
+@pytest.mark.parametrize("name", [name for name in CASES if name != "strides and dilation"])  # it is below
+def test_gradients_are_those_of_the_plain_convolution(x64, name):
+    case = CASES[name]
     x, w = drawn(case, (3, 2), jnp.float64)
     found, expected = (
         jax.jit(jax.value_and_grad(functools.partial(loss, convolution, case), (0, 1)))(x, w)
@@ -78,7 +78,7 @@ def test_the_backward_pass_is_its_own(x64, monkeypatch):
     np.testing.assert_array_equal(found, 7.0)
 
 
-def test_forward_mode_and_second_derivatives(x64):
+def test_forward_mode_gradients_and_second_derivatives(x64):
     case = CASES["strides and dilation"]
     x, w = drawn(case, (2,), jnp.float64)
     towards = jax.tree.map(lambda leaf: jnp.sin(3 * leaf), (x, w))
@@ -102,7 +102,7 @@ def test_no_sequences_and_no_batch(x64):
 
 
 def test_a_cell_over_time_has_the_gradients_of_its_definition(x64):
-    """Ragged, with a vmap over two sets of weights, recomputed in chunks: as by the loop in Python."""
+    """Ragged, with a vmap over two sets of weights, recomputed in chunks: as by a loop in Python."""
     cell = lx.cells.ConvLSTM(2, 3, spatial_shape=(3, 4), kernel_size=(3, 2), param_dtype=jnp.float64)
     params = jax.vmap(cell.init)(jax.random.split(jax.random.key(0)))
     xs, lengths = jax.random.normal(jax.random.key(1), (2, 4, 3, 4, 2), jnp.float64), np.array([4, 2])
