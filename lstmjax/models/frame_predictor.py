@@ -103,9 +103,11 @@ class FramePredictor(nnx.Module):
         for layer in self.encoder:
             xs, state = layer(xs)
             states.append(state)
-        ones, said = jnp.ones((len(frames), steps, *xs.shape[2:4], 1), xs.dtype), []
+        xs = jnp.ones((len(frames), steps, *xs.shape[2:4], 1), xs.dtype)
+        said: list[Array] = []
         for layer, state in zip(self.forecaster, states, strict=True):
-            said.append(layer(said[-1] if said else ones, state=state)[0])
+            xs, _ = layer(xs, state=state)
+            said.append(xs)
         return from_patches(self.head(jnp.concatenate(said, axis=-1)), self.config.patch_size)
 
     def predict(
