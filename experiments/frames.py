@@ -142,7 +142,7 @@ def _read(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, 
 
 
 def _digest(frames: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(frames)).hexdigest()
+    return hashlib.sha256(frames.tobytes()).hexdigest()
 
 
 def _cut(clips: np.ndarray, given: int) -> Examples:

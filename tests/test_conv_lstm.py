@@ -105,7 +105,7 @@ def test_a_cell_over_time_has_the_gradients_of_its_definition(x64):
     """Ragged, with a vmap over two sets of weights, recomputed in chunks: as by a loop in Python."""
     cell = lx.cells.ConvLSTM(2, 3, spatial_shape=(3, 4), kernel_size=(3, 2), param_dtype=jnp.float64)
     params = jax.vmap(cell.init)(jax.random.split(jax.random.key(0)))
-    xs, lengths = jax.random.normal(jax.random.key(1), (2, 4, 3, 4, 2), jnp.float64), np.array([4, 2])
+    xs, lengths = jax.random.normal(jax.random.key(1), (2, 3, 3, 4, 2), jnp.float64), np.array([3, 1])
 
     def run(params, xs):
         ys, state = lx.unroll(cell, params, xs, lengths=lengths, remat=2)

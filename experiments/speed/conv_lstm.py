@@ -167,7 +167,10 @@ def _prepared(problem: Problem, params: Any, apply: Callable[[Any, Any], Any]) -
         return jnp.mean(jnp.square(apply(params, xs) - targets))
 
     forward, gradient = jax.jit(apply), jax.jit(jax.value_and_grad(loss))
-    runs = {"forward": lambda: forward(params, xs), "training": lambda: gradient(params, xs, targets)}
+    runs: dict[str, Callable[[], Any]] = {
+        "forward": lambda: forward(params, xs),
+        "training": lambda: gradient(params, xs, targets),
+    }
 
     def ready(run: Callable[[], Any]) -> Callable[[], Any]:
         return lambda: jax.block_until_ready(run())  # type: ignore[no-untyped-call]
