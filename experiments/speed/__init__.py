@@ -8,6 +8,7 @@
 - `worker.py`: a contender's process
 - `processes.py`: these processes, seen from the one that asks
 - `rounds.py`: contenders timed in turn
+- `conv_lstm.py`: convolutional LSTMs beside Keras's, a command of its own
 - `turns.py`: the same for any work, for the comparisons in other folders
 - `machine.py`: the machine and its rates
 - `formulas.py`: what a row costs by arithmetic

@@ -7,6 +7,7 @@
 - `elman.py`: the Elman network and IndRNN
 - `layer_norm.py`: LSTM and GRU with layer normalisation
 - `conv.py`: the LSTM over grids
+- `convolution.py`: its product, with gradients that are fast on CPUs
 - `wrappers.py`: cells stepped as one, and a look inside a cell
 - `noise.py`: recurrent dropout, weight drop and zoneout
 - `precision.py`: products in one dtype with sums in another, and dropout on what enters them

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from lstmjax import checks
 from lstmjax.cells.base import add_bias
+from lstmjax.cells.convolution import convolve
 from lstmjax.cells.lstm import LSTMParams, LSTMState, MemoryCell
-from lstmjax.cells.precision import convolve, through_mask
+from lstmjax.cells.precision import through_mask
 from lstmjax.types import Array, Float, Key
 
 

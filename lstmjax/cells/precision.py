@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
 
 from lstmjax.types import Array, DTypeLike, Float
 
@@ -33,31 +32,6 @@ def scale(x: Float[Array, "*batch N"], w: Float[Array, "N"], dtype: DTypeLike) -
     """`x * w` with factors in `dtype` and the product in its accumulation dtype."""
     wide = accumulation_dtype(dtype)
     return x.astype(dtype).astype(wide) * jnp.broadcast_to(w.astype(dtype).astype(wide), x.shape)
-
-
-def convolve(
-    x: Float[Array, "*batch_grid N"],
-    w: Float[Array, "*kernel N M"],
-    dtype: DTypeLike,
-    strides: tuple[int, ...],
-    dilation: tuple[int, ...],
-    padding: str,
-) -> Float[Array, "*batch_grid M"]:
-    """Channels-last convolution with factors in `dtype` and sums in its accumulation dtype."""
-    # Factors are rounded to `dtype`, then widened: a convolution with another result dtype has no gradient in JAX.
-    wide = accumulation_dtype(dtype)
-    dims = len(strides)
-    batch = x.shape[: -dims - 1]
-    grid = "XYZ"[:dims]
-    y = lax.conv_general_dilated(
-        x.reshape(-1, *x.shape[-dims - 1 :]).astype(dtype).astype(wide),
-        w.astype(dtype).astype(wide),
-        window_strides=strides,
-        padding=padding,
-        rhs_dilation=dilation,
-        dimension_numbers=(f"N{grid}C", f"{grid}IO", f"N{grid}C"),
-    )
-    return y.reshape(*batch, *y.shape[1:])
 
 
 def through_mask(h: Array, w: Array | Thinned) -> tuple[Array, Array]:

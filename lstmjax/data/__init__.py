@@ -26,13 +26,29 @@
 - `series_rows.py`: what the rows of such a table say
 - `named_series.py`: named sets of them
 - `windows.py`: a history and what comes after it; parts cut by time
+- `videos.py`: videos from NPY and NPZ files
+- `moving_digits.py`: Moving MNIST, made as it is asked for
 - `downloads.py`: the files of the named sets, the user's own or downloaded
 """
 
-from lstmjax.data import arrays, datasets, examples, series, tables, text, timeline, ts_files, windows, words
+from lstmjax.data import (
+    arrays,
+    datasets,
+    examples,
+    moving_digits,
+    series,
+    tables,
+    text,
+    timeline,
+    ts_files,
+    videos,
+    windows,
+    words,
+)
 from lstmjax.data.arrays import read_npz
 from lstmjax.data.examples import Labelled, split
 from lstmjax.data.labels import Labels
+from lstmjax.data.moving_digits import MovingDigits
 from lstmjax.data.parallel import ParallelText, read_parallel
 from lstmjax.data.prefetch import IteratorSource, prefetch
 from lstmjax.data.series import Series, SeriesSet, read_series
@@ -44,6 +60,7 @@ from lstmjax.data.tables import read_table
 from lstmjax.data.tagged import Sentences, read_columns, read_conllu
 from lstmjax.data.tokens import TokenVocabulary
 from lstmjax.data.ts_files import read_ts
+from lstmjax.data.videos import read_videos
 from lstmjax.data.windows import WindowBatch, Windows
 from lstmjax.data.words import WordVocabulary
 
@@ -54,6 +71,7 @@ __all__ = [
     "IteratorSource",
     "Labelled",
     "Labels",
+    "MovingDigits",
     "Ordered",
     "PairVocabulary",
     "ParallelText",
@@ -72,6 +90,7 @@ __all__ = [
     "arrays",
     "datasets",
     "examples",
+    "moving_digits",
     "prefetch",
     "read_columns",
     "read_conllu",
@@ -80,12 +99,14 @@ __all__ = [
     "read_series",
     "read_table",
     "read_ts",
+    "read_videos",
     "series",
     "split",
     "tables",
     "text",
     "timeline",
     "ts_files",
+    "videos",
     "windows",
     "words",
 ]

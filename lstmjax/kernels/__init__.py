@@ -10,7 +10,6 @@ native, fused, scan. `explain` says who serves and why.
 - `fused/`: LSTM and GRU, faster
 - `native/`: LSTM and GRU on CPUs, a library in C++
 - `cudnn.py`: NVIDIA's LSTM
-- `derivative.py`: a function with a backward pass of its own that keeps every other derivative
 """
 
 from collections.abc import Sequence

@@ -15,9 +15,9 @@ from jaxlib import gpu_rnn
 
 from lstmjax.cells.lstm import LSTM, LSTMParams, LSTMState
 from lstmjax.cells.precision import Thinned
+from lstmjax.derivative import with_backward
 from lstmjax.kernels import fused, scan
 from lstmjax.kernels.backend import Backend, Request
-from lstmjax.kernels.derivative import with_backward
 from lstmjax.steps import Steps, choose, where_steps, zeros
 from lstmjax.types import Array, Float, Int
 

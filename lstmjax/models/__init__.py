@@ -16,6 +16,7 @@
 - `decoder_steps.py`: what they share
 - `seq2seq_config.py`: these from a config alone
 - `seq2seq_task.py`: what they are trained to do, and what their symbols mean
+- `frame_predictor.py`: the next frames of a video, by convolutional LSTMs
 """
 
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from lstmjax.data.text import load_vocabulary
 from lstmjax.models import (
     forecaster_config,
     forecaster_task,
+    frame_predictor,
     language_model,
     seq2seq_config,
     seq2seq_task,
@@ -41,6 +43,7 @@ from lstmjax.models.decoders import BahdanauDecoder, LuongDecoder, PlainDecoder
 from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, WindowNetwork
 from lstmjax.models.forecaster import Forecaster, RecursiveForecaster
 from lstmjax.models.forecaster_config import ForecasterConfig
+from lstmjax.models.frame_predictor import FramePredictor, FramePredictorConfig
 from lstmjax.models.language_model import LanguageModel, LanguageModelConfig
 from lstmjax.models.seq2seq import Seq2Seq
 from lstmjax.models.seq2seq_config import Seq2SeqConfig
@@ -60,6 +63,8 @@ __all__ = [
     "Family",
     "Forecaster",
     "ForecasterConfig",
+    "FramePredictor",
+    "FramePredictorConfig",
     "LanguageModel",
     "LanguageModelConfig",
     "Looking",
@@ -132,5 +137,12 @@ FAMILIES: dict[str, Family] = {
         task=seq2seq_task.task,
         companion=seq2seq_task.read_meaning,
         completed=seq2seq_task.with_meaning,
+    ),
+    "frame-predictor": Family(
+        config=FramePredictorConfig,
+        build=frame_predictor.build,
+        task=frame_predictor.task,
+        companion=lambda folder: None,
+        completed=lambda config, _: config,
     ),
 }

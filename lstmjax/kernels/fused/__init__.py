@@ -23,9 +23,9 @@ from lstmjax import chunks
 from lstmjax.cells.gru import GRU
 from lstmjax.cells.lstm import LSTM
 from lstmjax.cells.precision import accumulation_dtype
+from lstmjax.derivative import with_backward
 from lstmjax.kernels.arguments import arguments_of, by_scan
 from lstmjax.kernels.backend import Backend, Request
-from lstmjax.kernels.derivative import with_backward
 from lstmjax.kernels.fused.equations import GRUEquations, LSTMEquations
 from lstmjax.kernels.fused.passes import Passes, Plan
 from lstmjax.steps import Steps

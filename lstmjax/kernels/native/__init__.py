@@ -21,10 +21,10 @@ import jax.numpy as jnp
 from lstmjax.cells.gru import GRU, GRUParams
 from lstmjax.cells.lstm import LSTM, LSTMParams
 from lstmjax.cells.precision import accumulation_dtype
+from lstmjax.derivative import with_backward
 from lstmjax.kernels import fused
 from lstmjax.kernels.arguments import Arguments, arguments_of, by_scan
 from lstmjax.kernels.backend import Backend, Request, never
-from lstmjax.kernels.derivative import with_backward
 from lstmjax.kernels.native import calls, library
 from lstmjax.kernels.native.calls import Cotangents, Operands, Outputs, Way, nothing
 from lstmjax.steps import Steps

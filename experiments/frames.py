@@ -1,0 +1,315 @@
+"""Learn to say the next frames of videos.
+
+Usage: python -m experiments.frames [--data FILE] [--out DIR] ...
+       python -m experiments.frames --checkpoint DIR --predict FILE [--out FILE]; see --help.
+"""
+
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from experiments import cli, study
+from experiments.frame_pictures import as_picture, draw_moving, draw_steps, draw_strip, save_gif
+from experiments.observers import plot_curves
+from lstmjax import checks, data, load_model, metrics, training
+from lstmjax.data import moving_digits, videos
+from lstmjax.data.source import Examples
+from lstmjax.errors import InputError
+from lstmjax.models import FramePredictor, FramePredictorConfig
+
+DESCRIPTION = """Learn to say the next frames of videos, by convolutional LSTMs.
+
+Trains on Moving MNIST, made as it goes, or on a file of videos, and a baseline beside it: an LSTM for every pixel by
+itself. Chooses by the validation part, looks at the test part once. Writes checkpoints, metrics, pictures and a summary
+into one folder. Ctrl-C saves and says how to go on. Videos go on, by a trained model, with --checkpoint DIR
+--predict FILE, which has options of its own (--checkpoint DIR --help). Exit codes: 0 done, 1 failed on the way, 2 the
+command or its input can't be used, 130 stopped."""
+
+SIZES = {"moving-mnist-32": (32, 14), "moving-mnist-64": (64, 28)}
+"""Of the made sets: the side of a frame and that of a digit."""
+PIXEL = FramePredictorConfig(hidden_features=(32,), kernel_sizes=(1,), patch_size=1)
+"""An LSTM that all pixels share, each with a state of its own."""
+SHOWN = 3
+"""Test clips in the pictures."""
+
+Figures = dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class FramesConfig(study.StepsConfig):
+    """Every setting of a run."""
+
+    data: str = "moving-mnist-32"
+    """moving-mnist-32, moving-mnist-64, or a file of videos [N, T, H, W] or [N, T, H, W, C], .npy or .npz: bytes, or
+    numbers in [0, 1]; also mnist_test_seq.npy as it is published."""
+    given: int = 10
+    """Frames that the model sees."""
+    ahead: int = 10
+    """Frames that it says."""
+    clips: int = 1000
+    """Of the made sets: clips to test on; a fifth as many to choose by."""
+    baselines: bool = True
+    """Train the LSTM for every pixel too."""
+    quick: bool = False
+    """A look in under a minute: 10 steps, and few clips to choose by and to test on."""
+    batch_size: int = 8
+    """Clips of a batch."""
+    steps: int = 2000
+    """Optimisation steps."""
+    eval_every: int = 250
+    """Steps between evaluations on all validation data; each is followed by a checkpoint."""
+    model: FramePredictorConfig = dataclasses.field(
+        default_factory=lambda: FramePredictorConfig(hidden_features=(32, 32), kernel_sizes=(3, 3), patch_size=2)
+    )
+    optimizer: training.OptimizerConfig = dataclasses.field(
+        default_factory=lambda: training.OptimizerConfig(learning_rate=3e-3, beta2=0.999)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("given", "ahead", "clips"):
+            checks.positive_int(name, getattr(self, name))
+
+    def cadence(self, train: Any) -> training.Cadence:
+        steps = min(self.steps, 10) if self.quick else self.steps
+        return training.Cadence(steps, self.log_every, self.eval_every, self.patience)
+
+
+def load(config: FramesConfig) -> study.Data:
+    """Clips to learn from, to choose by and to test on."""
+    train, validation, test, facts = _made(config) if config.data in SIZES else _read(config)
+    height, width, channels = test.shape[2:]
+    if height % config.model.patch_size or width % config.model.patch_size:
+        patch = f"--model.patch-size {config.model.patch_size}"
+        raise InputError(f"{patch} must divide height and width of the frames of {config.data}, {height} x {width}")
+    model = dataclasses.replace(config.model, spatial_shape=(height, width), channels=channels)
+    if config.quick:
+        validation, test = validation[:32], test[:32]
+    return study.Data(
+        train=train,
+        validation=_ordered(validation, config),
+        test=_ordered(test, config),
+        model=model,
+        save_companion=lambda folder: None,
+        identity=facts,
+        symbols_per_step=config.batch_size * config.ahead,
+        description=f"clips: {config.given} frames of {height} x {width} given, {config.ahead} to say; "
+        f"{len(validation)} to choose by, {len(test)} to test on",
+    )
+
+
+def _made(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, Any]]:
+    """Moving MNIST: the parts' digits are those of MNIST's parts."""
+    size, side = SIZES[config.data]
+    digits = moving_digits.mnist_digits(side)
+    fixed = [
+        moving_digits.moving_digits(
+            part, count, np.random.default_rng(seed), steps=config.given + config.ahead, size=size
+        )
+        for part, count, seed in zip(digits[1:], (-(-config.clips // 5), config.clips), (1, 2), strict=True)
+    ]
+    train = data.MovingDigits(
+        digits[0], config.batch_size, config.seed, given=config.given, ahead=config.ahead, size=size
+    )
+    return train, fixed[0][..., None], fixed[1][..., None], {"made": config.data, "test": _digest(fixed[1])}
+
+
+def _read(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, Any]]:
+    """A user's videos: a tenth of them to choose by, a tenth to test on, at least one each."""
+    steps = config.given + config.ahead
+    whole = videos.read_videos(config.data, frames=steps)
+    if len(whole) < 3:
+        raise InputError(f"{config.data}: expected at least 3 videos, to learn, choose and test, got {len(whole)}")
+    if config.data.endswith(".npy") and videos.is_time_first(np.load(config.data, mmap_mode="r")):
+        print(f"{config.data} has time first, as mnist_test_seq.npy is published: {len(whole)} videos of 20 frames")
+    order, held = np.random.default_rng(config.seed).permutation(len(whole)), max(1, len(whole) // 10)
+    test, validation, train = (
+        videos.clips_of(whole[part], steps=steps, every=config.ahead) for part in np.split(order, [held, 2 * held])
+    )
+    if config.quick:
+        train = train[:200]
+    source = videos.Bright(data.Shuffled(_cut(train, config.given), config.batch_size, config.seed))
+    return source, validation, test, {"videos": list(whole.shape), "sha256": _digest(whole)}
+
+
+def _digest(frames: np.ndarray) -> str:
+    return hashlib.sha256(frames.tobytes()).hexdigest()
+
+
+def _cut(clips: np.ndarray, given: int) -> Examples:
+    return Examples(clips[:, :given], clips[:, given:])
+
+
+def _ordered(clips: np.ndarray, config: FramesConfig) -> videos.Bright:
+    return videos.Bright(data.Ordered(_cut(clips, config.given), config.batch_size))
+
+
+def finish(run: study.Run, model: Any, companion: None) -> Figures:
+    """Test once, train the baseline, draw the pictures, and say how good all are and where everything lies."""
+    assert run.data.test is not None
+    found = {"": measure(run, model, companion), "baseline_copy_last_": copy_last(run)}
+    if run.config.baselines and any(size > 1 for size in run.data.model.kernel_sizes):
+        found["baseline_pixel_lstm_"] = pixel_lstm(run)
+    folder, batch = run.folder, run.data.test.batch(0)
+    shown = slice(min(SHOWN, int(batch.weights.sum())))
+    clips = batch.inputs[shown], batch.targets[shown]
+    said = np.asarray(jax.nn.sigmoid(predictor(model, run.config.ahead)(clips[0])))
+    plot_curves(folder.metrics, folder.curve, folder.path.name, {"loss": "cross-entropy of a pixel, nats"})
+    draw_steps(folder.path / "steps.png", found, run.config.ahead)
+    draw_strip(folder.path / "frames.png", *clips, said)
+    draw_moving(folder.path / "frames.gif", *clips, said)
+    for name, figures in found.items():
+        shown_as = name.removeprefix("baseline_").strip("_").replace("_", " ") or "model"
+        print(f"test, {shown_as}: " + ", ".join(f"{k[5:]} {v:.4g}" for k, v in figures.items() if "ahead" not in k))
+    files = f"config.json, metrics.jsonl, summary.json, {folder.curve.name}, steps.png, frames.png, frames.gif"
+    print(f"saved in {folder.path}: {files}, and the newest and best checkpoints in checkpoints/")
+    print(f"go on with videos: {cli.command(STUDY.module, '--checkpoint', folder.path, '--predict', 'FILE')}")
+    return {prefix + name: value for prefix, figures in found.items() for name, value in figures.items()}
+
+
+def measure(run: study.Run, model: Any, companion: None) -> Figures:
+    """A model's figures on the test part."""
+    say = predictor(model, run.config.ahead)
+    return scores(run, lambda batch: say(batch.inputs))
+
+
+def copy_last(run: study.Run) -> Figures:
+    """The figures of the last given frame, again and again; no cross-entropy, which is infinite for a sure mistake."""
+
+    def say(batch: Examples) -> Any:
+        last = jnp.repeat(batch.inputs[:, -1:], run.config.ahead, axis=1)
+        return jnp.log(last) - jnp.log1p(-last)
+
+    return {name: value for name, value in scores(run, say).items() if name != "test_cross_entropy"}
+
+
+def pixel_lstm(run: study.Run) -> Figures:
+    """The figures of an LSTM for every pixel by itself, trained by the same code in a folder of its own."""
+    print("\nbaseline, an LSTM for every pixel:")
+    folder = training.RunFolder(run.folder.path / "baselines" / "pixel_lstm")
+    config = dataclasses.replace(run.config, out=folder.path, resume=folder.holds_a_run())
+    sizes = {name: getattr(run.data.model, name) for name in ("spatial_shape", "channels")}
+    alone = run.data._replace(model=dataclasses.replace(PIXEL, **sizes))
+    found = study.complete(dataclasses.replace(STUDY, finish=measure), config, alone, folder)
+    return {name: value for name, value in found.items() if name.startswith("test_")}
+
+
+def predictor(model: Any, ahead: int) -> Callable[[Any], Any]:
+    """From given frames to the logits of those that a model says."""
+    graphdef, params, other = training.split_model(model)
+
+    @jax.jit
+    def say(params: Any, other: Any, frames: Any) -> Any:
+        merged: Any = nnx.merge(graphdef, params, other)
+        return merged(frames, steps=ahead)
+
+    return lambda frames: say(params, other, jnp.asarray(frames))
+
+
+def scores(run: study.Run, say: Callable[[Examples], Any]) -> Figures:
+    """Figures of logits on the test part: a frame's SSIM, its errors and its cross-entropy, summed over its pixels."""
+    assert run.data.test is not None
+    total: dict[str, Any] = {}
+    for position in range(len(run.data.test)):
+        batch = run.data.test.batch(position)
+        for name, each in of_frames(say(batch), batch.targets).items():
+            total[name] = total.get(name, 0.0) + np.asarray(batch.weights @ np.asarray(each), np.float64)
+        total["clips"] = total.get("clips", 0.0) + batch.weights.sum()
+    clips = total.pop("clips")
+    by_step = {f"test_mse_ahead_{step}": float(sum_ / clips) for step, sum_ in enumerate(total["mse"], start=1)}
+    return {f"test_{name}": float(sums.mean() / clips) for name, sums in total.items()} | by_step
+
+
+@jax.jit
+def of_frames(logits: Any, true: Any) -> dict[str, Any]:
+    """Each figure of each frame, [B, steps]."""
+    pixels, said = (2, 3, 4), jax.nn.sigmoid(logits)
+    return {
+        "mse": jnp.sum(jnp.square(said - true), pixels),
+        "mae": jnp.sum(jnp.abs(said - true), pixels),
+        "ssim": metrics.structural_similarity(said, true),
+        "cross_entropy": jnp.sum(optax.sigmoid_binary_cross_entropy(logits, true), pixels),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """Which videos to go on with, with which model, and where to write."""
+
+    checkpoint: Path
+    """The folder of a trained run."""
+    predict: Path
+    """Videos, as in training; each goes on behind its last frames."""
+    out: Path = Path("frames.npy")
+    """The file to write: .npy for the frames that are said, float32 [N, steps, H, W, C]; .gif to see the first one."""
+    ahead: int | None = None
+    """Frames to say; without it, as many as in training."""
+    step: int | None = None
+    """Which checkpoint; without it, the best."""
+    batch_size: int = 16
+    """Videos at a time."""
+
+    def __post_init__(self) -> None:
+        checks.positive_int("batch_size", self.batch_size)
+        checks.one_of("the ending of out", self.out.suffix, (".npy", ".gif"))
+        if self.ahead is not None:
+            checks.positive_int("ahead", self.ahead)
+        if self.step is not None:
+            checks.index("step", self.step, 0)
+
+
+def predict(config: PredictConfig) -> int:
+    """Say the frames behind each of a file's videos, and write them; returns the exit code."""
+    cli.check_out(config.out)
+    cli.check_backend()
+    model, _ = load_model(config.checkpoint, "best" if config.step is None else config.step)
+    if not isinstance(model, FramePredictor):
+        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a FramePredictor")
+    settings = training.RunFolder(config.checkpoint).read_config()
+    whole = videos.read_videos(config.predict, frames=settings["given"])
+    wanted = (*(model.config.spatial_shape or ()), model.config.channels)
+    if whole.shape[2:] != wanted:
+        raise InputError(
+            f"{config.predict}: expected frames {list(wanted)}, as in training, got {list(whole.shape[2:])}"
+        )
+    given, ahead = videos.bright(whole[:, -settings["given"] :]), config.ahead or settings["ahead"]
+    say = predictor(model, ahead)
+    batches = range(0, len(given), config.batch_size)
+    logits = np.concatenate([np.asarray(say(given[first : first + config.batch_size])) for first in batches])
+    said = np.asarray(jax.nn.sigmoid(logits))
+    if config.out.suffix == ".gif":
+        save_gif(config.out, [as_picture(frame) for frame in (*videos.bright(whole[0]), *said[0])])
+    else:
+        np.save(config.out, said)
+    print(f"{ahead} frames behind each of {len(said)} videos in {config.out}")
+    return 0
+
+
+STUDY: study.Study[FramesConfig] = study.Study(
+    module="experiments.frames",
+    description=DESCRIPTION,
+    family="frame-predictor",
+    config=FramesConfig,
+    name=lambda config: "frames",
+    load=load,
+    finish=finish,
+)
+
+
+def main() -> int:
+    if any(argument.split("=")[0] in ("--checkpoint", "--predict") for argument in sys.argv[1:]):
+        return predict(cli.parse(PredictConfig, DESCRIPTION))
+    return study.run(STUDY, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    cli.run(main)
