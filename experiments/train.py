@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import numpy as np
 
 from experiments import cli, study
-from experiments.corpora import load_corpus
+from experiments.corpora import NAMED, Corpus, load_corpus
 from experiments.observers import plot_curves
 from lstmjax import checks, training
 from lstmjax.data import text
+from lstmjax.data.words import LineVocabulary
 from lstmjax.decoding import Sampling, generate_text
 from lstmjax.errors import InputError
 from lstmjax.models import LanguageModel, LanguageModelConfig
@@ -30,12 +32,21 @@ go on. Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't
 class TrainConfig(study.StepsConfig):
     """Every setting of a run."""
 
-    data: Path | None = None
-    """UTF-8 text to learn from; without it, Python's own language reference (what help() shows)."""
-    symbols: Literal["characters", "bytes"] = "characters"
-    """What the text is cut into."""
+    data: str | None = None
+    """UTF-8 text to learn from, or one of the named sets: ptb, wikitext-2; without it, Python's own language reference
+    (what help() shows)."""
+    validation: Path | None = None
+    """Text to choose the model by; without it, a part of the training text."""
+    test: Path | None = None
+    """Text to look at once, at the end."""
+    symbols: Literal["characters", "bytes", "words"] = "characters"
+    """What the text is cut into; words: what stands between blanks, and <eos> for each line's end."""
+    min_count: int = 1
+    """Of words: how often one must occur in the training text; <unk> stands for others."""
+    max_words: int | None = None
+    """Of words: how many to keep, the most frequent; <unk> stands for others. None keeps all."""
     validation_fraction: float = 0.1
-    """Share of the text, at its end, that is kept for validation, in (0, 1)."""
+    """Share of the text, at its end, that is kept for validation where no file is, in (0, 1)."""
     chunk_length: int = 64
     """T, steps of backpropagation through time in a batch."""
     sample_length: int = 400
@@ -44,9 +55,15 @@ class TrainConfig(study.StepsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.one_of("symbols", self.symbols, ("characters", "bytes"))
-        for name in ("chunk_length", "sample_length"):
+        checks.one_of("symbols", self.symbols, ("characters", "bytes", "words"))
+        for name in ("chunk_length", "sample_length", "min_count"):
             checks.positive_int(name, getattr(self, name))
+        if self.max_words is not None:
+            checks.positive_int("max_words", self.max_words)
+        if self.symbols != "words" and (self.min_count > 1 or self.max_words is not None):
+            raise ValueError(f"min_count and max_words need symbols words, got {self.symbols}")
+        if self.data in NAMED and (self.validation or self.test):
+            raise ValueError(f"{self.data} has parts of its own, so validation and test must not be given")
         if not 0.0 < self.validation_fraction < 1.0:
             raise ValueError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
 
@@ -56,54 +73,93 @@ class TrainConfig(study.StepsConfig):
 
 
 def load(config: TrainConfig) -> study.Data:
-    """Read, split and encode the text; characters that only the validation part has are unknown to the vocabulary."""
-    whole = load_corpus(config.data)
-    train_text, validation_text = text.split(whole, config.validation_fraction)
-    vocabulary = text.CharVocabulary.of(train_text) if config.symbols == "characters" else text.ByteVocabulary()
-    validation = vocabulary.encode(validation_text)
-    if len(validation) < 2:
-        raise InputError(f"the validation text has {len(validation)} symbols; expected at least 2")
+    """Read, split and encode the text; symbols that only the later parts have are unknown to the vocabulary."""
+    corpus = load_corpus(config.data, config.validation, config.test, config.validation_fraction)
+    vocabulary = _vocabulary(config, corpus.train)
+    validation, test = _encoded(vocabulary, corpus.validation, "validation"), None
+    if corpus.test is not None:
+        test = _encoded(vocabulary, corpus.test, "test")
     if not config.resume and config.model.vocab_size not in (None, len(vocabulary)):
         raise InputError(f"--model.vocab-size must be the text's {len(vocabulary)}, got {config.model.vocab_size}")
-    streams = text.Streams(vocabulary.encode(train_text), config.batch_size, config.chunk_length)
+    streams = text.Streams(vocabulary.encode(corpus.train), config.batch_size, config.chunk_length)
+    plan = text.EvaluationPlan(chunk_length=256 if len(vocabulary) <= 1024 else 32)  # scores of many symbols are large
     return study.Data(
         train=streams,
-        validation=text.Reading(validation, text.EvaluationPlan()),
+        validation=text.Reading(validation, plan),
+        test=None if test is None else text.Reading(test, text.EXACT),
         model=dataclasses.replace(config.model, vocab_size=len(vocabulary)),
         save_companion=lambda folder: text.save_vocabulary(vocabulary, folder.vocabulary),
-        identity={"characters": len(whole), "sha256": hashlib.sha256(whole.encode()).hexdigest()},
+        identity=_identity(corpus),
         symbols_per_step=config.batch_size * config.chunk_length,
         description=(
             f"text: {len(streams.ids):,} {config.symbols} to train on, {len(validation):,} to validate on, "
-            f"{len(vocabulary)} symbols\nlosses: nats per {config.symbol}"
+            + ("" if test is None else f"{len(test):,} to test on, ")
+            + f"{len(vocabulary)} symbols\nlosses: nats per {config.symbol}"
         ),
     )
+
+
+def _vocabulary(config: TrainConfig, train_text: str) -> text.Vocabulary:
+    if config.symbols == "words":
+        return LineVocabulary.of(train_text, config.min_count, config.max_words)
+    return text.CharVocabulary.of(train_text) if config.symbols == "characters" else text.ByteVocabulary()
+
+
+def _encoded(vocabulary: text.Vocabulary, part: str, name: str) -> np.ndarray:
+    """A part's symbols; says how many of them the training text has never shown."""
+    ids = vocabulary.encode(part)
+    if len(ids) < 2:
+        raise InputError(f"the {name} text has {len(ids)} symbols; expected at least 2")
+    unknown = vocabulary.unknown(part)
+    if unknown:
+        pieces = unknown.split(" ") if isinstance(vocabulary, LineVocabulary) else list(unknown)
+        first = " ".join(pieces[:8]) + (" ..." if len(pieces) > 8 else "")
+        print(f"the {name} text has {len(pieces)} symbols that the vocabulary lacks: {first!r}")
+    return ids
+
+
+def _identity(corpus: Corpus) -> dict[str, Any]:
+    """Of a text in one piece it is that of the whole, wherever it is split."""
+    whole = "".join(part for part in corpus if part is not None)
+    return {"characters": len(whole), "sha256": hashlib.sha256(whole.encode()).hexdigest()}
 
 
 def finish(run: study.Run, model: Any, vocabulary: text.Vocabulary) -> dict[str, float]:
     """Draw the curve, write a sample from the best checkpoint, and say how good it is and where everything lies."""
     folder, config, validation = run.folder, run.config, run.data.validation
     assert isinstance(validation, text.Reading)
-    ids = validation.ids
-    print("trained; everything is saved. Reading the whole validation text once more, with one carried state ...")
+    print("trained; everything is saved. Reading the whole text once more, with one carried state ...")
     plot_curves(folder.metrics, folder.curve, "Language model", {"loss": f"loss (nats per {config.symbol})"})
-    graphdef, params, other = training.split_model(model)
-    figures = training.make_evaluate(run.task, graphdef)(params, other, text.Reading(ids, text.EXACT))
-    written = sample_text(model, vocabulary, ids, config)
+    figures = _whole_text_figures(run, model, text.Reading(validation.ids, text.EXACT))
+    written = sample_text(model, vocabulary, validation.ids, config)
     folder.sample.write_text(written + "\n", encoding="utf-8")
     print(f"\n{written}\n")
-    print(
-        f"best checkpoint: {figures['loss']:.4f} nats/{config.symbol} on the whole validation text, "
-        f"{figures['bits_per_symbol']:.3f} bits, perplexity {figures['perplexity']:.2f}"
-    )
-    print(f"saved in {folder.path}: config.json, vocabulary.json, metrics.jsonl, summary.json, loss.png, sample.txt,")
-    print("  and the newest and best checkpoints in checkpoints/")
-    print(f"more text: {cli.command('experiments.sample', '--checkpoint', folder.path)}")
-    return {
+    print(f"best checkpoint: {_said(figures, config)} on the whole validation text")
+    summary = {
         "validation_loss": figures["loss"],
         f"bits_per_{config.symbol}": figures["bits_per_symbol"],
         "perplexity": figures["perplexity"],
     }
+    if run.data.test is not None:
+        figures = _whole_text_figures(run, model, run.data.test)
+        print(f"test text: {_said(figures, config)}")
+        summary |= {"test_loss": figures["loss"], "test_perplexity": figures["perplexity"]}
+    print(f"saved in {folder.path}: config.json, vocabulary.json, metrics.jsonl, summary.json, loss.png, sample.txt,")
+    print("  and the newest and best checkpoints in checkpoints/")
+    print(f"more text: {cli.command('experiments.sample', '--checkpoint', folder.path)}")
+    return summary
+
+
+def _whole_text_figures(run: study.Run, model: Any, reading: Any) -> dict[str, float]:
+    graphdef, params, other = training.split_model(model)
+    return training.make_evaluate(run.task, graphdef)(params, other, reading)
+
+
+def _said(figures: dict[str, float], config: TrainConfig) -> str:
+    return (
+        f"{figures['loss']:.4f} nats/{config.symbol}, {figures['bits_per_symbol']:.3f} bits, "
+        f"perplexity {figures['perplexity']:.2f}"
+    )
 
 
 def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, ids: Any, config: TrainConfig) -> str:
@@ -121,7 +177,7 @@ STUDY = study.Study(
     description=DESCRIPTION,
     family="language-model",
     config=TrainConfig,
-    name=lambda config: "python-reference" if config.data is None else config.data.stem,
+    name=lambda config: "python-reference" if config.data is None else Path(config.data).stem,
     load=load,
     finish=finish,
 )

@@ -132,13 +132,15 @@ def load_vocabulary(path: str | Path, tokenize: Callable[[str], list[str]] | Non
                 return CharVocabulary(symbols)
             case {"kind": "bytes"} if tokenize is None:
                 return ByteVocabulary()
+            case {"kind": "lines", "words": list(known)} if tokenize is None:
+                return words.LineVocabulary(tuple(known))
             case {"kind": "words", "words": list(known), "tokenize": str(name)}:
                 return words.WordVocabulary(tuple(known), words.tokenizer(name, tokenize))
     except InputError as error:
         raise InputError(f"{path} can't be used: {error}") from error
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a readable vocabulary: {error}") from error
-    expected = "'characters', 'bytes' or 'words'" if tokenize is None else "'words', as tokenize is given"
+    expected = "'characters', 'bytes', 'lines' or 'words'" if tokenize is None else "'words', as tokenize is given"
     raise InputError(f"{path} is not a vocabulary: expected kind {expected}")
 
 

@@ -12,7 +12,9 @@ from lstmjax import cells, checks
 from lstmjax.data.text import Batch, Vocabulary
 from lstmjax.layers import Recurrent, Stacked
 from lstmjax.losses import sparse_categorical_cross_entropy
+from lstmjax.sampled_softmax import sample_symbols, sampled_softmax_losses
 from lstmjax.metrics import bits_per_symbol, perplexity
+from lstmjax.positions import counted
 from lstmjax.regularizers import locked_dropout
 from lstmjax.tasks import Mean, Task
 from lstmjax.types import Array, Bool, Float, Int, Key
@@ -38,6 +40,8 @@ class LanguageModelConfig:
     """Use the embedding as the output projection too; needs embed_features = hidden_features."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the LSTM layers compute in; parameters, cell states, sums and scores are float32 either way."""
+    sampled_symbols: int | None = None
+    """In training, estimate each softmax's sum from so many of the symbols; None takes all, as evaluation does."""
     vocab_size: int | None = None
     """V, how many symbols there are; None leaves it to the data."""
 
@@ -46,6 +50,8 @@ class LanguageModelConfig:
             checks.index(name, getattr(self, name), 1, 2**29 - 1)  # the gates' 4H is a size that JAX can hold
         if self.vocab_size is not None:
             checks.positive_int("vocab_size", self.vocab_size)
+        if self.sampled_symbols is not None:
+            checks.index("sampled_symbols", self.sampled_symbols, 4)
         checks.boolean("tie_embeddings", self.tie_embeddings)
         for name in ("input_dropout", "hidden_dropout", "output_dropout"):
             checks.rate(name, getattr(self, name))
@@ -148,6 +154,23 @@ class LanguageModel(nnx.Module):
         """A score for each symbol to come next, from what `hidden` gives."""
         return self.embed.attend(ys) if self.head is None else self.head(ys)
 
+    def score_some(self, ys: Float[Array, "*batch H"], ids: Int[Array, "S"]) -> Float[Array, "*batch S"]:
+        """The scores of the symbols `ids` alone."""
+        table, bias = self._rows(ids)
+        return ys @ table.T + jnp.broadcast_to(bias, (*ys.shape[:-1], *bias.shape))
+
+    def score_each(self, ys: Float[Array, "*batch H"], ids: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
+        """The score of one symbol for each of `ys`."""
+        table, bias = self._rows(ids)
+        return jnp.sum(ys * table, axis=-1) + bias
+
+    def _rows(self, ids: Int[Array, "*some"]) -> tuple[Float[Array, "*some H"], Float[Array, "*some"]]:
+        """What symbols are scored with."""
+        if self.head is None:
+            return self.embed(ids), jnp.zeros(ids.shape, jnp.float32)
+        assert self.head.bias is not None
+        return self.head.kernel[...].T[ids], self.head.bias[...][ids]
+
 
 def with_vocabulary(config: LanguageModelConfig, vocabulary: Vocabulary) -> LanguageModelConfig:
     """The config with the vocabulary's size.
@@ -186,9 +209,23 @@ def _loss(
 
     carry = jax.tree.map(start, model.initial_state(rows), carry)
     mask = None if batch.mask is None else jnp.asarray(batch.mask)
-    logits, carry = model(jnp.asarray(batch.inputs), carry, mask=mask, key=key)
-    loss = sparse_categorical_cross_entropy(logits, jnp.asarray(batch.targets), mask=mask, weights=batch.weights)
+    inputs, targets = jnp.asarray(batch.inputs), jnp.asarray(batch.targets)
+    ys, carry = model.hidden(inputs, carry, mask=mask, key=key)
+    size = model.config.sampled_symbols
+    if key is None or size is None:
+        loss = sparse_categorical_cross_entropy(model.score(ys), targets, mask=mask, weights=batch.weights)
+    else:
+        losses = _sampled_losses(model, ys, targets, jax.random.fold_in(key, size), size)
+        loss = Mean.of(losses, counted(losses.shape, None, mask, batch.weights))
     return {"loss": loss}, carry
+
+
+def _sampled_losses(
+    model: LanguageModel, ys: Float[Array, "B T H"], targets: Int[Array, "B T"], key: Key[Array, ""], size: int
+) -> Float[Array, "B T"]:
+    ids, log_weights = sample_symbols(key, model.vocab_size, size)
+    is_target = jnp.expand_dims(targets, -1) == jnp.broadcast_to(ids.astype(targets.dtype), (*targets.shape, len(ids)))
+    return sampled_softmax_losses(model.score_some(ys, ids), model.score_each(ys, targets), is_target, log_weights)
 
 
 def _figures(means: Mapping[str, Mean]) -> dict[str, float]:
