@@ -12,12 +12,13 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from experiments import cli, study
+from experiments import cli, recipes, study
 from experiments.corpora import NAMED, Corpus, load_corpus
 from experiments.observers import plot_curves
 from lstmjax import checks, training
 from lstmjax.data import text
-from lstmjax.data.words import LineVocabulary
+from lstmjax.data.lines import LineVocabulary
+from lstmjax.data.varied_streams import VariedStreams
 from lstmjax.decoding import Sampling, generate_text
 from lstmjax.errors import InputError
 from lstmjax.models import LanguageModel, LanguageModelConfig
@@ -32,6 +33,8 @@ go on. Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't
 class TrainConfig(study.StepsConfig):
     """Every setting of a run."""
 
+    recipe: Literal["tied-small", "zaremba-small", "zaremba-medium", "awd-lstm"] | None = None
+    """Settings of that name, see experiments/recipes.py; options given beside it win."""
     data: str | None = None
     """UTF-8 text to learn from, or one of the named sets: ptb, wikitext-2; without it, Python's own language reference
     (what help() shows)."""
@@ -49,6 +52,8 @@ class TrainConfig(study.StepsConfig):
     """Share of the text, at its end, that is kept for validation where no file is, in (0, 1)."""
     chunk_length: int = 64
     """T, steps of backpropagation through time in a batch."""
+    vary_lengths: bool = False
+    """Draw each batch's steps about chunk_length, as AWD-LSTM does."""
     sample_length: int = 400
     """Symbols to generate at the end."""
     model: LanguageModelConfig = dataclasses.field(default_factory=LanguageModelConfig)
@@ -81,7 +86,7 @@ def load(config: TrainConfig) -> study.Data:
         test = _encoded(vocabulary, corpus.test, "test")
     if not config.resume and config.model.vocab_size not in (None, len(vocabulary)):
         raise InputError(f"--model.vocab-size must be the text's {len(vocabulary)}, got {config.model.vocab_size}")
-    streams = text.Streams(vocabulary.encode(corpus.train), config.batch_size, config.chunk_length)
+    streams = _streams(config, vocabulary.encode(corpus.train))
     plan = text.EvaluationPlan(chunk_length=256 if len(vocabulary) <= 1024 else 32)  # scores of many symbols are large
     return study.Data(
         train=streams,
@@ -97,6 +102,12 @@ def load(config: TrainConfig) -> study.Data:
             + f"{len(vocabulary)} symbols\nlosses: nats per {config.symbol}"
         ),
     )
+
+
+def _streams(config: TrainConfig, ids: np.ndarray) -> text.Streams:
+    if config.vary_lengths:
+        return VariedStreams(ids, config.batch_size, config.chunk_length, config.seed)
+    return text.Streams(ids, config.batch_size, config.chunk_length)
 
 
 def _vocabulary(config: TrainConfig, train_text: str) -> text.Vocabulary:
@@ -184,7 +195,7 @@ STUDY = study.Study(
 
 
 def main() -> int:
-    return study.run(STUDY, sys.argv[1:])
+    return study.run(STUDY, recipes.expanded(sys.argv[1:]))
 
 
 if __name__ == "__main__":

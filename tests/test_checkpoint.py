@@ -328,7 +328,7 @@ def without(run, name):
             lambda run: run.write_config({"family": "oracle"}),
             "names the family 'oracle'; .* has .'forecaster', 'language-model'",
         ),
-        (lambda run: run.write_config({"format": 2}), "has format 2; this version of lstmjax reads up to 1"),
+        (lambda run: run.write_config({"format": 3}), "has format 3; this version of lstmjax reads up to 2"),
         (lambda run: run.config.write_text("[]"), "config.json must hold a JSON object, got list"),
         (lambda run: run.config.write_text("{}"), "config.json does not describe a model: 'model'"),
         (lambda run: run.config.write_text('{"model": {"layers": 2}}'), "does not describe a model: .*'layers'"),
