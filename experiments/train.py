@@ -5,6 +5,7 @@ Usage: python -m experiments.train [--data FILE] [--out DIR] [--resume] ...; see
 
 import dataclasses
 import hashlib
+import re
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ import numpy as np
 
 from experiments import cli, recipes, study
 from experiments.corpora import NAMED, Corpus, load_corpus
+from experiments.ngrams import perplexities
 from experiments.observers import plot_curves
 from lstmjax import checks, training
 from lstmjax.data import text
@@ -27,6 +29,9 @@ DESCRIPTION = """Train an LSTM language model on a text, one symbol at a time.
 
 Writes checkpoints, metrics, a loss curve and a sample of generated text into one folder. Ctrl-C saves and says how to
 go on. Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped."""
+
+
+QUICK_STEPS, QUICK_CHARACTERS = 60, (400_000, 40_000, 40_000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +61,10 @@ class TrainConfig(study.StepsConfig):
     """Draw each batch's steps about chunk_length, as AWD-LSTM does."""
     sample_length: int = 400
     """Symbols to generate at the end."""
+    baselines: bool = True
+    """Score the last parts by counts of one, two and three symbols in a row, too."""
+    quick: bool = False
+    """A look in under a minute: at most 60 steps on the beginning of each part."""
     model: LanguageModelConfig = dataclasses.field(default_factory=LanguageModelConfig)
 
     def __post_init__(self) -> None:
@@ -72,6 +81,11 @@ class TrainConfig(study.StepsConfig):
         if not 0.0 < self.validation_fraction < 1.0:
             raise ValueError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
 
+    def cadence(self, train: Any) -> training.Cadence:
+        if not self.quick:
+            return super().cadence(train)
+        return training.Cadence(min(self.steps, QUICK_STEPS), self.log_every, QUICK_STEPS, self.patience)
+
     @property
     def symbol(self) -> str:
         return self.symbols.removesuffix("s")
@@ -80,6 +94,8 @@ class TrainConfig(study.StepsConfig):
 def load(config: TrainConfig) -> study.Data:
     """Read, split and encode the text; symbols that only the later parts have are unknown to the vocabulary."""
     corpus = load_corpus(config.data, config.validation, config.test, config.validation_fraction)
+    if config.quick:
+        corpus = Corpus(*(part and part[:limit] for part, limit in zip(corpus, QUICK_CHARACTERS, strict=True)))
     vocabulary = _vocabulary(config, corpus.train)
     validation, test = _encoded(vocabulary, corpus.validation, "validation"), None
     if corpus.test is not None:
@@ -141,41 +157,38 @@ def finish(run: study.Run, model: Any, vocabulary: text.Vocabulary) -> dict[str,
     assert isinstance(validation, text.Reading)
     print("trained; everything is saved. Reading the whole text once more, with one carried state ...")
     plot_curves(folder.metrics, folder.curve, "Language model", {"loss": f"loss (nats per {config.symbol})"})
-    figures = _whole_text_figures(run, model, text.Reading(validation.ids, text.EXACT))
     written = sample_text(model, vocabulary, validation.ids, config)
     folder.sample.write_text(written + "\n", encoding="utf-8")
     print(f"\n{written}\n")
-    print(f"best checkpoint: {_said(figures, config)} on the whole validation text")
-    summary = {
-        "validation_loss": figures["loss"],
-        f"bits_per_{config.symbol}": figures["bits_per_symbol"],
-        "perplexity": figures["perplexity"],
-    }
+    summary = _scored(run, model, text.Reading(validation.ids, text.EXACT), "validation")
+    summary["validation_loss"] = summary.pop("loss")
+    summary[f"bits_per_{config.symbol}"] = summary.pop("bits_per_symbol")
     if run.data.test is not None:
-        figures = _whole_text_figures(run, model, run.data.test)
-        print(f"test text: {_said(figures, config)}")
-        summary |= {"test_loss": figures["loss"], "test_perplexity": figures["perplexity"]}
+        tested = _scored(run, model, run.data.test, "test")
+        summary |= {re.sub("(loss|perplexity|bits)", r"test_\1", name): value for name, value in tested.items()}
     print(f"saved in {folder.path}: config.json, vocabulary.json, metrics.jsonl, summary.json, loss.png, sample.txt,")
     print("  and the newest and best checkpoints in checkpoints/")
     print(f"more text: {cli.command('experiments.sample', '--checkpoint', folder.path)}")
     return summary
 
 
-def _whole_text_figures(run: study.Run, model: Any, reading: Any) -> dict[str, float]:
+def _scored(run: study.Run, model: Any, reading: Any, part: str) -> dict[str, float]:
+    """A part's loss and perplexity, and the baselines' perplexities, by name; they are said, too."""
     graphdef, params, other = training.split_model(model)
-    return training.make_evaluate(run.task, graphdef)(params, other, reading)
-
-
-def _said(figures: dict[str, float], config: TrainConfig) -> str:
-    return (
-        f"{figures['loss']:.4f} nats/{config.symbol}, {figures['bits_per_symbol']:.3f} bits, "
-        f"perplexity {figures['perplexity']:.2f}"
-    )
+    figures = training.make_evaluate(run.task, graphdef)(params, other, reading)
+    print(f"the whole {part} text: {figures['loss']:.4f} nats/{run.config.symbol}, ", end="")
+    print(f"{figures['bits_per_symbol']:.3f} bits, perplexity {figures['perplexity']:.2f}")
+    if run.config.baselines:
+        counted = perplexities(run.data.train.ids, reading.ids, model.vocab_size)
+        print("  by counts: " + ", ".join(f"{name} {value:.2f}" for name, value in counted.items()))
+        figures |= {f"baseline_{name}_perplexity": value for name, value in counted.items()}
+    return figures
 
 
 def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, ids: Any, config: TrainConfig) -> str:
     """Text that goes on from the first line of the validation text."""
-    opening = vocabulary.decode(ids[:200]).split("\n")[0] or vocabulary.decode(ids[:1])
+    opening = vocabulary.decode(ids[:200]).split("\n")[0].strip() or vocabulary.decode(ids[:1])
+    opening = vocabulary.decode(vocabulary.encode(opening))  # words have a blank behind them
     key = jax.random.key(config.seed)
     written = generate_text(
         model, vocabulary, [opening], length=config.sample_length, key=key, sampling=Sampling(temperature=0.8)

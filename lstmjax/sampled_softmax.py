@@ -7,9 +7,7 @@ from lstmjax import checks
 from lstmjax.types import Array, Bool, Float, Int, Key
 
 
-def sample_symbols(
-    key: Key[Array, ""], num_symbols: int, size: int
-) -> tuple[Int[Array, "S"], Float[Array, "S"]]:
+def sample_symbols(key: Key[Array, ""], num_symbols: int, size: int) -> tuple[Int[Array, "S"], Float[Array, "S"]]:
     """Symbols to stand for all, with the logarithm of how many each one stands for.
 
     The first quarter of the sample are the symbols 0, 1, ..., which stand for themselves; the others are drawn evenly
@@ -65,8 +63,9 @@ def sampled_softmax_losses(
     Source: importance sampling, Bengio and Senécal 2003; with shared samples, Jean et al. 2015, "On Using Very Large
     Target Vocabulary for Neural Machine Translation".
 
-    >>> others = sampled_softmax_losses(jnp.zeros((1, 3)), jnp.zeros(1), jnp.array([[False, True, False]]), jnp.zeros(3))
-    >>> round(float(jnp.exp(others[0])), 4)
+    >>> is_target = jnp.array([[False, True, False]])
+    >>> losses = sampled_softmax_losses(jnp.zeros((1, 3)), jnp.zeros(1), is_target, jnp.zeros(3))
+    >>> round(float(jnp.exp(losses[0])), 4)
     3.0
     """
     spread = jnp.broadcast_to(log_weights.astype(logits.dtype), logits.shape)

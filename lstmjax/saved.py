@@ -17,7 +17,6 @@ from lstmjax.training.checkpoint import Checkpoints
 from lstmjax.training.run_folder import RunFolder
 from lstmjax.trees import split_model
 
-
 SINCE_FORMAT_2: dict[str, frozenset[str]] = {
     "language-model": frozenset(
         {

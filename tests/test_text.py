@@ -34,7 +34,9 @@ def test_words_go_there_and_back_with_blanks_as_one(lines):
     sample = "\n".join(" ".join(line) for line in lines) + "\n"
     vocabulary = LineVocabulary.of(sample)
     ids = vocabulary.encode(sample)
-    assert [line.split() for line in vocabulary.decode(ids).split("\n")] == [line.split() for line in sample.split("\n")]
+    assert [line.split() for line in vocabulary.decode(ids).split("\n")] == [
+        line.split() for line in sample.split("\n")
+    ]
     assert np.sum(ids == 0) == sample.count("\n")
     assert "".join(vocabulary.decode(ids[k : k + 1]) for k in range(len(ids))) == vocabulary.decode(ids)
 
@@ -187,7 +189,9 @@ def read(reading):
     """What a pass reads: all batches of a kind side by side."""
     batches = [reading.batch(position) for position in range(len(reading))]
     assert all(batch.scale is None for batch in batches)
-    return text.Batch(*(np.concatenate(parts, axis=-1) for parts in zip(*(batch[:5] for batch in batches), strict=True)))
+    return text.Batch(
+        *(np.concatenate(parts, axis=-1) for parts in zip(*(batch[:5] for batch in batches), strict=True))
+    )
 
 
 @given(st.integers(2, 60), st.integers(1, 7), st.integers(0, 9), st.integers(1, 8))

@@ -12,7 +12,6 @@ from lstmjax import checks
 from lstmjax.data.text import Batch
 from lstmjax.layers import Recurrent, Stacked
 from lstmjax.losses import sparse_categorical_cross_entropy
-from lstmjax.sampled_softmax import sample_symbols, sampled_softmax_losses
 from lstmjax.metrics import bits_per_symbol, perplexity
 from lstmjax.models.language_model_config import LanguageModelConfig, cell_of
 from lstmjax.positions import counted
@@ -22,6 +21,7 @@ from lstmjax.regularizers import (
     locked_dropout,
     temporal_activation_penalty,
 )
+from lstmjax.sampled_softmax import sample_symbols, sampled_softmax_losses
 from lstmjax.tasks import Mean, Task
 from lstmjax.types import Array, Bool, Float, Int, Key
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from lstmjax import cells, checks
-from lstmjax.types import Cell
 from lstmjax.data.text import Vocabulary
 from lstmjax.regularizers import WeightDrop
+from lstmjax.types import Cell
 
 CELLS = {"lstm": cells.LSTM, "gru": cells.GRU, "elman": cells.ElmanRNN}
 
