@@ -26,7 +26,7 @@ def sample_symbols(key: Key[Array, ""], num_symbols: int, size: int) -> tuple[In
       ValueError: a size below 4.
 
     >>> ids, log_weights = sample_symbols(jax.random.key(0), num_symbols=100, size=8)
-    >>> len(set(ids.tolist())), ids[:2].tolist(), jnp.round(jnp.exp(log_weights), 2).tolist()
+    >>> len(set(ids.tolist())), ids[:2].tolist(), [round(float(weight), 2) for weight in jnp.exp(log_weights)]
     (8, [0, 1], [1.0, 1.0, 16.33, 16.33, 16.33, 16.33, 16.33, 16.33])
     """
     checks.positive_int("num_symbols", num_symbols)

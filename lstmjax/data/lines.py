@@ -26,11 +26,11 @@ class LineVocabulary:
       TypeError: words that are no tuple of texts.
       ValueError: words that are repeated, or that the text would be cut at.
 
-    >>> vocabulary = LineVocabulary.of("to be or not\n to be\n", max_size=3)
-    >>> vocabulary.words, len(vocabulary), vocabulary.encode("to  do\nor be").tolist()
+    >>> vocabulary = LineVocabulary.of("to be or not\\n to be\\n", max_size=3)
+    >>> vocabulary.words, len(vocabulary), vocabulary.encode("to  do\\nor be").tolist()
     (('be', 'to', 'not'), 5, [3, 1, 0, 1, 2])
     >>> vocabulary.decode(np.array([3, 2, 0, 1])), vocabulary.unknown("to do <unk>")
-    ('to be \n<unk> ', 'do')
+    ('to be \\n<unk> ', 'do')
     """
 
     words: tuple[str, ...]

@@ -34,7 +34,7 @@ class VariedStreams(Streams):
     >>> streams = VariedStreams(np.arange(2001), batch_size=2, chunk_length=70, seed=0)
     >>> batches = [streams.batch(position) for position in range(len(streams))]
     >>> len(batches), {batch.inputs.shape for batch in batches} <= {(2, 50), (2, 85)}
-    (14, True)
+    (15, True)
     >>> sum(int(batch.mask.sum()) for batch in batches)
     2000
     """
