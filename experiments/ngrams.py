@@ -17,8 +17,8 @@ class Level(NamedTuple):
     discount: float
 
 
-def kneser_ney(train: np.ndarray, text: np.ndarray, num_symbols: int, order: int) -> np.ndarray:
-    """The probability of each symbol of a text but its first `order` - 1, by interpolated Kneser-Ney counts.
+def kneser_ney(train: np.ndarray, asked: np.ndarray, num_symbols: int) -> np.ndarray:
+    """The probability of the last of n symbols in a row after the others, by interpolated Kneser-Ney counts.
 
         p(w | h) = (max(c(h w) - d, 0) + d N(h) p(w | h')) / c(h),    d = n_1 / (n_1 + 2 n_2)
 
@@ -26,42 +26,54 @@ def kneser_ney(train: np.ndarray, text: np.ndarray, num_symbols: int, order: int
     occurs in the highest order, and in lower ones how many symbols it comes after.
 
     Args:
-      train, text: integers [N] in 0..V-1, `train` at least `order` of them.
-      num_symbols: V; V to the power of `order` below 2^63.
-      order: n, at least 1.
+      train: what is counted, integers [M, n] in 0..V-1, such as `in_a_row` gives; n at least 1.
+      asked: [N, n].
+      num_symbols: V; V to the power of n below 2^63.
 
     Returns:
-      probabilities, float64 [N - order + 1].
+      probabilities, float64 [N].
 
     Source: Kneser and Ney 1995; interpolated: Chen and Goodman 1999.
 
-    >>> p = kneser_ney(np.array([0, 1, 0, 1, 0, 2]), np.array([0, 1, 0]), num_symbols=3, order=2)
-    >>> p.round(3).tolist()
+    >>> pairs = in_a_row(np.array([0, 1, 0, 1, 0, 2]), 2)
+    >>> kneser_ney(pairs, np.array([[0, 1], [1, 0]]), num_symbols=3).round(3).tolist()
     [0.644, 0.933]
     """
-    levels, codes = [], _codes(train, num_symbols, order)
-    grams, counts = np.unique(codes, return_counts=True)
+    order = train.shape[1]
+    grams, counts = np.unique(_codes(train, num_symbols), return_counts=True)
+    levels = []
     for size in range(order, 0, -1):
         levels.append(_level(grams, counts, num_symbols))
         grams, counts = np.unique(grams % num_symbols ** (size - 1), return_counts=True)
-    asked = _codes(text, num_symbols, order)
-    probabilities = np.full(len(asked), 1.0 / num_symbols)
+    codes = _codes(asked, num_symbols)
+    probabilities = np.full(len(codes), 1.0 / num_symbols)
     for size, level in enumerate(reversed(levels), 1):
-        probabilities = _interpolated(level, asked % num_symbols**size, num_symbols, probabilities)
+        probabilities = _interpolated(level, codes % num_symbols**size, num_symbols, probabilities)
     return probabilities
 
 
 def perplexities(train: np.ndarray, text: np.ndarray, num_symbols: int) -> dict[str, float]:
-    """The perplexity of a text but its first symbol, by each baseline's name; the trigram's second is a bigram's."""
-    one, two, three = (kneser_ney(train, text, num_symbols, order) for order in (1, 2, 3))
+    """The perplexity of a text but its first symbol, by each baseline's name; the trigram's second is a bigram's.
+
+    Args:
+      train, text: integers [N] in 0..V-1, at least 3 of them.
+      num_symbols: V.
+    """
+    one, two, three = (kneser_ney(in_a_row(train, order), in_a_row(text, order), num_symbols) for order in (1, 2, 3))
     named = {"unigram": one[1:], "bigram": two, "trigram": np.concatenate([two[:1], three])}
     return {name: math.exp(-float(np.mean(np.log(found)))) for name, found in named.items()}
 
 
-def _codes(ids: np.ndarray, num_symbols: int, order: int) -> np.ndarray:
-    """One number for each `order` symbols in a row."""
-    rows = np.lib.stride_tricks.sliding_window_view(ids.astype(np.int64), order)
-    return rows @ num_symbols ** np.arange(order - 1, -1, -1, dtype=np.int64)
+def in_a_row(ids: np.ndarray, order: int) -> np.ndarray:
+    """Every `order` symbols in a row of a text [N]: [N - order + 1, order]."""
+    return np.lib.stride_tricks.sliding_window_view(ids, order)
+
+
+def _codes(rows: np.ndarray, num_symbols: int) -> np.ndarray:
+    """One number for each row of symbols."""
+    powers = num_symbols ** np.arange(rows.shape[1] - 1, -1, -1, dtype=np.int64)
+    codes: np.ndarray = rows.astype(np.int64) @ powers
+    return codes
 
 
 def _level(grams: np.ndarray, counts: np.ndarray, num_symbols: int) -> Level:

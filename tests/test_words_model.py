@@ -125,11 +125,11 @@ def test_a_licensed_text_must_be_brought(tmp_path, monkeypatch):
 def test_kneser_ney_by_hand_and_to_one(order):
     rng = np.random.default_rng(order)
     ids, text = rng.integers(0, 4, 50), rng.integers(0, 5, 12)
-    found = ngrams.kneser_ney(ids, text, 5, order)
+    pieces = ngrams.in_a_row(ids, order)
+    found = ngrams.kneser_ney(pieces, ngrams.in_a_row(text, order), 5)
     expected = [by_hand(ids, tuple(text[k : k + order]), 5) for k in range(len(text) - order + 1)]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    history = text[: order - 1]
-    every = [ngrams.kneser_ney(ids, np.append(history, word), 5, order)[-1] for word in range(5)]
+    every = ngrams.kneser_ney(pieces, np.array([[*text[: order - 1], word] for word in range(5)]), 5)
     assert sum(every) == pytest.approx(1.0, rel=1e-12)
 
 
