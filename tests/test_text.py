@@ -34,9 +34,7 @@ def test_words_go_there_and_back_with_blanks_as_one(lines):
     sample = "\n".join(" ".join(line) for line in lines) + "\n"
     vocabulary = LineVocabulary.of(sample)
     ids = vocabulary.encode(sample)
-    assert [line.split() for line in vocabulary.decode(ids).split("\n")] == [
-        line.split() for line in sample.split("\n")
-    ]
+    assert [line.split() for line in vocabulary.decode(ids).split("\n")[:-1]] == (lines or [[]])
     assert np.sum(ids == 0) == sample.count("\n")
     assert "".join(vocabulary.decode(ids[k : k + 1]) for k in range(len(ids))) == vocabulary.decode(ids)
 

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections import Counter
 
+import jax
 import numpy as np
 import pytest
 
@@ -39,7 +40,8 @@ def trained(tmp_path_factory):
     for name, content in (("train", TEXT), ("valid", "the bird sat\n" * 3), ("test", "on the mat\n" * 5)):
         (folder / name).write_text(content)
     parts = f"--data {folder}/train --validation {folder}/valid --test {folder}/test --out {folder}/run"
-    assert study.run(train.STUDY, f"{SMALL} {parts}".split()) == 0
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam mixes
+        assert study.run(train.STUDY, f"{SMALL} {parts}".split()) == 0
     return folder / "run"
 
 
@@ -115,9 +117,7 @@ def test_commands_that_cannot_be_used(arguments, sentence, monkeypatch, capsys):
 
 def test_a_licensed_text_must_be_brought(tmp_path, monkeypatch):
     monkeypatch.setenv("LSTMJAX_DATA", str(tmp_path))
-    with pytest.raises(
-        downloads.InputError, match=r"ptb/ptb.train.txt must be in a folder that LSTMJAX_DATA names: the"
-    ):
+    with pytest.raises(downloads.InputError, match="must be in a folder that LSTMJAX_DATA names: the Penn"):
         downloads.find(NAMED["ptb"][0], packed=True)
 
 
