@@ -37,3 +37,9 @@ def load_corpus(data: str | None, validation: Path | None, test: Path | None, va
     if validation is not None:
         return Corpus(whole, read_text(validation), own_test)
     return Corpus(*split(whole, validation_fraction), own_test)
+
+
+def beginning(corpus: Corpus, train: int, others: int) -> Corpus:
+    """The first so many characters of each part."""
+    test = None if corpus.test is None else corpus.test[:others]
+    return Corpus(corpus.train[:train], corpus.validation[:others], test)

@@ -4,8 +4,10 @@ Usage: python -m experiments.evaluate --checkpoint DIR --text FILE [--block-leng
 """
 
 import dataclasses
+import functools
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +98,13 @@ def main() -> int:
     ids = read_ids(config, vocabulary)
     symbol = SYMBOLS.get(type(vocabulary), "word")
     print(f"{len(ids):,} {symbol}s, of which {len(ids) - 1:,} are predicted")
-    found = {way: figures(*losses) for way, losses in scored(config, model, ids)}
-    for way, each in found.items():
+    found = {}
+    for way, losses, seconds in scored(config, model, ids):
+        found[way] = each = figures(losses, seconds)
         print(
             f"{way:12} {each['nats']:.4f} nats, {each['bits']:.4f} bits per {symbol}, "
-            f"perplexity {each['perplexity']:.3f} ({each['seconds']:.0f} s)"
+            f"perplexity {each['perplexity']:.3f} ({each['seconds']:.0f} s)",
+            flush=True,
         )
     if config.out is not None:
         about = {"checkpoint": str(config.checkpoint), "text": str(config.text), "per": symbol, "symbols": len(ids)}
@@ -121,23 +125,23 @@ def read_ids(config: EvaluateConfig, vocabulary: text.Vocabulary) -> np.ndarray:
     return ids
 
 
-def scored(config: EvaluateConfig, model: LanguageModel, ids: np.ndarray) -> Any:
+def scored(config: EvaluateConfig, model: LanguageModel, ids: np.ndarray) -> Iterator[tuple[str, np.ndarray, float]]:
     """Yields each way's name with its nats and the seconds it took."""
-    ways = {"carried": lambda: text_scores.carried(model, ids)}
+    ways = {"carried": functools.partial(text_scores.carried, model, ids)}
     if config.block_length is not None:
-        ways["blocks"] = lambda: text_scores.in_blocks(model, ids, config.block_length)
+        ways["blocks"] = functools.partial(text_scores.in_blocks, model, ids, config.block_length)
     if config.cache_size is not None:
-        ways["cache"] = lambda: text_scores.with_cache(
-            model, ids, size=config.cache_size, weight=config.cache_weight, flatness=config.cache_flatness
-        )
+        settings = {"weight": config.cache_weight, "flatness": config.cache_flatness}
+        ways["cache"] = functools.partial(text_scores.with_cache, model, ids, size=config.cache_size, **settings)
     if config.dynamic:
-        ways["dynamic"] = lambda: text_scores.dynamic(
-            model, ids, learning_rate=config.learning_rate, decay=config.decay, chunk_length=config.chunk_length
+        settings = {"learning_rate": config.learning_rate, "decay": config.decay}
+        ways["dynamic"] = functools.partial(
+            text_scores.dynamic, model, ids, chunk_length=config.chunk_length, **settings
         )
     for way, score in ways.items():
         start = time.monotonic()
         losses = score()
-        yield way, (losses, time.monotonic() - start)
+        yield way, losses, time.monotonic() - start
 
 
 def figures(losses: np.ndarray, seconds: float) -> dict[str, float]:

@@ -144,7 +144,7 @@ def whole_sequences(vocabulary: text.CharVocabulary, names: list[str], longest: 
     return text.Batch(inputs, targets, np.ones(len(names), bool), np.arange(longest + 1) < lengths[:, None])
 
 
-def finish(run: study.Run, model: LanguageModel, vocabulary: text.CharVocabulary) -> dict[str, float]:
+def finish(run: study.Run, model: Any, vocabulary: text.CharVocabulary) -> dict[str, float]:
     """Draw the curve, look at the test names, invent names and say how many of them are new."""
     folder, config, names = run.folder, run.config, run.data.parts
     plot_curves(folder.metrics, folder.curve, "Names", {"loss": "loss (nats per character)"})

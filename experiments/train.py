@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from experiments import cli, recipes, study
-from experiments.corpora import NAMED, Corpus, load_corpus
+from experiments.corpora import NAMED, Corpus, beginning, load_corpus
 from experiments.ngrams import perplexities
 from experiments.observers import plot_curves
 from lstmjax import checks, training
@@ -31,7 +31,7 @@ Writes checkpoints, metrics, a loss curve and a sample of generated text into on
 go on. Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped."""
 
 
-QUICK_STEPS, QUICK_CHARACTERS = 60, (400_000, 40_000, 40_000)
+QUICK_STEPS, QUICK_CHARACTERS = 60, (400_000, 40_000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +95,7 @@ def load(config: TrainConfig) -> study.Data:
     """Read, split and encode the text; symbols that only the later parts have are unknown to the vocabulary."""
     corpus = load_corpus(config.data, config.validation, config.test, config.validation_fraction)
     if config.quick:
-        corpus = Corpus(*(part and part[:limit] for part, limit in zip(corpus, QUICK_CHARACTERS, strict=True)))
+        corpus = beginning(corpus, *QUICK_CHARACTERS)
     vocabulary = _vocabulary(config, corpus.train)
     validation, test = _encoded(vocabulary, corpus.validation, "validation"), None
     if corpus.test is not None:
@@ -179,6 +179,7 @@ def _scored(run: study.Run, model: Any, reading: Any, part: str) -> dict[str, fl
     print(f"the whole {part} text: {figures['loss']:.4f} nats/{run.config.symbol}, ", end="")
     print(f"{figures['bits_per_symbol']:.3f} bits, perplexity {figures['perplexity']:.2f}")
     if run.config.baselines:
+        assert isinstance(run.data.train, text.Streams)
         counted = perplexities(run.data.train.ids, reading.ids, model.vocab_size)
         print("  by counts: " + ", ".join(f"{name} {value:.2f}" for name, value in counted.items()))
         figures |= {f"baseline_{name}_perplexity": value for name, value in counted.items()}

@@ -16,6 +16,8 @@ from flax import nnx
 from lstmjax import checks
 from lstmjax.data.text import Batch, EvaluationPlan, Reading
 from lstmjax.models import LanguageModel
+from lstmjax.tasks import Mean
+from lstmjax.trees import split_model
 from lstmjax.types import Array, Bool, Float, Int, PyTree
 
 CHUNK, BLOCKS = 256, 8  # steps, and rows, that are read in one compiled call
@@ -154,7 +156,7 @@ def dynamic(
     _at_least_zero("learning_rate", learning_rate)
     _at_least_zero("decay", decay)
     reading = Reading(ids, EvaluationPlan(rows=1, warmup=0, chunk_length=chunk_length))
-    graphdef, trained, other = nnx.split(model, nnx.Param, ...)
+    graphdef, trained, other = split_model(model)
     zeros = jax.tree.map(jnp.zeros_like, trained)
     now = _Learning(jax.tree.map(jnp.copy, trained), zeros, jnp.zeros((), jnp.float32), model.initial_state(1))
     found = []
@@ -170,7 +172,7 @@ class _Learning(NamedTuple):
 
     params: PyTree
     squares: PyTree
-    count: Float[Array, ""]
+    updates: Float[Array, ""]
     state: PyTree
 
 
@@ -188,13 +190,12 @@ def _learn(
 
     def loss_of(params: PyTree) -> tuple[Float[Array, ""], tuple[Float[Array, "T"], PyTree]]:
         losses, _, state = _scored(nnx.merge(graphdef, params, other), now.state, batch)
-        counted = jnp.where(jnp.asarray(batch.mask), losses, 0.0)
-        return jnp.sum(counted) / jnp.sum(batch.mask).astype(jnp.float32), (losses[0], state)
+        return Mean.of(losses, batch.mask).value, (losses[0], state)
 
     gradients, (losses, state) = jax.grad(loss_of, has_aux=True)(now.params)
     squares = jax.tree.map(lambda sums, g: sums + jnp.square(g), now.squares, gradients)
-    count = now.count + 1.0
-    roots = jax.tree.map(lambda sums: jnp.sqrt(sums / count), squares)
+    updates = now.updates + 1.0
+    roots = jax.tree.map(lambda sums: jnp.sqrt(sums / updates), squares)
     mean = sum(jnp.sum(r) for r in jax.tree.leaves(roots)) / sum(r.size for r in jax.tree.leaves(roots))
 
     def moved(param: Array, start: Array, gradient: Array, root: Array) -> Array:
@@ -202,7 +203,7 @@ def _learn(
         return param - learning_rate * gradient / (root + 1e-8) + back * (start - param)
 
     params = jax.tree.map(moved, now.params, trained, gradients, roots)
-    return losses, _Learning(params, squares, count, state)
+    return losses, _Learning(params, squares, updates, state)
 
 
 def _read(
