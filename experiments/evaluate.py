@@ -43,7 +43,7 @@ class EvaluateConfig:
     """Also in blocks of so many predictions, each from an empty state."""
     dynamic: bool = False
     """Also with parameters that follow what was just read (dynamic evaluation)."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 1e-3
     """Of dynamic: how far an update goes, at least 0."""
     decay: float = 1e-3
     """Of dynamic: how strongly parameters are drawn back to the trained ones, at least 0."""

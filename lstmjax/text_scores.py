@@ -132,10 +132,11 @@ def dynamic(
 ) -> Float[np.ndarray, "N-1"]:
     """One carried state, and parameters that follow what was just read: each chunk is scored, then learnt from.
 
-        params <- params - learning_rate g / (r + 1e-8) + min(decay r / mean(r), 1) (trained - params)
+        params <- params - learning_rate g / (r + mean(r)) + min(decay r / mean(r), 1) (trained - params)
 
-    with the gradient g of the chunk's mean loss, and r the root of the mean square of all chunks' gradients so far.
-    (The paper measures r on the training text before.) The model that is given stays as it is.
+    with the gradient g of the chunk's mean loss, and r the root of the mean square of all chunks' gradients so far. (The
+    paper measures r on the training text before, and has a constant where mean(r) keeps the parameters of rare symbols
+    from leaping.) The model that is given stays as it is.
 
     Args:
       model, ids: see `carried`.
@@ -196,11 +197,11 @@ def _learn(
     squares = jax.tree.map(lambda sums, g: sums + jnp.square(g), now.squares, gradients)
     updates = now.updates + 1.0
     roots = jax.tree.map(lambda sums: jnp.sqrt(sums / updates), squares)
-    mean = sum(jnp.sum(r) for r in jax.tree.leaves(roots)) / sum(r.size for r in jax.tree.leaves(roots))
+    mean = sum(jnp.sum(r) for r in jax.tree.leaves(roots)) / sum(r.size for r in jax.tree.leaves(roots)) + 1e-12
 
     def moved(param: Array, start: Array, gradient: Array, root: Array) -> Array:
-        back = jnp.minimum(decay * root / (mean + 1e-8), 1.0)
-        return param - learning_rate * gradient / (root + 1e-8) + back * (start - param)
+        back = jnp.minimum(decay * root / mean, 1.0)
+        return param - learning_rate * gradient / (root + mean) + back * (start - param)
 
     params = jax.tree.map(moved, now.params, trained, gradients, roots)
     return losses, _Learning(params, squares, updates, state)
