@@ -134,9 +134,9 @@ def dynamic(
 
         params <- params - learning_rate g / (r + mean(r)) + min(decay r / mean(r), 1) (trained - params)
 
-    with the gradient g of the chunk's mean loss, and r the root of the mean square of all chunks' gradients so far. (The
-    paper measures r on the training text before, and has a constant where mean(r) keeps the parameters of rare symbols
-    from leaping.) The model that is given stays as it is.
+    with the gradient g of the chunk's mean loss, and r the root of the mean square of all chunks' gradients so far.
+    mean(r) keeps the parameters of rare symbols from leaping; the paper has a constant there, and measures r on the
+    training text before. The model that is given stays as it is.
 
     Args:
       model, ids: see `carried`.

@@ -171,8 +171,8 @@ def test_checkpoints_of_another_run_are_refused(tmp_path):
 def test_a_newer_format_is_refused(run):
     folder, _, _ = run
     facts = folder.checkpoints / "3" / "facts" / "metadata"
-    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"format": 2}))
-    with pytest.raises(InputError, match=r"checkpoint 3 in .* has format 2, and this version of lstmjax reads 1"):
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"format": 3}))
+    with pytest.raises(InputError, match=r"checkpoint 3 in .* has format 3, and this version of lstmjax reads 2"):
         training.Checkpoints(folder.checkpoints)
 
 

