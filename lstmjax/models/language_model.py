@@ -198,7 +198,7 @@ def _loss(
     if size is None:
         loss = sparse_categorical_cross_entropy(model.score(ys), targets, mask=mask, weights=batch.weights)
     else:
-        losses = _sampled_losses(model, ys, targets, jax.random.fold_in(key, 1), size)
+        losses = _sampled_losses(model, ys, targets, jax.random.fold_in(key, size), size)
         loss = Mean.of(losses, counted(losses.shape, None, mask, batch.weights))
     total = loss.total + loss.weight * penalty
     if batch.scale is not None:
