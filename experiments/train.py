@@ -5,17 +5,22 @@ Usage: python -m experiments.train [--data FILE] [--out DIR] [--resume] ...; see
 
 import dataclasses
 import hashlib
+import re
 import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import numpy as np
 
-from experiments import cli, study
-from experiments.corpora import load_corpus
+from experiments import cli, recipes, study
+from experiments.corpora import NAMED, Corpus, beginning, load_corpus
+from experiments.ngrams import perplexities
 from experiments.observers import plot_curves
 from lstmjax import checks, training
 from lstmjax.data import text
+from lstmjax.data.lines import LineVocabulary
+from lstmjax.data.varied_streams import VariedStreams
 from lstmjax.decoding import Sampling, generate_text
 from lstmjax.errors import InputError
 from lstmjax.models import LanguageModel, LanguageModelConfig
@@ -26,29 +31,62 @@ Writes checkpoints, metrics, a loss curve and a sample of generated text into on
 go on. Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped."""
 
 
+QUICK_STEPS, QUICK_CHARACTERS = 60, (400_000, 40_000)
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(study.StepsConfig):
     """Every setting of a run."""
 
-    data: Path | None = None
-    """UTF-8 text to learn from; without it, Python's own language reference (what help() shows)."""
-    symbols: Literal["characters", "bytes"] = "characters"
-    """What the text is cut into."""
+    recipe: Literal["tied-small", "zaremba-small", "zaremba-medium", "awd-lstm"] | None = None
+    """Settings of that name, see experiments/recipes.py; options given beside it win."""
+    data: str | None = None
+    """UTF-8 text to learn from, or one of the named sets: ptb, wikitext-2; without it, Python's own language reference
+    (what help() shows)."""
+    validation: Path | None = None
+    """Text to choose the model by; without it, a part of the training text."""
+    test: Path | None = None
+    """Text to look at once, at the end."""
+    symbols: Literal["characters", "bytes", "words"] = "characters"
+    """What the text is cut into; words: what stands between blanks, and <eos> for each line's end."""
+    min_count: int = 1
+    """Of words: how often one must occur in the training text; <unk> stands for others."""
+    max_words: int | None = None
+    """Of words: how many to keep, the most frequent; <unk> stands for others. None keeps all."""
     validation_fraction: float = 0.1
-    """Share of the text, at its end, that is kept for validation, in (0, 1)."""
+    """Share of the text, at its end, that is kept for validation where no file is, in (0, 1)."""
     chunk_length: int = 64
     """T, steps of backpropagation through time in a batch."""
+    vary_lengths: bool = False
+    """Draw each batch's steps about chunk_length, as AWD-LSTM does."""
     sample_length: int = 400
     """Symbols to generate at the end."""
+    baselines: bool = True
+    """Score the last parts by counts of one, two and three symbols in a row, too."""
+    quick: bool = False
+    """A look in under a minute: at most 60 steps on the beginning of each part."""
     model: LanguageModelConfig = dataclasses.field(default_factory=LanguageModelConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.one_of("symbols", self.symbols, ("characters", "bytes"))
-        for name in ("chunk_length", "sample_length"):
+        checks.one_of("symbols", self.symbols, ("characters", "bytes", "words"))
+        for name in ("chunk_length", "sample_length", "min_count"):
             checks.positive_int(name, getattr(self, name))
+        if self.max_words is not None:
+            checks.positive_int("max_words", self.max_words)
+        if self.symbols != "words" and (self.min_count > 1 or self.max_words is not None):
+            raise ValueError(f"min_count and max_words need symbols words, got {self.symbols}")
+        if self.data in NAMED and (self.validation or self.test):
+            raise ValueError(f"{self.data} has parts of its own, so validation and test must not be given")
         if not 0.0 < self.validation_fraction < 1.0:
             raise ValueError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
+        if self.data is not None and self.data not in NAMED:
+            object.__setattr__(self, "data", str(Path(self.data).absolute()))  # where a resumed run finds it again
+
+    def cadence(self, train: Any) -> training.Cadence:
+        if not self.quick:
+            return super().cadence(train)
+        return training.Cadence(min(self.steps, QUICK_STEPS), self.log_every, QUICK_STEPS, self.patience)
 
     @property
     def symbol(self) -> str:
@@ -56,59 +94,104 @@ class TrainConfig(study.StepsConfig):
 
 
 def load(config: TrainConfig) -> study.Data:
-    """Read, split and encode the text; characters that only the validation part has are unknown to the vocabulary."""
-    whole = load_corpus(config.data)
-    train_text, validation_text = text.split(whole, config.validation_fraction)
-    vocabulary = text.CharVocabulary.of(train_text) if config.symbols == "characters" else text.ByteVocabulary()
-    validation = vocabulary.encode(validation_text)
-    if len(validation) < 2:
-        raise InputError(f"the validation text has {len(validation)} symbols; expected at least 2")
+    """Read, split and encode the text; symbols that only the later parts have are unknown to the vocabulary."""
+    corpus = load_corpus(config.data, config.validation, config.test, config.validation_fraction)
+    if config.quick:
+        corpus = beginning(corpus, *QUICK_CHARACTERS)
+    vocabulary = _vocabulary(config, corpus.train)
+    validation, test = _encoded(vocabulary, corpus.validation, "validation"), None
+    if corpus.test is not None:
+        test = _encoded(vocabulary, corpus.test, "test")
     if not config.resume and config.model.vocab_size not in (None, len(vocabulary)):
         raise InputError(f"--model.vocab-size must be the text's {len(vocabulary)}, got {config.model.vocab_size}")
-    streams = text.Streams(vocabulary.encode(train_text), config.batch_size, config.chunk_length)
+    streams = _streams(config, vocabulary.encode(corpus.train))
+    plan = text.EvaluationPlan(chunk_length=256 if len(vocabulary) <= 1024 else 32)  # scores of many symbols are large
     return study.Data(
         train=streams,
-        validation=text.Reading(validation, text.EvaluationPlan()),
+        validation=text.Reading(validation, plan),
+        test=None if test is None else text.Reading(test, text.EXACT),
         model=dataclasses.replace(config.model, vocab_size=len(vocabulary)),
         save_companion=lambda folder: text.save_vocabulary(vocabulary, folder.vocabulary),
-        identity={"characters": len(whole), "sha256": hashlib.sha256(whole.encode()).hexdigest()},
+        identity=_identity(corpus),
         symbols_per_step=config.batch_size * config.chunk_length,
         description=(
             f"text: {len(streams.ids):,} {config.symbols} to train on, {len(validation):,} to validate on, "
-            f"{len(vocabulary)} symbols\nlosses: nats per {config.symbol}"
+            + ("" if test is None else f"{len(test):,} to test on, ")
+            + f"{len(vocabulary)} symbols\nlosses: nats per {config.symbol}"
         ),
     )
+
+
+def _streams(config: TrainConfig, ids: np.ndarray) -> text.Streams:
+    if config.vary_lengths:
+        return VariedStreams(ids, config.batch_size, config.chunk_length, config.seed)
+    return text.Streams(ids, config.batch_size, config.chunk_length)
+
+
+def _vocabulary(config: TrainConfig, train_text: str) -> text.Vocabulary:
+    if config.symbols == "words":
+        return LineVocabulary.of(train_text, config.min_count, config.max_words)
+    return text.CharVocabulary.of(train_text) if config.symbols == "characters" else text.ByteVocabulary()
+
+
+def _encoded(vocabulary: text.Vocabulary, part: str, name: str) -> np.ndarray:
+    """A part's symbols; says how many of them the training text has never shown."""
+    ids = vocabulary.encode(part)
+    if len(ids) < 2:
+        raise InputError(f"the {name} text has {len(ids)} symbols; expected at least 2")
+    unknown = vocabulary.unknown(part)
+    if unknown:
+        pieces = unknown.split(" ") if isinstance(vocabulary, LineVocabulary) else list(unknown)
+        first = " ".join(pieces[:8]) + (" ..." if len(pieces) > 8 else "")
+        print(f"the {name} text has {len(pieces)} symbols that the vocabulary lacks: {first!r}")
+    return ids
+
+
+def _identity(corpus: Corpus) -> dict[str, Any]:
+    """Of a text in one piece it is that of the whole, wherever it is split."""
+    whole = "".join(part for part in corpus if part is not None)
+    return {"characters": len(whole), "sha256": hashlib.sha256(whole.encode()).hexdigest()}
 
 
 def finish(run: study.Run, model: Any, vocabulary: text.Vocabulary) -> dict[str, float]:
     """Draw the curve, write a sample from the best checkpoint, and say how good it is and where everything lies."""
     folder, config, validation = run.folder, run.config, run.data.validation
     assert isinstance(validation, text.Reading)
-    ids = validation.ids
-    print("trained; everything is saved. Reading the whole validation text once more, with one carried state ...")
+    print("trained; everything is saved. Reading the whole text once more, with one carried state ...")
     plot_curves(folder.metrics, folder.curve, "Language model", {"loss": f"loss (nats per {config.symbol})"})
-    graphdef, params, other = training.split_model(model)
-    figures = training.make_evaluate(run.task, graphdef)(params, other, text.Reading(ids, text.EXACT))
-    written = sample_text(model, vocabulary, ids, config)
+    written = sample_text(model, vocabulary, validation.ids, config)
     folder.sample.write_text(written + "\n", encoding="utf-8")
     print(f"\n{written}\n")
-    print(
-        f"best checkpoint: {figures['loss']:.4f} nats/{config.symbol} on the whole validation text, "
-        f"{figures['bits_per_symbol']:.3f} bits, perplexity {figures['perplexity']:.2f}"
-    )
+    summary = _scored(run, model, text.Reading(validation.ids, text.EXACT), "validation")
+    summary["validation_loss"] = summary.pop("loss")
+    summary[f"bits_per_{config.symbol}"] = summary.pop("bits_per_symbol")
+    if run.data.test is not None:
+        tested = _scored(run, model, run.data.test, "test")
+        summary |= {re.sub("(loss|perplexity|bits)", r"test_\1", name): value for name, value in tested.items()}
     print(f"saved in {folder.path}: config.json, vocabulary.json, metrics.jsonl, summary.json, loss.png, sample.txt,")
     print("  and the newest and best checkpoints in checkpoints/")
     print(f"more text: {cli.command('experiments.sample', '--checkpoint', folder.path)}")
-    return {
-        "validation_loss": figures["loss"],
-        f"bits_per_{config.symbol}": figures["bits_per_symbol"],
-        "perplexity": figures["perplexity"],
-    }
+    return summary
+
+
+def _scored(run: study.Run, model: Any, reading: Any, part: str) -> dict[str, float]:
+    """A part's loss and perplexity, and the baselines' perplexities, by name; they are said, too."""
+    graphdef, params, other = training.split_model(model)
+    figures = training.make_evaluate(run.task, graphdef)(params, other, reading)
+    print(f"the whole {part} text: {figures['loss']:.4f} nats/{run.config.symbol}, ", end="")
+    print(f"{figures['bits_per_symbol']:.3f} bits, perplexity {figures['perplexity']:.2f}")
+    if run.config.baselines:
+        assert isinstance(run.data.train, text.Streams)
+        counted = perplexities(run.data.train.ids, reading.ids, model.vocab_size)
+        print("  by counts: " + ", ".join(f"{name} {value:.2f}" for name, value in counted.items()))
+        figures |= {f"baseline_{name}_perplexity": value for name, value in counted.items()}
+    return figures
 
 
 def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, ids: Any, config: TrainConfig) -> str:
     """Text that goes on from the first line of the validation text."""
-    opening = vocabulary.decode(ids[:200]).split("\n")[0] or vocabulary.decode(ids[:1])
+    opening = vocabulary.decode(ids[:200]).split("\n")[0].strip() or vocabulary.decode(ids[:1])
+    opening = vocabulary.decode(vocabulary.encode(opening))  # words have a blank behind them
     key = jax.random.key(config.seed)
     written = generate_text(
         model, vocabulary, [opening], length=config.sample_length, key=key, sampling=Sampling(temperature=0.8)
@@ -121,14 +204,14 @@ STUDY = study.Study(
     description=DESCRIPTION,
     family="language-model",
     config=TrainConfig,
-    name=lambda config: "python-reference" if config.data is None else config.data.stem,
+    name=lambda config: "python-reference" if config.data is None else Path(config.data).stem,
     load=load,
     finish=finish,
 )
 
 
 def main() -> int:
-    return study.run(STUDY, sys.argv[1:])
+    return study.run(STUDY, recipes.expanded(sys.argv[1:]))
 
 
 if __name__ == "__main__":

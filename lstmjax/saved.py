@@ -17,6 +17,20 @@ from lstmjax.training.checkpoint import Checkpoints
 from lstmjax.training.run_folder import RunFolder
 from lstmjax.trees import split_model
 
+SINCE_FORMAT_2: dict[str, frozenset[str]] = {
+    "language-model": frozenset(
+        {
+            "cell",
+            "embedding_dropout",
+            "weight_drop",
+            "activation_penalty",
+            "temporal_penalty",
+            "sampled_symbols",
+        }
+    )
+}
+"""Settings of each family's models that folders of format 1 could not have; they have their defaults there."""
+
 
 class Trained(NamedTuple):
     """A trained model, and what its inputs and outputs mean: a vocabulary, or `Meaning`: vocabulary and labels."""
@@ -50,7 +64,7 @@ def load_model(folder: str | Path, step: int | Literal["best", "latest"] = "best
     family = FAMILIES[name]
     companion = family.companion(run.path)
     try:
-        _check_complete(family.config, settings)
+        _check_complete(name, settings)
         config = family.completed(family.config(**settings["model"]), companion)
         graphdef, params, other = split_model(nnx.eval_shape(lambda: family.build(config, nnx.Rngs(0))))
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -121,8 +135,10 @@ def _kinds(tree: Any) -> Any:
     return [(path, leaf.shape, leaf.dtype) for path, leaf in jax.tree.leaves_with_path(tree)]
 
 
-def _check_complete(kind: type[Any], settings: dict[str, Any]) -> None:
-    """No setting of the model takes a default in silence, but in folders from before they had a format."""
-    missing = {field.name for field in dataclasses.fields(kind)} - settings["model"].keys()
+def _check_complete(family: str, settings: dict[str, Any]) -> None:
+    """No setting of the model takes a default in silence, but in folders from before there was such a setting."""
+    missing = {field.name for field in dataclasses.fields(FAMILIES[family].config)} - settings["model"].keys()
+    if settings["format"] == 1:
+        missing -= SINCE_FORMAT_2.get(family, frozenset())
     if settings["format"] and missing:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")

@@ -171,8 +171,8 @@ def test_checkpoints_of_another_run_are_refused(tmp_path):
 def test_a_newer_format_is_refused(run):
     folder, _, _ = run
     facts = folder.checkpoints / "3" / "facts" / "metadata"
-    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"format": 2}))
-    with pytest.raises(InputError, match=r"checkpoint 3 in .* has format 2, and this version of lstmjax reads 1"):
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"format": 3}))
+    with pytest.raises(InputError, match=r"checkpoint 3 in .* has format 3, and this version of lstmjax reads 2"):
         training.Checkpoints(folder.checkpoints)
 
 
@@ -328,7 +328,7 @@ def without(run, name):
             lambda run: run.write_config({"family": "oracle"}),
             "names the family 'oracle'; .* has .'forecaster', 'language-model'",
         ),
-        (lambda run: run.write_config({"format": 2}), "has format 2; this version of lstmjax reads up to 1"),
+        (lambda run: run.write_config({"format": 3}), "has format 3; this version of lstmjax reads up to 2"),
         (lambda run: run.config.write_text("[]"), "config.json must hold a JSON object, got list"),
         (lambda run: run.config.write_text("{}"), "config.json does not describe a model: 'model'"),
         (lambda run: run.config.write_text('{"model": {"layers": 2}}'), "does not describe a model: .*'layers'"),

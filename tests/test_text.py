@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstmjax.data import text
+from lstmjax.data.lines import LineVocabulary
+from lstmjax.data.varied_streams import VariedStreams
 from lstmjax.errors import InputError
 
 
@@ -27,6 +29,26 @@ def test_bytes_go_there_and_back(sample):
     assert ids.tolist() == list(sample.encode())
 
 
+@given(st.lists(st.lists(st.sampled_from(["to", "be", "<unk>", "é"]))))
+def test_words_go_there_and_back_with_blanks_as_one(lines):
+    sample = "\n".join(" ".join(line) for line in lines) + "\n"
+    vocabulary = LineVocabulary.of(sample)
+    ids = vocabulary.encode(sample)
+    assert [line.split() for line in vocabulary.decode(ids).split("\n")[:-1]] == (lines or [[]])
+    assert np.sum(ids == 0) == sample.count("\n")
+    assert "".join(vocabulary.decode(ids[k : k + 1]) for k in range(len(ids))) == vocabulary.decode(ids)
+
+
+def test_rare_words_are_unknown_ones():
+    vocabulary = LineVocabulary.of("a a b b c <unk> <eos>", min_count=2)
+    assert vocabulary.words == ("a", "b")
+    assert vocabulary.encode("a c\r\n<unk>").tolist() == [2, 1, 0, 1]
+    assert vocabulary.unknown("a c d d <unk>\n") == "c d"
+    for words, sentence in ((("a", "a"), "distinct"), (("<unk>",), "without <eos> and <unk>"), (("a b",), "no blanks")):
+        with pytest.raises(ValueError, match=sentence):
+            LineVocabulary(words)
+
+
 def test_unknown_characters_share_an_id():
     vocabulary = text.CharVocabulary.of("abc")
     assert vocabulary.encode("a€b😀").tolist() == [1, 0, 2, 0]
@@ -38,7 +60,9 @@ def test_bytes_that_are_no_text_decode_to_a_mark():
     assert text.ByteVocabulary().decode(np.array([97, 255])) == "a\N{REPLACEMENT CHARACTER}"
 
 
-@pytest.mark.parametrize("vocabulary", [text.CharVocabulary.of('a"\n€'), text.ByteVocabulary()])
+@pytest.mark.parametrize(
+    "vocabulary", [text.CharVocabulary.of('a"\n€'), text.ByteVocabulary(), LineVocabulary.of("to be\nor ")]
+)
 def test_vocabularies_survive_their_file(tmp_path, vocabulary):
     text.save_vocabulary(vocabulary, tmp_path / "v.json")
     assert text.load_vocabulary(tmp_path / "v.json") == vocabulary
@@ -121,6 +145,34 @@ def test_ids_that_are_none(ids, error):
         text.Streams(ids, 1, 2)
 
 
+@given(st.integers(1, 3), st.integers(10, 80), st.integers(1, 40), st.integers(0, 99), st.integers(0, 9))
+def test_varied_streams_read_all_of_each_stream(batch_size, chunk_length, chunks, extra, seed):
+    ids = np.arange(batch_size * chunk_length * chunks + 1 + extra, dtype=np.int32)
+    streams = VariedStreams(ids, batch_size, chunk_length, seed)
+    for number in (0, 3):
+        first = number * len(streams)
+        batches = [streams.batch(position) for position in range(first, first + len(streams))]
+        rows = [np.concatenate([b.inputs[row][b.mask[row]] for b in batches]) for row in range(batch_size)]
+        stream = (len(ids) - 1) // batch_size
+        np.testing.assert_array_equal(rows, np.arange(batch_size * stream).reshape(batch_size, stream))
+        assert all((b.targets - b.inputs == 1).all() for b in batches)
+        lengths = [b.mask[0].sum() for b in batches]
+        np.testing.assert_allclose([b.scale[0] for b in batches], np.array(lengths) / chunk_length, rtol=1e-6)
+        assert [b.is_start[0] for b in batches] == [True] + [False] * (len(batches) - 1)
+
+
+def test_varied_lengths_are_as_published():
+    streams = VariedStreams(np.arange(200_001), 2, 70, seed=1)
+    lengths = np.array([streams.batch(position).mask[0].sum() for position in range(len(streams))])
+    halves = lengths[lengths < 52]
+    assert 0.03 < len(halves) / len(lengths) < 0.07
+    assert abs(halves.mean() - 35) < 2 > abs(lengths[lengths > 52].mean() - 70)
+    assert 4 < lengths[lengths > 52].std() < 6
+    assert {streams.batch(position).inputs.shape[1] for position in range(len(streams))} == {50, 85}
+    assert VariedStreams(np.arange(200_001), 2, 70, seed=2).batch(0).mask[0].sum() != lengths[0]
+    assert len({streams.batch(k * len(streams)).mask.sum() for k in range(5)}) > 1
+
+
 def test_streams_are_not_walked_by_accident():
     with pytest.raises(TypeError, match="not iterable"):
         iter(text.Streams(np.arange(25, dtype=np.int32), 2, 4))
@@ -134,7 +186,10 @@ def test_text_shorter_than_a_chunk():
 def read(reading):
     """What a pass reads: all batches of a kind side by side."""
     batches = [reading.batch(position) for position in range(len(reading))]
-    return text.Batch(*(np.concatenate(parts, axis=-1) for parts in zip(*batches, strict=True)))
+    assert all(batch.scale is None for batch in batches)
+    return text.Batch(
+        *(np.concatenate(parts, axis=-1) for parts in zip(*(batch[:5] for batch in batches), strict=True))
+    )
 
 
 @given(st.integers(2, 60), st.integers(1, 7), st.integers(0, 9), st.integers(1, 8))

@@ -10,6 +10,8 @@
 - `pickles.py`: object arrays in NPZ files, without running their pickles
 - `labels.py`: class labels by name
 - `words.py`: texts cut into words, vocabularies of words, vectors from elsewhere
+- `lines.py`: running text in words, line by line
+- `varied_streams.py`: contiguous streams in chunks of varied length
 - `tokens.py`: tokens as numbers: their words, their characters
 - `symbols.py`: words and characters for sequence-to-sequence models
 - `subwords.py`: frequent words as one symbol, rare ones in pieces

@@ -124,7 +124,7 @@ def load_vocabulary(path: str | Path, tokenize: Callable[[str], list[str]] | Non
     Raises:
       InputError: the file is missing or is something else, or `tokenize` is missing or does not belong to it.
     """
-    from lstmjax.data import words  # which imports this file
+    from lstmjax.data import lines, words  # which import this file
 
     try:
         match json.loads(Path(path).read_text(encoding="utf-8")):
@@ -132,13 +132,15 @@ def load_vocabulary(path: str | Path, tokenize: Callable[[str], list[str]] | Non
                 return CharVocabulary(symbols)
             case {"kind": "bytes"} if tokenize is None:
                 return ByteVocabulary()
+            case {"kind": "lines", "words": list(known)} if tokenize is None:
+                return lines.LineVocabulary(tuple(known))
             case {"kind": "words", "words": list(known), "tokenize": str(name)}:
                 return words.WordVocabulary(tuple(known), words.tokenizer(name, tokenize))
     except InputError as error:
         raise InputError(f"{path} can't be used: {error}") from error
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a readable vocabulary: {error}") from error
-    expected = "'characters', 'bytes' or 'words'" if tokenize is None else "'words', as tokenize is given"
+    expected = "'characters', 'bytes', 'lines' or 'words'" if tokenize is None else "'words', as tokenize is given"
     raise InputError(f"{path} is not a vocabulary: expected kind {expected}")
 
 
@@ -190,7 +192,8 @@ class Batch(NamedTuple):
 
     `inputs` and `targets` [B, T], integers; `is_start` [B], booleans: the state carried from the last batch does not
     belong to this one; `mask` [B, T], booleans: there is a symbol to read, None where all are; `weights` [B, T]: how
-    much each prediction counts, None where all count the same.
+    much each prediction counts, None where all count the same; `scale` [B], equal numbers: what the gradient is
+    multiplied by, None where that is 1.
     """
 
     inputs: np.ndarray
@@ -198,6 +201,7 @@ class Batch(NamedTuple):
     is_start: np.ndarray
     mask: np.ndarray | None = None
     weights: np.ndarray | None = None
+    scale: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

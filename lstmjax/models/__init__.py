@@ -1,6 +1,7 @@
 """Models: layers put together for a task, one file a family; `FAMILIES` says which there are.
 
-- `language_model.py`: embedding, LSTM stack, projection
+- `language_model.py`: embedding, recurrent layers, projection, and what it is trained to do
+- `language_model_config.py`: these from a config alone
 - `sequence_to_one.py`: recurrent layers, pooling, dense layers; classifiers and regressors
 - `sequence_config.py`: these from a config alone
 - `sequence_task.py`: what they are trained to do, and their figures
@@ -31,6 +32,7 @@ from lstmjax.models import (
     forecaster_task,
     frame_predictor,
     language_model,
+    language_model_config,
     seq2seq_config,
     seq2seq_task,
     sequence_config,
@@ -44,7 +46,8 @@ from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, Wind
 from lstmjax.models.forecaster import Forecaster, RecursiveForecaster
 from lstmjax.models.forecaster_config import ForecasterConfig
 from lstmjax.models.frame_predictor import FramePredictor, FramePredictorConfig
-from lstmjax.models.language_model import LanguageModel, LanguageModelConfig
+from lstmjax.models.language_model import LanguageModel
+from lstmjax.models.language_model_config import LanguageModelConfig
 from lstmjax.models.seq2seq import Seq2Seq
 from lstmjax.models.seq2seq_config import Seq2SeqConfig
 from lstmjax.models.sequence_config import SequenceToOneConfig
@@ -108,7 +111,7 @@ FAMILIES: dict[str, Family] = {
         build=lambda config, rngs: LanguageModel(config.vocab_size, config, rngs=rngs),
         task=language_model.task,
         companion=lambda folder: load_vocabulary(folder / "vocabulary.json"),
-        completed=language_model.with_vocabulary,
+        completed=language_model_config.with_vocabulary,
     ),
     "sequence-to-one": Family(
         config=SequenceToOneConfig,

@@ -2,78 +2,45 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lstmjax import cells, checks
-from lstmjax.data.text import Batch, Vocabulary
+from lstmjax import checks
+from lstmjax.data.text import Batch
 from lstmjax.layers import Recurrent, Stacked
 from lstmjax.losses import sparse_categorical_cross_entropy
 from lstmjax.metrics import bits_per_symbol, perplexity
-from lstmjax.regularizers import locked_dropout
+from lstmjax.models.language_model_config import LanguageModelConfig, cell_of
+from lstmjax.positions import counted
+from lstmjax.regularizers import (
+    EmbeddingDropout,
+    activation_penalty,
+    locked_dropout,
+    temporal_activation_penalty,
+)
+from lstmjax.sampled_softmax import sample_symbols, sampled_softmax_losses
 from lstmjax.tasks import Mean, Task
 from lstmjax.types import Array, Bool, Float, Int, Key
 
 
-@dataclasses.dataclass(frozen=True)
-class LanguageModelConfig:
-    """Sizes and regularisation of a `LanguageModel`."""
-
-    embed_features: int = 128
-    """D, size of a symbol's embedding."""
-    hidden_features: int = 256
-    """H, size of the hidden state of every LSTM layer."""
-    num_layers: int = 2
-    """L, how many LSTM layers are stacked."""
-    input_dropout: float = 0.0
-    """Locked dropout on the embedded symbols, in [0, 1)."""
-    hidden_dropout: float = 0.0
-    """Locked dropout between LSTM layers, in [0, 1); needs num_layers of at least 2."""
-    output_dropout: float = 0.0
-    """Locked dropout on the last layer's outputs, in [0, 1)."""
-    tie_embeddings: bool = False
-    """Use the embedding as the output projection too; needs embed_features = hidden_features."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the LSTM layers compute in; parameters, cell states, sums and scores are float32 either way."""
-    vocab_size: int | None = None
-    """V, how many symbols there are; None leaves it to the data."""
-
-    def __post_init__(self) -> None:
-        for name in ("embed_features", "hidden_features", "num_layers"):
-            checks.index(name, getattr(self, name), 1, 2**29 - 1)  # the gates' 4H is a size that JAX can hold
-        if self.vocab_size is not None:
-            checks.positive_int("vocab_size", self.vocab_size)
-        checks.boolean("tie_embeddings", self.tie_embeddings)
-        for name in ("input_dropout", "hidden_dropout", "output_dropout"):
-            checks.rate(name, getattr(self, name))
-        checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
-        if self.hidden_dropout > 0.0 and self.num_layers == 1:
-            raise ValueError(f"hidden_dropout needs num_layers of at least 2, got hidden_dropout {self.hidden_dropout}")
-        if self.tie_embeddings and self.embed_features != self.hidden_features:
-            raise ValueError(
-                f"tie_embeddings needs embed_features = hidden_features, "
-                f"got {self.embed_features} and {self.hidden_features}"
-            )
-
-
 class LanguageModel(nnx.Module):
-    """Embedding, stacked LSTM, projection to a score for each symbol.
+    """Embedding, stacked recurrent layers, projection to a score for each symbol.
 
         p(x[t+1] | x[..t]) = softmax(W drop(LSTM(drop(E[x[..t]]))) + b)
 
     The recurrent state goes in and comes out, so one model serves truncated backpropagation over contiguous chunks,
-    evaluation of a whole text, and generation one symbol at a time. With tied embeddings, W is E transposed and there
-    is no b.
+    evaluation of a whole text, and generation one symbol at a time. With tied embeddings, W is E and there is no b.
 
     Args:
       vocab_size: V, how many symbols there are.
       config: sizes and dropout rates.
       rngs: draws the initial parameters (stream "params").
 
-    Source: Zaremba et al. 2014; locked dropout: Gal and Ghahramani 2016; tied embeddings: Press and Wolf 2017.
+    Source: Zaremba et al. 2014; locked dropout: Gal and Ghahramani 2016; tied embeddings: Press and Wolf 2017; weight
+    drop, embedding dropout, AR and TAR in one: Merity, Keskar and Socher 2018 (AWD-LSTM).
 
     >>> model = lx.models.LanguageModel(10, lx.models.LanguageModelConfig(8, 16), rngs=nnx.Rngs(0))
     >>> logits, state = model(jnp.array([[1, 2, 3]]))
@@ -87,23 +54,21 @@ class LanguageModel(nnx.Module):
             raise ValueError(f"vocab_size must be the config's {config.vocab_size}, got {vocab_size}")
         self.vocab_size = vocab_size
         self.config = dataclasses.replace(config, vocab_size=vocab_size)
-        features, hidden = config.embed_features, config.hidden_features
-        widths = [features] + [hidden] * (config.num_layers - 1)
-        stack = [cells.LSTM(width, hidden, dtype=jnp.dtype(config.dtype)) for width in widths]
-        self.embed = nnx.Embed(vocab_size, features, rngs=rngs)
-        self.recurrent = Stacked([Recurrent(c, rngs=rngs) for c in stack], locked_dropout(config.hidden_dropout))
-        self.head = None if config.tie_embeddings else nnx.Linear(hidden, vocab_size, rngs=rngs)
+        self.embed = nnx.Embed(vocab_size, config.embed_features, rngs=rngs)
+        stack = [Recurrent(cell_of(config, *sizes), rngs=rngs) for sizes in config.widths()]
+        self.recurrent = Stacked(stack, locked_dropout(config.hidden_dropout))
+        self.head = None if config.tie_embeddings else nnx.Linear(config.output_features, vocab_size, rngs=rngs)
         self.input_dropout = locked_dropout(config.input_dropout)
         self.output_dropout = locked_dropout(config.output_dropout)
 
-    def initial_state(self, batch_size: int) -> tuple[cells.LSTMState, ...]:
+    def initial_state(self, batch_size: int) -> tuple[Any, ...]:
         """Every layer's state before the first symbol."""
         return self.recurrent.initial_state(batch_size)
 
     def __call__(
         self,
         tokens: Int[Array, "B T"],
-        state: Sequence[cells.LSTMState] | None = None,
+        state: Sequence[Any] | None = None,
         *,
         lengths: Int[Array, "B"] | None = None,
         mask: Bool[Array, "B T"] | None = None,
@@ -131,39 +96,77 @@ class LanguageModel(nnx.Module):
     def hidden(
         self,
         tokens: Int[Array, "B T"],
-        state: Sequence[cells.LSTMState] | None = None,
+        state: Sequence[Any] | None = None,
         *,
         lengths: Int[Array, "B"] | None = None,
         mask: Bool[Array, "B T"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[Float[Array, "B T H"], tuple[Any, ...]]:
         """What the scores are made from: the top layer's outputs, float32, and the new state; arguments as above."""
+        raw, key_out, state = self._outputs(tokens, state, lengths, mask, key)
+        return self.output_dropout(raw, key=key_out), state
+
+    def hidden_and_penalty(
+        self,
+        tokens: Int[Array, "B T"],
+        state: Sequence[Any] | None = None,
+        *,
+        mask: Bool[Array, "B T"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[Float[Array, "B T H"], tuple[Any, ...], Float[Array, ""]]:
+        """What `hidden` gives, and what the config's penalties on activations (AR, TAR) add to the loss."""
+        raw, key_out, state = self._outputs(tokens, state, None, mask, key)
+        ys = self.output_dropout(raw, key=key_out)
+        penalty = jnp.zeros((), jnp.float32)
+        if self.config.activation_penalty:
+            penalty += self.config.activation_penalty * activation_penalty(ys, mask=mask)
+        if self.config.temporal_penalty:
+            penalty += self.config.temporal_penalty * temporal_activation_penalty(raw, mask=mask)
+        return ys, state, penalty
+
+    def _outputs(
+        self, tokens: Array, state: Sequence[Any] | None, lengths: Array | None, mask: Array | None, key: Array | None
+    ) -> tuple[Float[Array, "B T H"], Array | None, tuple[Any, ...]]:
+        """The top layer's outputs before dropout, the key for that, and the new state."""
         tokens = checks.whole_numbers("tokens", tokens, ("B", "T"), 0, self.vocab_size - 1)
         key_in, key_between, key_out = (None, None, None) if key is None else jax.random.split(key, 3)
-        xs = self.input_dropout(self.embed(tokens), key=key_in)
+        xs = self.embed(tokens)
+        if key is not None and self.config.embedding_dropout:
+            key_embed = jax.random.fold_in(key, 0)
+            xs = EmbeddingDropout(self.embed, self.config.embedding_dropout)(tokens, key=key_embed)
+        xs = self.input_dropout(xs, key=key_in)
         ys, state = self.recurrent(xs, state=state, lengths=lengths, mask=mask, key=key_between)
-        return self.output_dropout(ys.astype(jnp.float32), key=key_out), state
+        return ys.astype(jnp.float32), key_out, state
 
     def score(self, ys: Float[Array, "*batch H"]) -> Float[Array, "*batch V"]:
         """A score for each symbol to come next, from what `hidden` gives."""
         return self.embed.attend(ys) if self.head is None else self.head(ys)
 
+    def score_some(self, ys: Float[Array, "*batch H"], ids: Int[Array, "S"]) -> Float[Array, "*batch S"]:
+        """The scores of the symbols `ids` alone."""
+        table, bias = self._rows(ids)
+        return ys @ table.T + jnp.broadcast_to(bias, (*ys.shape[:-1], *bias.shape))
 
-def with_vocabulary(config: LanguageModelConfig, vocabulary: Vocabulary) -> LanguageModelConfig:
-    """The config with the vocabulary's size.
+    def score_each(self, ys: Float[Array, "*batch H"], ids: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
+        """The score of one symbol for each of `ys`."""
+        table, bias = self._rows(ids)
+        return jnp.sum(ys * table, axis=-1) + bias
 
-    Raises:
-      ValueError: it has another.
-    """
-    if config.vocab_size not in (None, len(vocabulary)):
-        raise ValueError(f"its vocab_size is {config.vocab_size}, and its vocabulary has {len(vocabulary)} symbols")
-    return dataclasses.replace(config, vocab_size=len(vocabulary))
+    def _rows(self, ids: Int[Array, "*some"]) -> tuple[Float[Array, "*some H"], Float[Array, "*some"]]:
+        """What symbols are scored with."""
+        if self.head is None:
+            return self.embed(ids), jnp.zeros(ids.shape, jnp.float32)
+        assert self.head.bias is not None
+        return self.head.kernel[...].T[ids], self.head.bias[...][ids]
 
 
 def task(config: LanguageModelConfig) -> Task:
     """Predict each symbol from all before it, by truncated backpropagation through time over contiguous streams.
 
         loss = mean of -log p(target[b, t]) over the predictions that count,   in nats
+
+    and, in training, the config's penalties on activations. Where a batch has a `scale`, the gradient is multiplied by
+    it, and the loss that is reported is not.
 
     Args:
       config: any; the task is the same for all.
@@ -186,9 +189,30 @@ def _loss(
 
     carry = jax.tree.map(start, model.initial_state(rows), carry)
     mask = None if batch.mask is None else jnp.asarray(batch.mask)
-    logits, carry = model(jnp.asarray(batch.inputs), carry, mask=mask, key=key)
-    loss = sparse_categorical_cross_entropy(logits, jnp.asarray(batch.targets), mask=mask, weights=batch.weights)
-    return {"loss": loss}, carry
+    inputs, targets = jnp.asarray(batch.inputs), jnp.asarray(batch.targets)
+    if key is None:
+        logits, carry = model(inputs, carry, mask=mask)
+        return {"loss": sparse_categorical_cross_entropy(logits, targets, mask=mask, weights=batch.weights)}, carry
+    ys, carry, penalty = model.hidden_and_penalty(inputs, carry, mask=mask, key=key)
+    size = model.config.sampled_symbols
+    if size is None:
+        loss = sparse_categorical_cross_entropy(model.score(ys), targets, mask=mask, weights=batch.weights)
+    else:
+        losses = _sampled_losses(model, ys, targets, jax.random.fold_in(key, size), size)
+        loss = Mean.of(losses, counted(losses.shape, None, mask, batch.weights))
+    total = loss.total + loss.weight * penalty
+    if batch.scale is not None:
+        scale = jnp.asarray(batch.scale)[0].astype(total.dtype)
+        total = scale * total + jax.lax.stop_gradient((1 - scale) * total)
+    return {"loss": Mean(total, loss.weight)}, carry
+
+
+def _sampled_losses(
+    model: LanguageModel, ys: Float[Array, "B T H"], targets: Int[Array, "B T"], key: Key[Array, ""], size: int
+) -> Float[Array, "B T"]:
+    ids, log_weights = sample_symbols(key, model.vocab_size, size)
+    is_target = jnp.expand_dims(targets, -1) == jnp.broadcast_to(ids.astype(targets.dtype), (*targets.shape, len(ids)))
+    return sampled_softmax_losses(model.score_some(ys, ids), model.score_each(ys, targets), is_target, log_weights)
 
 
 def _figures(means: Mapping[str, Mean]) -> dict[str, float]:

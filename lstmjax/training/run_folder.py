@@ -21,7 +21,9 @@ from typing import Any
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 
-FORMAT = 1  # 0, before folders had one: config.json has no format, family or run, and checkpoints less to say
+FORMAT = 2
+"""0, before folders had one: config.json has no format, family or run, and checkpoints less to say; 1: models lack the
+settings that `lstmjax.saved.SINCE_FORMAT_2` names, which then have their defaults."""
 
 
 @dataclasses.dataclass(frozen=True)
