@@ -25,6 +25,8 @@
 - `series_rows.py`: what the rows of such a table say
 - `named_series.py`: named sets of them
 - `windows.py`: a history and what comes after it; parts cut by time
+- `music.py`: pieces of music as piano rolls
+- `midi.py`: MIDI files as piano rolls, read and written
 - `downloads.py`: the files of the named sets, the user's own or downloaded
 """
 
@@ -32,6 +34,8 @@ from lstmjax.data import arrays, datasets, examples, series, tables, text, timel
 from lstmjax.data.arrays import read_npz
 from lstmjax.data.examples import Labelled, split
 from lstmjax.data.labels import Labels
+from lstmjax.data.midi import read_midi, write_midi
+from lstmjax.data.music import Keyboard, Transposed, read_music
 from lstmjax.data.parallel import ParallelText, read_parallel
 from lstmjax.data.prefetch import IteratorSource, prefetch
 from lstmjax.data.series import Series, SeriesSet, read_series
@@ -51,6 +55,7 @@ __all__ = [
     "Characters",
     "Examples",
     "IteratorSource",
+    "Keyboard",
     "Labelled",
     "Labels",
     "Ordered",
@@ -64,6 +69,7 @@ __all__ = [
     "Source",
     "Subwords",
     "TokenVocabulary",
+    "Transposed",
     "WindowBatch",
     "Windows",
     "WordVocabulary",
@@ -74,6 +80,8 @@ __all__ = [
     "prefetch",
     "read_columns",
     "read_conllu",
+    "read_midi",
+    "read_music",
     "read_npz",
     "read_parallel",
     "read_series",
@@ -87,4 +95,5 @@ __all__ = [
     "ts_files",
     "windows",
     "words",
+    "write_midi",
 ]

@@ -16,6 +16,9 @@
 - `decoder_steps.py`: what they share
 - `seq2seq_config.py`: these from a config alone
 - `seq2seq_task.py`: what they are trained to do, and what their symbols mean
+- `piano_roll.py`: music, the notes of the next step from all steps before it
+- `piano_roll_notes.py`: the notes of a step, each by itself or all together
+- `piano_roll_config.py`: these from a config alone, what they are trained to do, and what their keys mean
 """
 
 from collections.abc import Callable
@@ -29,6 +32,7 @@ from lstmjax.models import (
     forecaster_config,
     forecaster_task,
     language_model,
+    piano_roll_config,
     seq2seq_config,
     seq2seq_task,
     sequence_config,
@@ -42,6 +46,9 @@ from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, Wind
 from lstmjax.models.forecaster import Forecaster, RecursiveForecaster
 from lstmjax.models.forecaster_config import ForecasterConfig
 from lstmjax.models.language_model import LanguageModel, LanguageModelConfig
+from lstmjax.models.piano_roll import PianoRoll
+from lstmjax.models.piano_roll_config import PianoRollConfig
+from lstmjax.models.piano_roll_notes import NADE, IndependentNotes
 from lstmjax.models.seq2seq import Seq2Seq
 from lstmjax.models.seq2seq_config import Seq2SeqConfig
 from lstmjax.models.sequence_config import SequenceToOneConfig
@@ -52,6 +59,7 @@ from lstmjax.tasks import Task
 
 __all__ = [
     "FAMILIES",
+    "NADE",
     "BahdanauDecoder",
     "CharacterCNN",
     "CharacterLSTM",
@@ -60,10 +68,13 @@ __all__ = [
     "Family",
     "Forecaster",
     "ForecasterConfig",
+    "IndependentNotes",
     "LanguageModel",
     "LanguageModelConfig",
     "Looking",
     "LuongDecoder",
+    "PianoRoll",
+    "PianoRollConfig",
     "PlainDecoder",
     "RecursiveForecaster",
     "Seq2Seq",
@@ -132,5 +143,12 @@ FAMILIES: dict[str, Family] = {
         task=seq2seq_task.task,
         companion=seq2seq_task.read_meaning,
         completed=seq2seq_task.with_meaning,
+    ),
+    "piano-roll": Family(
+        config=PianoRollConfig,
+        build=piano_roll_config.build,
+        task=piano_roll_config.task,
+        companion=piano_roll_config.read_keyboard,
+        completed=piano_roll_config.with_keyboard,
     ),
 }
