@@ -60,7 +60,7 @@ class MusicConfig(study.EpochsConfig):
     """Train the simple models too that this one should beat."""
     quick: bool = False
     """A look in under a minute: at most 40 pieces to train on, 3 epochs, one simple model to train."""
-    epochs: int = 60
+    epochs: int = 40
     """Passes over the training data."""
     patience: int | None = 15
     """Stop early after so many epochs in a row without a better validation score."""
@@ -68,7 +68,7 @@ class MusicConfig(study.EpochsConfig):
     """B, pieces in a batch."""
     model: PianoRollConfig = dataclasses.field(default_factory=PianoRollConfig)
     optimizer: training.OptimizerConfig = dataclasses.field(
-        default_factory=lambda: training.OptimizerConfig(learning_rate=5e-3)
+        default_factory=lambda: training.OptimizerConfig(learning_rate=1e-2)
     )
 
     def __post_init__(self) -> None:
@@ -93,23 +93,22 @@ class MusicConfig(study.EpochsConfig):
 
 def load(config: MusicConfig) -> study.Data:
     """Read the parts; how many keys the model has follows from them."""
-    if config.model.num_notes is not None:
-        raise InputError("--model.num-notes is for the data to decide; leave it out")
+    for name in ("num_notes", "most_notes"):
+        if getattr(config.model, name) is not None:
+            raise InputError(f"--model.{name.replace('_', '-')} is for the data to decide; leave it out")
     labelled = _labelled(config)
     keyboard = Keyboard.of([roll for part in labelled for roll in part.sequences], config.grid)
     rolls = [_cut([keyboard.cut(roll) for roll in part.sequences], config.longest_piece) for part in labelled]
     parts = Parts(rolls[0], rolls[1], rolls[2], keyboard)
-    bucketed = [
-        answers.batches(part, config, seed) for part, seed in zip(rolls, (config.seed, None, None), strict=True)
-    ]
-    train: Source[SequenceBatch] = bucketed[0]
+    most = max(int(roll.sum(axis=1).max()) for part in rolls for roll in part)
+    train: Source[SequenceBatch] = answers.batches(parts.train, config, config.seed)
     if config.transpose_down or config.transpose_up:
         train = music.Transposed(train, -config.transpose_down, config.transpose_up, config.seed)
     return study.Data(
         train=train,
         validation=answers.batches(parts.validation, config, None),
         test=answers.batches(parts.test, config, None),
-        model=dataclasses.replace(config.model, num_notes=len(keyboard)),
+        model=dataclasses.replace(config.model, num_notes=len(keyboard), most_notes=most),
         save_companion=lambda folder: music.save_keyboard(keyboard, folder.path / "keyboard.json"),
         identity={"pieces": [len(part.sequences) for part in labelled], "sha256": _digest(labelled)},
         symbols_per_step=round(config.batch_size * float(np.mean([len(roll) for roll in parts.train]))),

@@ -41,7 +41,7 @@ def sample_rolls(
       TypeError: a model of another kind, or openings that are neither booleans nor integers.
       ValueError: openings of another shape, a number out of range.
 
-    >>> config = lx.models.PianoRollConfig(hidden_features=(8,), nade_features=4, num_notes=12)
+    >>> config = lx.models.PianoRollConfig(hidden_features=(8,), nade_features=4, num_notes=12, most_notes=3)
     >>> model = lx.models.piano_roll_config.build(config, nnx.Rngs(0))
     >>> sample_rolls(model, jnp.zeros((2, 0, 12), bool), length=5, key=jax.random.key(0)).shape
     (2, 5, 12)

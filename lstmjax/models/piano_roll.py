@@ -34,7 +34,7 @@ class PianoRoll(nnx.Module):
     High-Dimensional Sequences: Application to Polyphonic Music Generation and Transcription".
 
     >>> rngs = nnx.Rngs(0)
-    >>> model = lx.models.PianoRoll(lx.LSTM(88, 32, rngs=rngs), lx.models.NADE(32, 88, 16, rngs=rngs))
+    >>> model = lx.models.PianoRoll(lx.LSTM(88, 32, rngs=rngs), lx.models.NADE(32, 88, 16, most_notes=4, rngs=rngs))
     >>> roll = jnp.zeros((2, 7, 88), bool).at[:, :, 39].set(True)
     >>> scores, state = model(roll[:, :-1])
     >>> model.notes.log_likelihood(scores, roll[:, 1:]).shape

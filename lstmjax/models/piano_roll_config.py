@@ -27,7 +27,7 @@ class PianoRollConfig:
     """The notes of a step all together, each given those below it, or every note by itself."""
     cell: Literal["lstm", "gru", "elman", "none"] = "lstm"
     """What the layers are made of; none leaves them out, and a step follows from the one before it alone."""
-    hidden_features: tuple[int, ...] = (256,)
+    hidden_features: tuple[int, ...] = (200,)
     """The width of each recurrent layer, bottom first; unused where there is no cell."""
     nade_features: int = 100
     """H, the hidden width of nade; unused by independent notes."""
@@ -40,7 +40,9 @@ class PianoRollConfig:
     output_dropout: float = 0.5
     """Locked dropout on what the last layer gives, in [0, 1)."""
     num_notes: int | None = None
-    """P, how many keys the roll has; None leaves it to the data."""
+    """P, how many keys the roll has; None leaves this and what follows to the data."""
+    most_notes: int | None = None
+    """K, how many notes sound at once at most; in 1..P."""
 
     def __post_init__(self) -> None:
         checks.one_of("output", self.output, ("nade", "independent"))
@@ -54,8 +56,9 @@ class PianoRollConfig:
         for width in self.hidden_features:
             checks.index("hidden_features", width, 1, 2**29 - 1)
         checks.positive_int("nade_features", self.nade_features)
-        if self.num_notes is not None:
-            checks.positive_int("num_notes", self.num_notes)
+        for name in ("num_notes", "most_notes"):
+            if getattr(self, name) is not None:
+                checks.positive_int(name, getattr(self, name))
         self._check_together()
 
     def _check_together(self) -> None:
@@ -74,20 +77,28 @@ def build(config: PianoRollConfig, rngs: nnx.Rngs) -> PianoRoll:
     Raises:
       ValueError: the config leaves open what the data decide.
 
-    >>> model = lx.models.piano_roll_config.build(lx.models.PianoRollConfig(num_notes=88), nnx.Rngs(0))
+    >>> model = lx.models.piano_roll_config.build(lx.models.PianoRollConfig(num_notes=88, most_notes=4), nnx.Rngs(0))
     >>> model(jnp.zeros((2, 7, 88), bool))[0].visible.shape
     (2, 7, 88)
     """
-    if config.num_notes is None:
-        raise ValueError("num_notes must be set")
+    if config.num_notes is None or config.most_notes is None:
+        raise ValueError("num_notes and most_notes must be set")
     recurrent = None if config.cell == "none" else _recurrent(config, config.num_notes, rngs)
     features = config.num_notes if recurrent is None else recurrent.out_shape[-1]
-    notes = (
-        IndependentNotes(features, config.num_notes, rngs=rngs)
-        if config.output == "independent"
-        else NADE(features, config.num_notes, config.nade_features, rngs=rngs)
+    return PianoRoll(
+        recurrent,
+        _notes(config, features, config.num_notes, config.most_notes, rngs),
+        input_dropout=config.input_dropout,
+        output_dropout=config.output_dropout,
     )
-    return PianoRoll(recurrent, notes, input_dropout=config.input_dropout, output_dropout=config.output_dropout)
+
+
+def _notes(
+    config: PianoRollConfig, features: int, num_notes: int, most_notes: int, rngs: nnx.Rngs
+) -> IndependentNotes | NADE:
+    if config.output == "independent":
+        return IndependentNotes(features, num_notes, rngs=rngs)
+    return NADE(features, num_notes, config.nade_features, most_notes=most_notes, rngs=rngs)
 
 
 def _recurrent(config: PianoRollConfig, num_notes: int, rngs: nnx.Rngs) -> layers.Stacked:

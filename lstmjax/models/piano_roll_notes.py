@@ -90,27 +90,30 @@ class NADE(nnx.Module):
         p(v | h) = prod_i p(v_i | v_<i, h)
         p(v_i = 1 | v_<i, h) = sigmoid(b_i + V_i . sigmoid(c + sum_{j < i} v_j W_j)),    b = B h + b0,  c = C h + c0
 
-    It is exact: the probabilities of all 2^P chords sum to 1. It takes P steps, one after another.
+    It is exact: the probabilities of all 2^P chords sum to 1. What is added to c changes only where a note sounds, so a
+    step in which K notes sound takes K + 1 sums, all at once, and not P one after another.
 
     Args:
       features: D, the size of h.
       num_notes: P.
       hidden_features: H, the size of c.
+      most_notes: K, in 1..P: how many notes of a step `log_likelihood` takes at most. Draws may have more.
       rngs: draws the initial parameters (stream "params").
 
     Source: Larochelle and Murray 2011, "The Neural Autoregressive Distribution Estimator"; after a recurrent network:
     the RNN-NADE of Boulanger-Lewandowski, Bengio and Vincent 2012.
 
-    >>> notes = lx.models.NADE(8, 5, 16, rngs=nnx.Rngs(0))
+    >>> notes = lx.models.NADE(8, 5, 16, most_notes=3, rngs=nnx.Rngs(0))
     >>> scores = notes(jnp.ones((2, 7, 8)))
     >>> scores.visible.shape, scores.hidden.shape, notes.log_likelihood(scores, jnp.zeros((2, 7, 5), bool)).shape
     ((2, 7, 5), (2, 7, 16), (2, 7))
     """
 
-    def __init__(self, features: int, num_notes: int, hidden_features: int, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, features: int, num_notes: int, hidden_features: int, *, most_notes: int, rngs: nnx.Rngs) -> None:
         check_rngs("rngs", rngs)
         self.in_features = checks.positive_int("features", features)
         self.num_notes = checks.positive_int("num_notes", num_notes)
+        self.most_notes = checks.index("most_notes", most_notes, 1, num_notes)
         self.visible = nnx.Linear(features, num_notes, rngs=rngs)
         self.hidden = nnx.Linear(features, checks.positive_int("hidden_features", hidden_features), rngs=rngs)
         self.w = nnx.Param(glorot_uniform(rngs.params(), (num_notes, hidden_features), jnp.float32))
@@ -126,6 +129,9 @@ class NADE(nnx.Module):
         Args:
           scores: what a call gave for h [*batch, D].
           notes: v, booleans or 0 and 1, [*batch, P].
+
+        Raises:
+          ValueError: notes of another shape, or more than K of them at a step (NaN inside `jit`).
         """
         logits = self.logits(scores, notes)
         return -jnp.sum(optax.sigmoid_binary_cross_entropy(logits, _sounding(notes, logits)), axis=-1)
@@ -137,13 +143,16 @@ class NADE(nnx.Module):
     def logits(self, scores: NADEScores, notes: Bool[Array, "*batch P"]) -> Float[Array, "*batch P"]:
         """Those of each note given the notes below it, [*batch, P]."""
         v = _sounding(notes, scores.visible)
-
-        def note(c: Array, at: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-            sounds, w, v = at
-            return _with_note(c, sounds, w), jnp.matmul(jax.nn.sigmoid(c), v)
-
-        _, given_lower = lax.scan(note, scores.hidden, (jnp.moveaxis(v, -1, 0), self.w[...], self.v[...]))
-        return scores.visible + jnp.moveaxis(given_lower, 0, -1)
+        below = jnp.cumsum(v, axis=-1) - v  # how many notes sound below each
+        too_many = jnp.sum(v, axis=-1, keepdims=True) > self.most_notes
+        if not isinstance(too_many, jax.core.Tracer) and bool(too_many.any()):
+            raise ValueError(f"notes must be at most {self.most_notes} at a step, got {int(v.sum(axis=-1).max())}")
+        each = jnp.arange(self.most_notes + 1, dtype=v.dtype).reshape(-1, *[1] * v.ndim)
+        lowest = v[None] * (below[None] < each)  # [K + 1, *batch, P]: none of the notes, the lowest, the lowest two
+        c = scores.hidden[None] + jnp.matmul(lowest, self.w[...])
+        given = jnp.matmul(jax.nn.sigmoid(c), self.v[...].T)
+        given_lower = jnp.sum(jnp.where(below[None] == each, given, 0), axis=0)
+        return jnp.where(too_many, jnp.nan, scores.visible + given_lower)
 
     def draw(self, temperature: float = 1.0) -> Draw:
         """Draws notes [P], the lowest first, from the scores of one row, see `lstmjax.decoding.decode`.
@@ -177,15 +186,10 @@ class NADESampling:
         def note(c: Array, at: tuple[Array, Array, Array, Array]) -> tuple[Array, Array]:
             key, b, w, v = at
             (sounds,) = self.choose(key, (b + jnp.matmul(jax.nn.sigmoid(c), v))[None])
-            return _with_note(c, sounds.astype(c.dtype), w), sounds
+            return c + sounds.astype(c.dtype) * w, sounds
 
         _, notes = lax.scan(note, scores.hidden, (jax.random.split(key, len(self.w)), scores.visible, self.w, self.v))
         return notes
-
-
-def _with_note(c: Array, sounds: Array, w: Array) -> Array:
-    """c [*batch, H] after one more note: 1 where it sounds [*batch], with the weights [H]."""
-    return c + jnp.einsum("...,h->...h", sounds, w)
 
 
 def _log_odds(shares: ArrayLike, num_notes: int) -> Float[Array, "P"]:
