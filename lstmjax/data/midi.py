@@ -107,8 +107,9 @@ def _parsed(path: str | Path) -> Any:
         raise InputError(f"{path} can't be read as MIDI: {error}") from error
     if file.type not in (0, 1):
         raise InputError(f"{path} is MIDI of type {file.type}, whose tracks do not sound together; expected 0 or 1")
-    if file.ticks_per_beat <= 0:
-        raise InputError(f"{path} has its times in SMPTE frames; expected ticks of a quarter note")
+    if file.ticks_per_beat <= 0:  # negative as mido reads it, where the times are no share of a note
+        has = "its times in SMPTE frames" if file.ticks_per_beat else "0 ticks in a quarter note"
+        raise InputError(f"{path} has {has}; expected times in ticks of a quarter note")
     return file
 
 
