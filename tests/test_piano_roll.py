@@ -23,7 +23,7 @@ LENGTHS = np.array([6, 3, 1], np.int32)
 INSIDE = np.arange(T) < LENGTHS[:, None]
 RNG = np.random.default_rng(0)
 ROLLS = (RNG.random((B, T, P)) < 0.4) & INSIDE[..., None]
-CONFIG = PianoRollConfig(hidden_features=(7,), nade_features=H, num_notes=P, most_notes=P, output_dropout=0.3)
+CONFIG = PianoRollConfig(hidden_features=(7,), nade_features=H, num_notes=P, most_notes=P, recurrent_dropout=0.0)
 CONFIGS = {
     "nade": CONFIG,
     "independent": dataclasses.replace(CONFIG, output="independent", cell="gru", input_dropout=0.2),

@@ -60,9 +60,9 @@ class MusicConfig(study.EpochsConfig):
     """Train the simple models too that this one should beat."""
     quick: bool = False
     """A look in under a minute: at most 40 pieces to train on, 3 epochs, one simple model to train."""
-    epochs: int = 40
+    epochs: int = 30
     """Passes over the training data."""
-    patience: int | None = 15
+    patience: int | None = 8
     """Stop early after so many epochs in a row without a better validation score."""
     batch_size: int = 8
     """B, pieces in a batch."""

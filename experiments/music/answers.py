@@ -18,7 +18,7 @@ from lstmjax import training
 from lstmjax.data.music import Keyboard
 from lstmjax.data.source import Bucketed
 from lstmjax.models import PianoRoll, PianoRollConfig
-from lstmjax.models.piano_roll_config import before
+from lstmjax.models.piano_roll_config import DROPOUTS, before
 from lstmjax.sampling import sample
 
 Figures = dict[str, float]
@@ -188,9 +188,8 @@ def name_of(model: PianoRollConfig) -> str:
 
 def baseline_configs(model: PianoRollConfig, quick: bool) -> dict[str, PianoRollConfig]:
     """What this kind of model should beat: logistic regression on the last step, the other output, other cells."""
-    linear = dataclasses.replace(
-        model, cell="none", output="independent", hidden_dropout=0.0, recurrent_dropout=0.0, output_dropout=0.0
-    )
+    no_dropout = dict.fromkeys(DROPOUTS, 0.0)
+    linear = dataclasses.replace(model, cell="none", output="independent", **no_dropout)
     other = dataclasses.replace(model, output="independent" if model.output == "nade" else "nade")
     others = [dataclasses.replace(model, cell=cell) for cell in ("gru", "elman") if model.cell not in (cell, "none")]
     every = [linear] if quick else [linear, other, *others]

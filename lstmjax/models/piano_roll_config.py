@@ -31,11 +31,11 @@ class PianoRollConfig:
     """The width of each recurrent layer, bottom first; unused where there is no cell."""
     nade_features: int = 100
     """H, the hidden width of nade; unused by independent notes."""
-    input_dropout: float = 0.0
+    input_dropout: float = 0.1
     """Locked dropout on the notes that are read, in [0, 1)."""
     hidden_dropout: float = 0.0
     """Dropout between recurrent layers, in [0, 1); needs two of them."""
-    recurrent_dropout: float = 0.0
+    recurrent_dropout: float = 0.3
     """Dropout on what enters the recurrent product, one mask a piece, in [0, 1)."""
     output_dropout: float = 0.5
     """Locked dropout on what the last layer gives, in [0, 1)."""

@@ -148,9 +148,7 @@ class NADE(nnx.Module):
         if not isinstance(too_many, jax.core.Tracer) and bool(too_many.any()):
             raise ValueError(f"notes must be at most {self.most_notes} at a step, got {int(v.sum(axis=-1).max())}")
         each = jnp.arange(self.most_notes + 1, dtype=v.dtype).reshape(-1, *[1] * v.ndim)
-        lowest = jnp.where(
-            below[None] < each, v[None], 0
-        )  # [K + 1, *batch, P]: none of the notes, the lowest, the lowest two
+        lowest = jnp.where(below[None] < each, v[None], 0)  # [K + 1, *batch, P]: none, the lowest, the lowest two, ...
         c = scores.hidden[None] + jnp.matmul(lowest, self.w[...])
         given = jnp.matmul(jax.nn.sigmoid(c), self.v[...].T)
         given_lower = jnp.sum(jnp.where(below[None] == each, given, 0), axis=0)
