@@ -98,7 +98,9 @@ def load(config: MusicConfig) -> study.Data:
             raise InputError(f"--model.{name.replace('_', '-')} is for the data to decide; leave it out")
     labelled = _labelled(config)
     keyboard = Keyboard.of([roll for part in labelled for roll in part.sequences], config.grid)
-    rolls = [_cut([keyboard.cut(roll) for roll in part.sequences], config.longest_piece) for part in labelled]
+    rolls = [
+        _cut([keyboard.cut(np.asarray(roll)) for roll in part.sequences], config.longest_piece) for part in labelled
+    ]
     parts = Parts(rolls[0], rolls[1], rolls[2], keyboard)
     most = max(int(roll.sum(axis=1).max()) for part in rolls for roll in part)
     train: Source[SequenceBatch] = answers.batches(parts.train, config, config.seed)

@@ -17,7 +17,7 @@ from experiments.observers import plot_curves
 from lstmjax import training
 from lstmjax.data.music import Keyboard
 from lstmjax.data.source import Bucketed
-from lstmjax.models import PianoRoll, PianoRollConfig
+from lstmjax.models import PianoRollConfig
 from lstmjax.models.piano_roll_config import DROPOUTS, before
 from lstmjax.sampling import sample
 
@@ -45,7 +45,7 @@ class Said(NamedTuple):
     probabilities: np.ndarray
 
 
-def finish(kind: study.Study[Any], run: study.Run, model: PianoRoll, keyboard: Keyboard) -> Figures:
+def finish(kind: study.Study[Any], run: study.Run, model: Any, keyboard: Keyboard) -> Figures:
     """Test once, train the baselines, draw the figures, write samples, and say how good all are and where all lies."""
     folder = run.folder
     said = {name: read_pieces(model, getattr(run.data.parts, name), run.config) for name in ("validation", "test")}
@@ -80,14 +80,14 @@ def read_pieces(model: nnx.Module, rolls: Rolls, config: Any) -> list[Said]:
     graphdef, variables = nnx.split(model)
 
     @jax.jit
-    def read(variables: Any, rolls: Any, lengths: Any) -> Said:
-        model: PianoRoll = nnx.merge(graphdef, variables)
+    def read(variables: Any, rolls: Any, lengths: Any) -> Any:
+        model: Any = nnx.merge(graphdef, variables)
         scores, _ = model(before(rolls), lengths=lengths)
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), scores)
         keys = jax.random.split(jax.random.key(0), rolls.shape[0] * rolls.shape[1])  # which nothing is drawn with
         likeliest = sample(keys, flat, model.notes.draw(temperature=0.0)).reshape(rolls.shape)
         nll = -model.notes.log_likelihood(scores, rolls)
-        return Said(nll, likeliest, model.notes.probabilities(scores, rolls))
+        return nll, likeliest, model.notes.probabilities(scores, rolls)
 
     found: dict[int, Said] = {}
     source = batches(rolls, config, None)
@@ -173,7 +173,7 @@ def train_baselines(kind: study.Study[Any], run: study.Run) -> dict[str, Figures
     return found
 
 
-def measure(run: study.Run, model: PianoRoll, keyboard: Keyboard) -> Figures:
+def measure(run: study.Run, model: Any, keyboard: Keyboard) -> Figures:
     """Every figure of a baseline, of the validation and of the test part."""
     parts = run.data.parts
     names = ("validation", "test")

@@ -50,7 +50,7 @@ def read_midi(path: str | Path, grid: int = 1) -> Bool[np.ndarray, "T 128"]:
     """
     checks.index("grid", grid, 1, TICKS)
     file = _parsed(path)
-    quarter = file.ticks_per_beat
+    quarter: int = file.ticks_per_beat
     notes = [note for track in file.tracks for note in _notes(track)]
     if not notes:
         raise InputError(f"{path} has no notes; expected at least 1 outside channel 10, the percussion")

@@ -171,7 +171,7 @@ class Keyboard:
         checks.positive_int("grid", self.grid)
 
     @classmethod
-    def of(cls, rolls: Iterable[np.ndarray], grid: int = 1) -> "Keyboard":
+    def of(cls, rolls: Iterable[Any], grid: int = 1) -> "Keyboard":
         """A piano's, or all 128 MIDI notes where some roll [T, 128] has one that no piano has."""
         piano, every = cls(grid=grid), cls(0, MIDI_NOTES - 1, grid)
         return piano if all(piano.has(roll) for roll in rolls) else every

@@ -74,7 +74,7 @@ class IndependentNotes(nnx.Module):
 
     def start_from(self, shares: Float[ArrayLike, "P"]) -> None:
         """Set b so that, as long as h says nothing, each note sounds as often as `shares` [P] in (0, 1) say."""
-        self.head.bias[...] = _log_odds(shares, self.num_notes)
+        self.head.bias = nnx.Param(_log_odds(shares, self.num_notes))
 
 
 class NADEScores(NamedTuple):
@@ -164,7 +164,8 @@ class NADE(nnx.Module):
 
     def start_from(self, shares: Float[ArrayLike, "P"]) -> None:
         """Set b0 so that, as long as c is 0, each note sounds as often as `shares` [P] in (0, 1) say."""
-        self.visible.bias[...] = _log_odds(shares, self.num_notes) - jnp.sum(self.v[...], axis=1) / 2
+        at_zero = jnp.sum(self.v[...], axis=1) / 2
+        self.visible.bias = nnx.Param(_log_odds(shares, self.num_notes) - at_zero)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
