@@ -244,7 +244,7 @@ class Transposed:
     >>> rolls = [np.eye(1, 12, 4, dtype=bool)]
     >>> source = Transposed(lx.data.Bucketed(rolls, np.zeros(1), 1, 1, None), -1, 2, seed=0)
     >>> [int(source.batch(position).inputs.argmax()) for position in range(8)]
-    [6, 5, 6, 6, 5, 5, 5, 6]
+    [6, 5, 6, 5, 4, 5, 4, 6]
     """
 
     source: Source[SequenceBatch]
