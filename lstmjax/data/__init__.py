@@ -30,6 +30,8 @@
 - `windows.py`: a history and what comes after it; parts cut by time
 - `videos.py`: videos from NPY and NPZ files
 - `moving_digits.py`: Moving MNIST, made as it is asked for
+- `music.py`: pieces of music as piano rolls
+- `midi.py`: MIDI files as piano rolls, read and written
 - `downloads.py`: the files of the named sets, the user's own or downloaded
 """
 
@@ -50,7 +52,9 @@ from lstmjax.data import (
 from lstmjax.data.arrays import read_npz
 from lstmjax.data.examples import Labelled, split
 from lstmjax.data.labels import Labels
+from lstmjax.data.midi import read_midi, write_midi
 from lstmjax.data.moving_digits import MovingDigits
+from lstmjax.data.music import Keyboard, Transposed, read_music
 from lstmjax.data.parallel import ParallelText, read_parallel
 from lstmjax.data.prefetch import IteratorSource, prefetch
 from lstmjax.data.series import Series, SeriesSet, read_series
@@ -71,6 +75,7 @@ __all__ = [
     "Characters",
     "Examples",
     "IteratorSource",
+    "Keyboard",
     "Labelled",
     "Labels",
     "MovingDigits",
@@ -85,6 +90,7 @@ __all__ = [
     "Source",
     "Subwords",
     "TokenVocabulary",
+    "Transposed",
     "WindowBatch",
     "Windows",
     "WordVocabulary",
@@ -96,6 +102,8 @@ __all__ = [
     "prefetch",
     "read_columns",
     "read_conllu",
+    "read_midi",
+    "read_music",
     "read_npz",
     "read_parallel",
     "read_series",
@@ -111,4 +119,5 @@ __all__ = [
     "videos",
     "windows",
     "words",
+    "write_midi",
 ]

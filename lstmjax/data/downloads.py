@@ -13,6 +13,7 @@ GITHUB = "https://raw.githubusercontent.com"
 SOURCES = {
     "japanese_vowels": f"{GITHUB}/aeon-toolkit/aeon/a101ddc8b35a65441609b45c9bcce5aeafa0c131"
     "/aeon/datasets/data/JapaneseVowels",
+    "jsb_chorales": f"{GITHUB}/czhuang/JSB-Chorales-dataset/9a7f733ddb4ed91f48da64ac7f0f621c34aadd4d",
     "mnist": "https://storage.googleapis.com/cvdf-datasets/mnist",
     "multi30k": f"{GITHUB}/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/raw",
     "names": f"{GITHUB}/karpathy/makemore/988aa59e4d8fefa526d06f3b453ad116258398d4",
@@ -33,6 +34,7 @@ RESTRICTED = {"ptb": "the Penn Treebank's text is licensed by the Linguistic Dat
 SHA256 = {
     "japanese_vowels/JapaneseVowels_TEST.ts": "b3d41d6a0ca3bcad3afb9ca7d4365382aa51341e2e58bae2a574babdda5b9462",
     "japanese_vowels/JapaneseVowels_TRAIN.ts": "68a430eabd919cc77f40b1f5f3bc0dcafacc1486bca9260785aeb7d262cc78cd",
+    "jsb_chorales/jsb-chorales-quarter.json": "2db9329f1881a1d3f49703ec556bf1d6f84b4f6c1d702c156536e93cf31e1c91",
     "mnist/t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "mnist/t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
     "mnist/train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",

@@ -15,6 +15,7 @@ pieces.
 - `translated_text.py`: the same as text
 - `alignments.py`: what they looked at as they wrote
 - `forecasts.py`: points and sample paths of a forecaster
+- `rolls.py`: music from a model of piano rolls
 """
 
 from lstmjax.decoding.alignments import Alignment, alignments
@@ -23,6 +24,7 @@ from lstmjax.decoding.ensemble import ensemble, mean_log_probabilities
 from lstmjax.decoding.forecasts import Forecast, forecast
 from lstmjax.decoding.loop import Decoding, StepFn, decode, start
 from lstmjax.decoding.penalties import GNMTLength, PlainLength, coverage_penalty
+from lstmjax.decoding.rolls import sample_rolls
 from lstmjax.decoding.search import Beams
 from lstmjax.decoding.text import generate, generate_text, stream, stream_text
 from lstmjax.decoding.translated_text import Translation, translate_text
@@ -54,6 +56,7 @@ __all__ = [
     "generate",
     "generate_text",
     "mean_log_probabilities",
+    "sample_rolls",
     "sample_translations",
     "start",
     "stream",

@@ -18,6 +18,9 @@
 - `seq2seq_config.py`: these from a config alone
 - `seq2seq_task.py`: what they are trained to do, and what their symbols mean
 - `frame_predictor.py`: the next frames of a video, by convolutional LSTMs
+- `piano_roll.py`: music, the notes of the next step from all steps before it
+- `piano_roll_notes.py`: the notes of a step, each by itself or all together
+- `piano_roll_config.py`: these from a config alone, what they are trained to do, and what their keys mean
 """
 
 from collections.abc import Callable
@@ -33,6 +36,7 @@ from lstmjax.models import (
     frame_predictor,
     language_model,
     language_model_config,
+    piano_roll_config,
     seq2seq_config,
     seq2seq_task,
     sequence_config,
@@ -48,6 +52,9 @@ from lstmjax.models.forecaster_config import ForecasterConfig
 from lstmjax.models.frame_predictor import FramePredictor, FramePredictorConfig
 from lstmjax.models.language_model import LanguageModel
 from lstmjax.models.language_model_config import LanguageModelConfig
+from lstmjax.models.piano_roll import PianoRoll
+from lstmjax.models.piano_roll_config import PianoRollConfig
+from lstmjax.models.piano_roll_notes import NADE, IndependentNotes
 from lstmjax.models.seq2seq import Seq2Seq
 from lstmjax.models.seq2seq_config import Seq2SeqConfig
 from lstmjax.models.sequence_config import SequenceToOneConfig
@@ -58,6 +65,7 @@ from lstmjax.tasks import Task
 
 __all__ = [
     "FAMILIES",
+    "NADE",
     "BahdanauDecoder",
     "CharacterCNN",
     "CharacterLSTM",
@@ -68,10 +76,13 @@ __all__ = [
     "ForecasterConfig",
     "FramePredictor",
     "FramePredictorConfig",
+    "IndependentNotes",
     "LanguageModel",
     "LanguageModelConfig",
     "Looking",
     "LuongDecoder",
+    "PianoRoll",
+    "PianoRollConfig",
     "PlainDecoder",
     "RecursiveForecaster",
     "Seq2Seq",
@@ -147,5 +158,12 @@ FAMILIES: dict[str, Family] = {
         task=frame_predictor.task,
         companion=lambda folder: None,
         completed=lambda config, _: config,
+    ),
+    "piano-roll": Family(
+        config=PianoRollConfig,
+        build=piano_roll_config.build,
+        task=piano_roll_config.task,
+        companion=piano_roll_config.read_keyboard,
+        completed=piano_roll_config.with_keyboard,
     ),
 }
