@@ -1,0 +1,414 @@
+"""Learn to draw: handwriting and sketches as movements of a pen, each next point a mixture of Gaussians.
+
+Usage: python -m experiments.strokes [--data FILE] [--out DIR] ...
+       python -m experiments.strokes --checkpoint DIR [--sample N] [--bias B] [--out FILE]; see --help.
+"""
+
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Column, Table
+from scipy.stats import multivariate_normal
+
+from experiments import cli, study
+from experiments.observers import plot_curves
+from lstmjax import checks, data, training
+from lstmjax.data.made_strokes import made_words
+from lstmjax.data.strokes import LIFTS, Drawings, read_strokes, to_strokes
+from lstmjax.decoding import generate_strokes
+from lstmjax.densities import log_density
+from lstmjax.errors import InputError
+from lstmjax.files import replace_text
+from lstmjax.models import MixtureDensity, MixtureDensityConfig
+from lstmjax.saved import load_model
+
+DESCRIPTION = """Learn to draw: handwriting and sketches as movements of a pen.
+
+Trains on handwriting that it makes itself, or on a file of drawings (.ndjson as Quick, Draw! publishes it, .json, .npz),
+and baselines beside it; chooses by a validation part, looks at the test part once. Writes checkpoints, metrics, figures,
+drawings of its own and a summary into one folder. Ctrl-C saves and says how to go on. More drawings of a trained model
+are written by --checkpoint DIR, which has options of its own (--checkpoint DIR --help). Exit codes: 0 done, 1 failed on
+the way, 2 the command or its input can't be used, 130 stopped."""
+
+BIASES = (0.0, 0.5, 1.0, 2.0)
+LONGEST_SAMPLE = 500
+Figures = dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class StrokesConfig(study.StepsConfig):
+    """Every setting of a run."""
+
+    data: str = "made"
+    """made: words in handwriting that the study makes; or a file of drawings."""
+    limit: int | None = None
+    """Read the first so many drawings of a file; of made ones, make so many, 5000 where nothing is said."""
+    only_recognized: bool = False
+    """Leave out what Quick, Draw! says that nobody recognised."""
+    longest: int = 300
+    """Drawings of more points are left out; how many these are is said."""
+    validation_fraction: float = 0.08
+    """Share of the drawings to choose the model by, in (0, 1)."""
+    test_fraction: float = 0.12
+    """Share of the drawings to look at once, at the end, in (0, 1)."""
+    num_buckets: int = 4
+    """At most so many lengths of batches, so that drawings are batched with others of nearly their length."""
+    columns: int = 6
+    """Drawings in a row of the pictures."""
+    baselines: bool = True
+    """Train the simple models too that this one should beat."""
+    quick: bool = False
+    """A look in under a minute: 400 drawings, 60 steps."""
+    steps: int = 2000
+    eval_every: int = 200
+    model: MixtureDensityConfig = dataclasses.field(default_factory=MixtureDensityConfig)
+    optimizer: training.OptimizerConfig = dataclasses.field(
+        default_factory=lambda: training.OptimizerConfig(learning_rate=5e-3)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("num_buckets", "columns"):
+            checks.positive_int(name, getattr(self, name))
+        checks.index("longest", self.longest, 2)
+        if self.limit is not None:
+            checks.positive_int("limit", self.limit)
+        for name in ("validation_fraction", "test_fraction"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
+        if self.data == "made" and self.only_recognized:
+            raise ValueError("only_recognized is for files of Quick, Draw!, not for made drawings")
+
+    def cadence(self, train: Any) -> training.Cadence:
+        steps = min(self.steps, 60) if self.quick else self.steps
+        return training.Cadence(steps, self.log_every, min(self.eval_every, steps), self.patience)
+
+
+class Parts(NamedTuple):
+    """Drawings to learn from, to choose a model by, and to look at once."""
+
+    train: Drawings
+    validation: Drawings
+    test: Drawings
+
+
+def load(config: StrokesConfig) -> study.Data:
+    """Read or make the drawings, and hold two parts out; the same ones whatever the seed."""
+    drawings, notes = read(config)
+    parts = split(drawings, config)
+    buckets = 1 if config.quick else config.num_buckets  # each takes its time to compile
+    seeds = (config.seed, None, None)
+    train, *others = (batches(part, config.batch_size, buckets, seed) for part, seed in zip(parts, seeds, strict=True))
+    offsets = [points[1:, :2] for points in parts.train.points]
+    points = sum(map(len, parts.train.points))
+    described = (
+        f"drawings: {len(parts.train.points):,} to learn from ({points:,} points), {len(parts.validation.points):,}"
+    )
+    return study.Data(
+        train=train,
+        validation=others[0],
+        test=others[1],
+        model=config.model,
+        save_companion=lambda folder: None,
+        identity={"drawings": [len(part.points) for part in parts], "sha256": digest(parts)},
+        symbols_per_step=round(config.batch_size * points / len(parts.train.points)),
+        description="\n".join([f"{described} to choose by, {len(parts.test.points):,} to test on", *notes]),
+        prepare=lambda model: model.standardize.adapt(offsets),  # type: ignore[attr-defined]
+        parts=parts,
+    )
+
+
+def read(config: StrokesConfig) -> tuple[Drawings, list[str]]:
+    """All drawings that are not too long, and what a user may want to know of the others."""
+    limit = min(config.limit or 400, 400) if config.quick else config.limit
+    if config.data == "made":
+        drawings = made_words(limit or 5000, seed=0)
+    else:
+        drawings = read_strokes(config.data, only_recognized=config.only_recognized, limit=limit)
+    lengths = np.array([len(points) for points in drawings.points])
+    kept = drawings.take(np.flatnonzero((lengths > 1) & (lengths <= config.longest)).tolist())
+    notes = [
+        f"left out: {count:,} drawings of {what}"
+        for count, what in (
+            (int(np.sum(lengths > config.longest)), f"more than {config.longest} points, see --longest"),
+            (int(np.sum(lengths == 1)), "a single point"),
+        )
+        if count
+    ]
+    return kept, notes
+
+
+def split(drawings: Drawings, config: StrokesConfig) -> Parts:
+    """Three parts at random, each of at least one drawing."""
+    count = len(drawings.points)
+    held = [max(1, round(count * share)) for share in (config.test_fraction, config.validation_fraction)]
+    if sum(held) >= count:
+        raise InputError(f"{config.data}: {count} drawings are too few to train on and to hold {sum(held)} of them out")
+    test, validation, train = np.split(np.random.default_rng(0).permutation(count), np.cumsum(held))
+    return Parts(*(drawings.take(np.sort(rows).tolist()) for rows in (train, validation, test)))
+
+
+def batches(part: Drawings, batch_size: int, num_buckets: int, seed: int | None) -> data.Bucketed:
+    """Each drawing without its last point, and without its first."""
+    before, after = [points[:-1] for points in part.points], [points[1:] for points in part.points]
+    return data.Bucketed(before, after, batch_size, num_buckets, seed)
+
+
+def digest(parts: Parts) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        for points in part.points:
+            found.update(len(points).to_bytes(8, "little") + points.tobytes())
+    return found.hexdigest()
+
+
+def finish(run: study.Run, model: MixtureDensity, companion: None) -> Figures:
+    """Test once, train the baselines, draw, and say how good all are and where everything lies."""
+    found = {run.data.model.cell: measure(run, model, companion)} | simple_figures(run.data.parts, model)
+    if run.config.baselines:
+        found |= train_baselines(run)
+    folder, parts = run.folder.path, run.data.parts
+    plot_curves(run.folder.metrics, run.folder.curve, folder.name, {"loss": "nats a point", "pen_accuracy": "accuracy"})
+    columns = run.config.columns
+    drawn = {
+        f"bias {bias:g}": generate_strokes(
+            model, columns, key=jax.random.key(run.config.seed), bias=bias, length=LONGEST_SAMPLE
+        )
+        for bias in BIASES
+    }
+    true = parts.train.points[: 4 * columns]
+    draw(folder / "true.png", {f"{n}": true[n : n + columns] for n in range(0, len(true), columns)}, titles=False)
+    for name in ("samples.png", "samples.svg"):
+        draw(folder / name, drawn)
+    draw_densities(folder / "densities.png", model, parts.test.points[0])
+    print_table(found)
+    print(f"saved in {folder}: summary.json, loss.png, true.png, samples.png, samples.svg, densities.png")
+    print(f"draw more: {cli.command('experiments.strokes', '--checkpoint', folder, '--out', 'drawings.svg')}")
+    own, *others = found
+    return found[own] | {f"baseline_{name}_{key}": value for name in others for key, value in found[name].items()}
+
+
+def measure(run: study.Run, model: MixtureDensity, companion: None) -> Figures:
+    """The figures of the validation and of the test part, in nats a point."""
+    graphdef, params, other = training.split_model(model)
+    evaluate = training.make_evaluate(run.task, graphdef)
+    sources = {"validation": run.data.validation, "test": run.data.test}
+    found = {name: evaluate(params, other, source) for name, source in sources.items()}
+    return {
+        f"{part}_{'nll' if name == 'loss' else name}": value
+        for part, figures in found.items()
+        for name, value in figures.items()
+    }
+
+
+def simple_figures(parts: Parts, model: MixtureDensity) -> dict[str, Figures]:
+    """Two baselines without a network: one Gaussian for all offsets, and one around a line through the last two."""
+    rows = {name: rows_of(getattr(parts, name), model) for name in ("train", "test")}
+    seen, asked = rows["train"], rows["test"]
+    nothing = {name: np.ones((len(each.offsets), 1)) for name, each in rows.items()}
+    any_pen = {name: np.zeros(len(each.pens), int) for name, each in rows.items()}
+    last_pen = {name: each.last_pens for name, each in rows.items()}
+    last_two = {name: each.last_offsets for name, each in rows.items()}
+    found = {}
+    for name, known, pen in (("marginal", nothing, any_pen), ("linear", last_two, last_pen)):
+        weights, *_ = np.linalg.lstsq(known["train"], seen.offsets, rcond=None)
+        spread = np.cov((seen.offsets - known["train"] @ weights).T) + 1e-12 * np.eye(2)
+        offset_nll = -multivariate_normal(np.zeros(2), spread).logpdf(asked.offsets - known["test"] @ weights)
+        counts = np.ones((2, 3))
+        np.add.at(counts, (pen["train"], seen.pens), 1)
+        shares = (counts / counts.sum(axis=1, keepdims=True))[pen["test"]]
+        pen_nll = -np.log(shares[np.arange(len(asked.pens)), asked.pens])
+        found[name] = {
+            "test_nll": float(np.mean(offset_nll) + np.mean(pen_nll)),
+            "test_offset_nll": float(np.mean(offset_nll)),
+            "test_pen_nll": float(np.mean(pen_nll)),
+            "test_pen_accuracy": float(np.mean(shares.argmax(axis=1) == asked.pens)),
+        }
+    return found
+
+
+class Rows(NamedTuple):
+    """Every point that is to be predicted: `offsets` [N, 2], standardised, and `pens` [N]; what came before it:
+    `last_offsets` [N, 6], with a one and whether the pen was lifted, and `last_pens` [N].
+    """
+
+    offsets: np.ndarray
+    pens: np.ndarray
+    last_offsets: np.ndarray
+    last_pens: np.ndarray
+
+
+def rows_of(part: Drawings, model: MixtureDensity) -> Rows:
+    mean, scale = (np.asarray(each[...], np.float64) for each in (model.standardize.mean, model.standardize.scale))
+    offsets, pens, before, last_pens = [], [], [], []
+    for points in part.points:
+        z, pen = (points[:, :2] - mean) / scale, points[:, 2].astype(int)
+        z[0] = 0.0  # the origin: how the pen came there is not known
+        earlier = np.concatenate([np.zeros((1, 2)), z[:-2]])
+        ones = np.ones((len(z) - 1, 1))
+        offsets.append(z[1:])
+        pens.append(pen[1:])
+        before.append(np.hstack([ones, z[:-1], earlier, pen[:-1, None] == LIFTS]))
+        last_pens.append(pen[:-1])
+    return Rows(*map(np.concatenate, (offsets, pens, before, last_pens)))
+
+
+def train_baselines(run: study.Run) -> dict[str, Figures]:
+    """The same network with one Gaussian, and another cell, by the same code, each in a folder of its own."""
+    config = run.data.model
+    cell = "gru" if config.cell == "lstm" else "lstm"
+    others = {"one_gaussian": dataclasses.replace(config, components=1), cell: dataclasses.replace(config, cell=cell)}
+    found = {}
+    for name, model in others.items():
+        print(f"\nbaseline {name}:")
+        folder = training.RunFolder(run.folder.path / "baselines" / name)
+        settings = dataclasses.replace(run.config, out=folder.path, resume=folder.holds_a_run())
+        baseline = dataclasses.replace(STUDY, finish=measure)
+        found[name] = study.complete(baseline, settings, run.data._replace(model=model), folder)
+    return {name: {key: value for key, value in each.items() if "test_" in key} for name, each in found.items()}
+
+
+def draw(image: Path, rows: dict[str, Sequence[np.ndarray]], titles: bool = True) -> None:
+    """Drawings in rows, each with its name on the left; the file's ending says PNG or SVG."""
+    columns = max(map(len, rows.values()))
+    figure, panels = plt.subplots(
+        len(rows), columns, figsize=(2.2 * columns, 1.4 * len(rows)), layout="constrained", squeeze=False
+    )
+    for name, row in zip(rows, panels, strict=True):
+        for axes in row:
+            axes.set_axis_off()
+        for axes, points in zip(row, rows[name], strict=False):
+            draw_one(axes, points)
+        if titles:
+            row[0].set_title(name, loc="left", fontsize=9)
+    figure.savefig(image, dpi=100)
+    plt.close(figure)
+
+
+def draw_one(axes: Any, points: np.ndarray, **line: Any) -> None:
+    """A line for each stroke, and a dot for each of a single point; y downwards."""
+    for stroke in to_strokes(points):
+        axes.plot(*stroke.T, **{"color": "black", "linewidth": 1.2, "marker": "." if len(stroke) == 1 else None} | line)
+    axes.set_aspect("equal", adjustable="datalim")
+    if not axes.yaxis_inverted():
+        axes.invert_yaxis()
+
+
+def draw_densities(image: Path, model: MixtureDensity, points: np.ndarray) -> None:
+    """The drawing, and where each of its points was expected: the densities of all predictions, added up."""
+    scores, _ = jax.jit(lambda xs: model(xs))(jnp.asarray(points[None, :-1]))
+    mixtures = jax.tree.map(lambda leaf: leaf[0], scores.offset)
+    where = np.cumsum(points[:, :2], axis=0)
+    low, high = where.min(axis=0), where.max(axis=0)
+    margin = 0.15 * (high - low).max()
+    x, y = (np.linspace(low[k] - margin, high[k] + margin, size) for k, size in enumerate((240, 120)))
+    grid = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), jnp.float32)
+
+    def on_grid(step: Any) -> Any:
+        mixture, origin = step
+        everywhere = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(grid), *leaf.shape)), mixture)
+        return jnp.exp(log_density(everywhere, grid - origin[None]))
+
+    maps = jax.jit(lambda *steps: jax.lax.map(on_grid, steps))(mixtures, jnp.asarray(where[:-1], jnp.float32))
+    heat = np.asarray(maps).sum(axis=0).reshape(len(y), len(x))
+    figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")
+    extent = (x[0], x[-1], y[-1], y[0])
+    axes.imshow(np.sqrt(heat / np.quantile(heat, 0.999)), cmap="magma", vmin=0, vmax=1, extent=extent, origin="upper")
+    draw_one(axes, points, color="white", linewidth=0.5, alpha=0.7)
+    axes.set(title="Where each next point was expected: predicted densities, added up (root)", xticks=[], yticks=[])
+    figure.savefig(image, dpi=100)
+    plt.close(figure)
+
+
+def print_table(models: dict[str, Figures]) -> None:
+    """The test part, a line a model."""
+    names = ("nll", "offset_nll", "pen_nll", "pen_accuracy")
+    table = Table("test", *(Column(name.replace("_", " "), justify="right") for name in names), box=SIMPLE_HEAD)
+    for model, found in models.items():
+        table.add_row(model.replace("_", " "), *(f"{found[f'test_{name}']:.4f}" for name in names))
+    Console(highlight=False).print(table)
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleConfig:
+    """What to draw."""
+
+    checkpoint: Path
+    """The folder of a trained run."""
+    sample: int = 12
+    """How many drawings."""
+    bias: float = 0.5
+    """At least 0: 0 follows the model, more is neater."""
+    seed: int = 0
+    """The same seed draws the same."""
+    length: int = LONGEST_SAMPLE
+    """Points after which a drawing is ended if it has not ended by then."""
+    columns: int = 6
+    """Drawings in a row of a picture."""
+    out: Path = Path("drawings.svg")
+    """Where to: a picture that ends in .svg or .png; or .json, which --data reads."""
+
+    def __post_init__(self) -> None:
+        for name in ("sample", "columns"):
+            checks.positive_int(name, getattr(self, name))
+        checks.index("seed", self.seed, 0, 2**32 - 1)
+        checks.index("length", self.length, 2)
+        checks.finite("bias", self.bias)
+        if self.bias < 0.0:
+            raise ValueError(f"bias must be at least 0, got {self.bias}")
+        checks.one_of("the ending of out", self.out.suffix.lower(), (".svg", ".png", ".json"))
+
+
+def write_samples(arguments: Sequence[str]) -> int:
+    """Draw with a trained model; returns the exit code."""
+    config = cli.parse(SampleConfig, DESCRIPTION, arguments)
+    cli.check_out(config.out)
+    cli.check_backend()
+    model, _ = load_model(config.checkpoint)
+    if not isinstance(model, MixtureDensity):
+        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a MixtureDensity")
+    key = jax.random.key(config.seed)
+    drawn = generate_strokes(model, config.sample, key=key, bias=config.bias, length=config.length)
+    if config.out.suffix.lower() == ".json":
+        strokes = [[stroke.T.tolist() for stroke in to_strokes(points)] for points in drawn]
+        replace_text(config.out, json.dumps(strokes) + "\n")
+    else:
+        size = config.columns
+        draw(config.out, {f"{n}": drawn[n : n + size] for n in range(0, len(drawn), size)}, titles=False)
+    print(f"{len(drawn)} drawings in {config.out}")
+    return 0
+
+
+STUDY: study.Study[StrokesConfig] = study.Study(
+    module="experiments.strokes",
+    description=DESCRIPTION,
+    family="mixture-density",
+    config=StrokesConfig,
+    name=lambda config: f"strokes-{Path(config.data).name.split('.')[0]}",
+    load=load,
+    finish=finish,
+)
+
+
+def main() -> int:
+    if any(argument.split("=")[0] == "--checkpoint" for argument in sys.argv[1:]):
+        return write_samples(sys.argv[1:])
+    return study.run(STUDY, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    cli.run(main)
