@@ -25,6 +25,8 @@
 - `series_rows.py`: what the rows of such a table say
 - `named_series.py`: named sets of them
 - `windows.py`: a history and what comes after it; parts cut by time
+- `strokes.py`: drawings as pen movements
+- `made_strokes.py`: handwriting made by a formula
 - `downloads.py`: the files of the named sets, the user's own or downloaded
 """
 
@@ -32,10 +34,12 @@ from lstmjax.data import arrays, datasets, examples, series, tables, text, timel
 from lstmjax.data.arrays import read_npz
 from lstmjax.data.examples import Labelled, split
 from lstmjax.data.labels import Labels
+from lstmjax.data.made_strokes import made_words
 from lstmjax.data.parallel import ParallelText, read_parallel
 from lstmjax.data.prefetch import IteratorSource, prefetch
 from lstmjax.data.series import Series, SeriesSet, read_series
 from lstmjax.data.source import Bucketed, Examples, Ordered, SequenceBatch, Shuffled, Source
+from lstmjax.data.strokes import Drawings, read_strokes
 from lstmjax.data.subwords import Subwords
 from lstmjax.data.symbol_pairs import PairVocabulary
 from lstmjax.data.symbols import Characters, Words
@@ -49,6 +53,7 @@ from lstmjax.data.words import WordVocabulary
 __all__ = [
     "Bucketed",
     "Characters",
+    "Drawings",
     "Examples",
     "IteratorSource",
     "Labelled",
@@ -71,12 +76,14 @@ __all__ = [
     "arrays",
     "datasets",
     "examples",
+    "made_words",
     "prefetch",
     "read_columns",
     "read_conllu",
     "read_npz",
     "read_parallel",
     "read_series",
+    "read_strokes",
     "read_table",
     "read_ts",
     "series",

@@ -15,6 +15,7 @@ pieces.
 - `translated_text.py`: the same as text
 - `alignments.py`: what they looked at as they wrote
 - `forecasts.py`: points and sample paths of a forecaster
+- `strokes.py`: drawings, each to its end
 """
 
 from lstmjax.decoding.alignments import Alignment, alignments
@@ -24,6 +25,7 @@ from lstmjax.decoding.forecasts import Forecast, forecast
 from lstmjax.decoding.loop import Decoding, StepFn, decode, start
 from lstmjax.decoding.penalties import GNMTLength, PlainLength, coverage_penalty
 from lstmjax.decoding.search import Beams
+from lstmjax.decoding.strokes import StrokeSampling, generate_strokes
 from lstmjax.decoding.text import generate, generate_text, stream, stream_text
 from lstmjax.decoding.translated_text import Translation, translate_text
 from lstmjax.decoding.translation import BeamSettings, sample_translations, translate
@@ -44,6 +46,7 @@ __all__ = [
     "PlainLength",
     "Sampling",
     "StepFn",
+    "StrokeSampling",
     "Translation",
     "alignments",
     "beam_search",
@@ -52,6 +55,7 @@ __all__ = [
     "ensemble",
     "forecast",
     "generate",
+    "generate_strokes",
     "generate_text",
     "mean_log_probabilities",
     "sample_translations",

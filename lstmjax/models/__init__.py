@@ -11,6 +11,7 @@
 - `tagger.py`: a tag for every token, from words and their characters
 - `tagger_config.py`: these from a config alone
 - `tagger_task.py`: what they are trained to do, and their figures
+- `mixture_density.py`: drawings point by point, each a mixture of Gaussians
 - `seq2seq.py`: from one sequence to another: an encoder, and a decoder that writes
 - `decoders.py`: decoders that look back at what was read, and one that does not
 - `decoder_steps.py`: what they share
@@ -29,6 +30,7 @@ from lstmjax.models import (
     forecaster_config,
     forecaster_task,
     language_model,
+    mixture_density,
     seq2seq_config,
     seq2seq_task,
     sequence_config,
@@ -42,6 +44,7 @@ from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, Wind
 from lstmjax.models.forecaster import Forecaster, RecursiveForecaster
 from lstmjax.models.forecaster_config import ForecasterConfig
 from lstmjax.models.language_model import LanguageModel, LanguageModelConfig
+from lstmjax.models.mixture_density import MixtureDensity, MixtureDensityConfig
 from lstmjax.models.seq2seq import Seq2Seq
 from lstmjax.models.seq2seq_config import Seq2SeqConfig
 from lstmjax.models.sequence_config import SequenceToOneConfig
@@ -64,6 +67,8 @@ __all__ = [
     "LanguageModelConfig",
     "Looking",
     "LuongDecoder",
+    "MixtureDensity",
+    "MixtureDensityConfig",
     "PlainDecoder",
     "RecursiveForecaster",
     "Seq2Seq",
@@ -132,5 +137,12 @@ FAMILIES: dict[str, Family] = {
         task=seq2seq_task.task,
         companion=seq2seq_task.read_meaning,
         completed=seq2seq_task.with_meaning,
+    ),
+    "mixture-density": Family(
+        config=MixtureDensityConfig,
+        build=lambda config, rngs: MixtureDensity(config, rngs=rngs),
+        task=mixture_density.task,
+        companion=lambda folder: None,
+        completed=lambda config, companion: config,
     ),
 }
