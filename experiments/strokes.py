@@ -14,10 +14,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -26,11 +22,11 @@ from scipy.stats import multivariate_normal
 
 from experiments import cli, study
 from experiments.observers import plot_curves
+from experiments.stroke_pictures import draw, draw_densities
 from lstmjax import checks, data, training
 from lstmjax.data.made_strokes import made_words
 from lstmjax.data.strokes import LIFTS, Drawings, read_strokes, to_strokes
 from lstmjax.decoding import generate_strokes
-from lstmjax.densities import log_density
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 from lstmjax.models import MixtureDensity, MixtureDensityConfig
@@ -38,14 +34,13 @@ from lstmjax.saved import load_model
 
 DESCRIPTION = """Learn to draw: handwriting and sketches as movements of a pen.
 
-Trains on handwriting that it makes itself, or on a file of drawings (.ndjson as Quick, Draw! publishes it, .json, .npz),
-and baselines beside it; chooses by a validation part, looks at the test part once. Writes checkpoints, metrics, figures,
-drawings of its own and a summary into one folder. Ctrl-C saves and says how to go on. More drawings of a trained model
-are written by --checkpoint DIR, which has options of its own (--checkpoint DIR --help). Exit codes: 0 done, 1 failed on
-the way, 2 the command or its input can't be used, 130 stopped."""
+Trains on handwriting that it makes itself, or on a file of drawings (.ndjson as Quick, Draw! publishes it, .json,
+.npz), and baselines beside it; chooses by a validation part, looks at the test part once. Writes checkpoints, metrics,
+figures, drawings of its own and a summary into one folder. Ctrl-C saves and says how to go on. More drawings of a
+trained model are written by --checkpoint DIR, which has options of its own (--checkpoint DIR --help). Exit codes: 0
+done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped."""
 
 BIASES = (0.0, 0.5, 1.0, 2.0)
-LONGEST_SAMPLE = 500
 Figures = dict[str, float]
 
 
@@ -114,19 +109,17 @@ def load(config: StrokesConfig) -> study.Data:
     seeds = (config.seed, None, None)
     train, *others = (batches(part, config.batch_size, buckets, seed) for part, seed in zip(parts, seeds, strict=True))
     offsets = [points[1:, :2] for points in parts.train.points]
-    points = sum(map(len, parts.train.points))
-    described = (
-        f"drawings: {len(parts.train.points):,} to learn from ({points:,} points), {len(parts.validation.points):,}"
-    )
+    count = [len(part.points) for part in parts]
+    described = f"drawings: {count[0]:,} to learn from, {count[1]:,} to choose by, {count[2]:,} to test on"
     return study.Data(
         train=train,
         validation=others[0],
         test=others[1],
         model=config.model,
         save_companion=lambda folder: None,
-        identity={"drawings": [len(part.points) for part in parts], "sha256": digest(parts)},
-        symbols_per_step=round(config.batch_size * points / len(parts.train.points)),
-        description="\n".join([f"{described} to choose by, {len(parts.test.points):,} to test on", *notes]),
+        identity={"drawings": count, "sha256": digest(parts)},
+        symbols_per_step=round(config.batch_size * np.mean([len(points) for points in parts.train.points])),
+        description="\n".join([described, *notes]),
         prepare=lambda model: model.standardize.adapt(offsets),  # type: ignore[attr-defined]
         parts=parts,
     )
@@ -176,22 +169,17 @@ def digest(parts: Parts) -> str:
     return found.hexdigest()
 
 
-def finish(run: study.Run, model: MixtureDensity, companion: None) -> Figures:
+def finish(run: study.Run, model: Any, companion: None) -> Figures:
     """Test once, train the baselines, draw, and say how good all are and where everything lies."""
     found = {run.data.model.cell: measure(run, model, companion)} | simple_figures(run.data.parts, model)
     if run.config.baselines:
         found |= train_baselines(run)
     folder, parts = run.folder.path, run.data.parts
     plot_curves(run.folder.metrics, run.folder.curve, folder.name, {"loss": "nats a point", "pen_accuracy": "accuracy"})
-    columns = run.config.columns
-    drawn = {
-        f"bias {bias:g}": generate_strokes(
-            model, columns, key=jax.random.key(run.config.seed), bias=bias, length=LONGEST_SAMPLE
-        )
-        for bias in BIASES
-    }
+    columns, key = run.config.columns, jax.random.key(run.config.seed)
     true = parts.train.points[: 4 * columns]
     draw(folder / "true.png", {f"{n}": true[n : n + columns] for n in range(0, len(true), columns)}, titles=False)
+    drawn = {f"bias {bias:g}": generate_strokes(model, columns, key=key, bias=bias) for bias in BIASES}
     for name in ("samples.png", "samples.svg"):
         draw(folder / name, drawn)
     draw_densities(folder / "densities.png", model, parts.test.points[0])
@@ -202,11 +190,11 @@ def finish(run: study.Run, model: MixtureDensity, companion: None) -> Figures:
     return found[own] | {f"baseline_{name}_{key}": value for name in others for key, value in found[name].items()}
 
 
-def measure(run: study.Run, model: MixtureDensity, companion: None) -> Figures:
+def measure(run: study.Run, model: Any, companion: None) -> Figures:
     """The figures of the validation and of the test part, in nats a point."""
     graphdef, params, other = training.split_model(model)
     evaluate = training.make_evaluate(run.task, graphdef)
-    sources = {"validation": run.data.validation, "test": run.data.test}
+    sources: dict[str, Any] = {"validation": run.data.validation, "test": run.data.test}
     found = {name: evaluate(params, other, source) for name, source in sources.items()}
     return {
         f"{part}_{'nll' if name == 'loss' else name}": value
@@ -217,23 +205,19 @@ def measure(run: study.Run, model: MixtureDensity, companion: None) -> Figures:
 
 def simple_figures(parts: Parts, model: MixtureDensity) -> dict[str, Figures]:
     """Two baselines without a network: one Gaussian for all offsets, and one around a line through the last two."""
-    rows = {name: rows_of(getattr(parts, name), model) for name in ("train", "test")}
-    seen, asked = rows["train"], rows["test"]
-    nothing = {name: np.ones((len(each.offsets), 1)) for name, each in rows.items()}
-    any_pen = {name: np.zeros(len(each.pens), int) for name, each in rows.items()}
-    last_pen = {name: each.last_pens for name, each in rows.items()}
-    last_two = {name: each.last_offsets for name, each in rows.items()}
+    seen, asked = (rows_of(part, model) for part in (parts.train, parts.test))
     found = {}
-    for name, known, pen in (("marginal", nothing, any_pen), ("linear", last_two, last_pen)):
-        weights, *_ = np.linalg.lstsq(known["train"], seen.offsets, rcond=None)
-        spread = np.cov((seen.offsets - known["train"] @ weights).T) + 1e-12 * np.eye(2)
-        offset_nll = -multivariate_normal(np.zeros(2), spread).logpdf(asked.offsets - known["test"] @ weights)
+    for name, columns in (("marginal", 1), ("linear", None)):
+        known, given = seen.before[:, :columns], asked.before[:, :columns]
+        weights = np.linalg.lstsq(known, seen.offsets)[0]
+        spread = np.cov((seen.offsets - known @ weights).T) + 1e-12 * np.eye(2)
+        offset_nll = -multivariate_normal(np.zeros(2), spread).logpdf(asked.offsets - given @ weights)
         counts = np.ones((2, 3))
-        np.add.at(counts, (pen["train"], seen.pens), 1)
-        shares = (counts / counts.sum(axis=1, keepdims=True))[pen["test"]]
+        np.add.at(counts, (known[:, -1].astype(int), seen.pens), 1)  # a row for each state of what is known last
+        shares = (counts / counts.sum(axis=1, keepdims=True))[given[:, -1].astype(int)]
         pen_nll = -np.log(shares[np.arange(len(asked.pens)), asked.pens])
         found[name] = {
-            "test_nll": float(np.mean(offset_nll) + np.mean(pen_nll)),
+            "test_nll": float(np.mean(offset_nll + pen_nll)),
             "test_offset_nll": float(np.mean(offset_nll)),
             "test_pen_nll": float(np.mean(pen_nll)),
             "test_pen_accuracy": float(np.mean(shares.argmax(axis=1) == asked.pens)),
@@ -242,29 +226,24 @@ def simple_figures(parts: Parts, model: MixtureDensity) -> dict[str, Figures]:
 
 
 class Rows(NamedTuple):
-    """Every point that is to be predicted: `offsets` [N, 2], standardised, and `pens` [N]; what came before it:
-    `last_offsets` [N, 6], with a one and whether the pen was lifted, and `last_pens` [N].
+    """Every point to be predicted, `offsets` [N, 2], standardised, and `pens` [N]; and what comes `before` it, [N, 6]:
+    a one, the last two offsets, and whether the pen was lifted.
     """
 
     offsets: np.ndarray
     pens: np.ndarray
-    last_offsets: np.ndarray
-    last_pens: np.ndarray
+    before: np.ndarray
 
 
 def rows_of(part: Drawings, model: MixtureDensity) -> Rows:
-    mean, scale = (np.asarray(each[...], np.float64) for each in (model.standardize.mean, model.standardize.scale))
-    offsets, pens, before, last_pens = [], [], [], []
+    found = []
     for points in part.points:
-        z, pen = (points[:, :2] - mean) / scale, points[:, 2].astype(int)
+        z, pens = np.asarray(model.standardize(jnp.asarray(points[:, :2])), np.float64), points[:, 2].astype(int)
         z[0] = 0.0  # the origin: how the pen came there is not known
         earlier = np.concatenate([np.zeros((1, 2)), z[:-2]])
-        ones = np.ones((len(z) - 1, 1))
-        offsets.append(z[1:])
-        pens.append(pen[1:])
-        before.append(np.hstack([ones, z[:-1], earlier, pen[:-1, None] == LIFTS]))
-        last_pens.append(pen[:-1])
-    return Rows(*map(np.concatenate, (offsets, pens, before, last_pens)))
+        before = np.hstack([np.ones((len(z) - 1, 1)), z[:-1], earlier, pens[:-1, None] == LIFTS])
+        found.append((z[1:], pens[1:], before))
+    return Rows(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def train_baselines(run: study.Run) -> dict[str, Figures]:
@@ -280,58 +259,6 @@ def train_baselines(run: study.Run) -> dict[str, Figures]:
         baseline = dataclasses.replace(STUDY, finish=measure)
         found[name] = study.complete(baseline, settings, run.data._replace(model=model), folder)
     return {name: {key: value for key, value in each.items() if "test_" in key} for name, each in found.items()}
-
-
-def draw(image: Path, rows: dict[str, Sequence[np.ndarray]], titles: bool = True) -> None:
-    """Drawings in rows, each with its name on the left; the file's ending says PNG or SVG."""
-    columns = max(map(len, rows.values()))
-    figure, panels = plt.subplots(
-        len(rows), columns, figsize=(2.2 * columns, 1.4 * len(rows)), layout="constrained", squeeze=False
-    )
-    for name, row in zip(rows, panels, strict=True):
-        for axes in row:
-            axes.set_axis_off()
-        for axes, points in zip(row, rows[name], strict=False):
-            draw_one(axes, points)
-        if titles:
-            row[0].set_title(name, loc="left", fontsize=9)
-    figure.savefig(image, dpi=100)
-    plt.close(figure)
-
-
-def draw_one(axes: Any, points: np.ndarray, **line: Any) -> None:
-    """A line for each stroke, and a dot for each of a single point; y downwards."""
-    for stroke in to_strokes(points):
-        axes.plot(*stroke.T, **{"color": "black", "linewidth": 1.2, "marker": "." if len(stroke) == 1 else None} | line)
-    axes.set_aspect("equal", adjustable="datalim")
-    if not axes.yaxis_inverted():
-        axes.invert_yaxis()
-
-
-def draw_densities(image: Path, model: MixtureDensity, points: np.ndarray) -> None:
-    """The drawing, and where each of its points was expected: the densities of all predictions, added up."""
-    scores, _ = jax.jit(lambda xs: model(xs))(jnp.asarray(points[None, :-1]))
-    mixtures = jax.tree.map(lambda leaf: leaf[0], scores.offset)
-    where = np.cumsum(points[:, :2], axis=0)
-    low, high = where.min(axis=0), where.max(axis=0)
-    margin = 0.15 * (high - low).max()
-    x, y = (np.linspace(low[k] - margin, high[k] + margin, size) for k, size in enumerate((240, 120)))
-    grid = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), jnp.float32)
-
-    def on_grid(step: Any) -> Any:
-        mixture, origin = step
-        everywhere = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(grid), *leaf.shape)), mixture)
-        return jnp.exp(log_density(everywhere, grid - origin[None]))
-
-    maps = jax.jit(lambda *steps: jax.lax.map(on_grid, steps))(mixtures, jnp.asarray(where[:-1], jnp.float32))
-    heat = np.asarray(maps).sum(axis=0).reshape(len(y), len(x))
-    figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")
-    extent = (x[0], x[-1], y[-1], y[0])
-    axes.imshow(np.sqrt(heat / np.quantile(heat, 0.999)), cmap="magma", vmin=0, vmax=1, extent=extent, origin="upper")
-    draw_one(axes, points, color="white", linewidth=0.5, alpha=0.7)
-    axes.set(title="Where each next point was expected: predicted densities, added up (root)", xticks=[], yticks=[])
-    figure.savefig(image, dpi=100)
-    plt.close(figure)
 
 
 def print_table(models: dict[str, Figures]) -> None:
@@ -355,7 +282,7 @@ class SampleConfig:
     """At least 0: 0 follows the model, more is neater."""
     seed: int = 0
     """The same seed draws the same."""
-    length: int = LONGEST_SAMPLE
+    length: int = 500
     """Points after which a drawing is ended if it has not ended by then."""
     columns: int = 6
     """Drawings in a row of a picture."""

@@ -1,6 +1,7 @@
 """How dense a mixture of Gaussians is at a point."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +39,8 @@ def log_density(mixture: GaussianMixture, points: Float[ArrayLike, "*batch N"]) 
     logits, means, scale_tril = (jnp.asarray(leaf) for leaf in mixture)
     points = jnp.asarray(points)
     _check(logits, means, scale_tril, points)
-    number = jnp.finfo(points.dtype)
-    farthest, narrowest = float(number.max) ** 0.25, float(number.tiny) ** 0.5
+    numbers: Any = jnp.finfo(points.dtype)  # type: ignore[no-untyped-call]
+    farthest, narrowest = float(numbers.max) ** 0.25, float(numbers.tiny) ** 0.5
     exponent = jax.nn.log_softmax(logits, axis=-1)
     zs: list[Array] = []
     for row in range(points.shape[-1]):  # solved row by row: N is small, the batch is large

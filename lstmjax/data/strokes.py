@@ -178,7 +178,8 @@ def _stroke_of_points(place: str, stroke: Any) -> np.ndarray:
     for number, point in enumerate(stroke, 1):
         if not isinstance(point, list) or len(point) != 2:
             raise InputError(f"{place}, point {number}: expected [x, y], got {_shown(point)}")
-    return np.array([_numbers(place, name, list(each)) for name, each in zip("xy", zip(*stroke, strict=True))]).T
+    x, y = map(list, zip(*stroke, strict=True))
+    return np.array([_numbers(place, "x", x), _numbers(place, "y", y)]).T
 
 
 def _numbers(place: str, name: str, values: list[Any]) -> np.ndarray:
@@ -227,9 +228,9 @@ def _offsets(place: str, points: np.ndarray) -> np.ndarray:
             f"{place}: expected numbers [T, 3] of at least 1 point, got {points.dtype} {list(points.shape)}"
         )
     offsets = points.astype(np.float64)
-    wrong = np.argwhere(~(np.abs(offsets) <= LARGEST))
-    if len(wrong):
-        row, column = wrong[0].tolist()
+    too_large = np.argwhere(~(np.abs(offsets) <= LARGEST))
+    if len(too_large):
+        row, column = too_large[0].tolist()
         reason = f"expected it to be finite and below {LARGEST:g}, got {offsets[row, column]}"
         raise InputError(f"{place}, point {row + 1}, column {column + 1}: {reason}")
     wrong = np.flatnonzero(~np.isin(offsets[:, 2], (0, 1)))

@@ -55,8 +55,8 @@ class MixtureDensityConfig:
 class StrokeScores(NamedTuple):
     """What is said of the next point.
 
-    `offset`: a `GaussianMixture` over dx and dy, in the data's own units. `pen`: logits [*batch, 3] of what the pen does
-    there, see `lstmjax.data.strokes`.
+    `offset`: a `GaussianMixture` over dx and dy, in the data's own units. `pen`: logits [*batch, 3] of what the pen
+    does there, see `lstmjax.data.strokes`.
     """
 
     offset: GaussianMixture
