@@ -173,7 +173,7 @@ def finish(run: study.Run, model: Any, companion: None) -> Figures:
     """Test once, train the baselines, draw, and say how good all are and where everything lies."""
     found = {run.data.model.cell: measure(run, model, companion)} | simple_figures(run.data.parts, model)
     if run.config.baselines:
-        found |= train_baselines(run)
+        found["one_gaussian"] = train_baseline(run)
     folder, parts = run.folder.path, run.data.parts
     plot_curves(run.folder.metrics, run.folder.curve, folder.name, {"loss": "nats a point", "pen_accuracy": "accuracy"})
     columns, key = run.config.columns, jax.random.key(run.config.seed)
@@ -246,19 +246,14 @@ def rows_of(part: Drawings, model: MixtureDensity) -> Rows:
     return Rows(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def train_baselines(run: study.Run) -> dict[str, Figures]:
-    """The same network with one Gaussian, and another cell, by the same code, each in a folder of its own."""
-    config = run.data.model
-    cell = "gru" if config.cell == "lstm" else "lstm"
-    others = {"one_gaussian": dataclasses.replace(config, components=1), cell: dataclasses.replace(config, cell=cell)}
-    found = {}
-    for name, model in others.items():
-        print(f"\nbaseline {name}:")
-        folder = training.RunFolder(run.folder.path / "baselines" / name)
-        settings = dataclasses.replace(run.config, out=folder.path, resume=folder.holds_a_run())
-        baseline = dataclasses.replace(STUDY, finish=measure)
-        found[name] = study.complete(baseline, settings, run.data._replace(model=model), folder)
-    return {name: {key: value for key, value in each.items() if "test_" in key} for name, each in found.items()}
+def train_baseline(run: study.Run) -> Figures:
+    """The same network with one Gaussian, by the same code, in a folder of its own."""
+    print("\nbaseline one_gaussian:")
+    folder = training.RunFolder(run.folder.path / "baselines" / "one_gaussian")
+    config = dataclasses.replace(run.config, out=folder.path, resume=folder.holds_a_run())
+    one = run.data._replace(model=dataclasses.replace(run.data.model, components=1))
+    found = study.complete(dataclasses.replace(STUDY, finish=measure), config, one, folder)
+    return {name: value for name, value in found.items() if name.startswith("test_")}
 
 
 def print_table(models: dict[str, Figures]) -> None:

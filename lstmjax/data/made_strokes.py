@@ -49,7 +49,7 @@ LETTERS: dict[str, Knots] = {
 AFTERWARDS: dict[str, Knots] = {"i": ((0.36, 1.45), (0.44, 1.38)), "t": ((0.05, 1.2), (0.4, 1.24), (0.75, 1.25))}
 """What is added once the word is written."""
 
-VOWELS, CONSONANTS = "aeiou", "bcdghklmnprstwy"
+KINDS = ("aeiou", "bcdghklmnprstwy")
 
 
 class Writer(NamedTuple):
@@ -64,16 +64,16 @@ class Writer(NamedTuple):
     jitter: float
 
 
-def made_words(count: int, *, seed: int, syllables: int = 2) -> Drawings:
+def made_words(count: int, *, seed: int, longest: int = 6) -> Drawings:
     """Words that nobody knows, each by a writer that nobody knows.
 
-    A word has `syllables` of a consonant and a vowel; one in two lacks its first letter, one in two its last. A small
-    letter is one unit high. The same seed makes the same words, and those of a smaller count are the first of a larger.
+    A word is consonants and vowels in turn, of any length from two letters to `longest`; a small letter is one unit
+    high. The same seed makes the same words, and those of a smaller count are the first of a larger.
 
     Args:
       count: how many, at least 1.
       seed: at least 0.
-      syllables: of a word, at least 1.
+      longest: of a word, at least 2.
 
     Source: the pen's speed goes with curvature^(-1/3): Lacquaniti, Terzuolo and Viviani 1983, "The law relating the
     kinematic and figural aspects of drawing movements".
@@ -84,9 +84,9 @@ def made_words(count: int, *, seed: int, syllables: int = 2) -> Drawings:
     """
     checks.positive_int("count", count)
     checks.index("seed", seed, 0)
-    checks.positive_int("syllables", syllables)
+    checks.index("longest", longest, 2)
     generators = [np.random.default_rng((seed, number)) for number in range(count)]
-    words = [write(_word(generator, syllables), _writer(generator), generator) for generator in generators]
+    words = [write(_word(generator, longest), _writer(generator), generator) for generator in generators]
     return Drawings(words, [f"made with seed {seed}, drawing {number}" for number in range(1, count + 1)])
 
 
@@ -136,7 +136,7 @@ def _writer(generator: np.random.Generator) -> Writer:
     )
 
 
-def _word(generator: np.random.Generator, syllables: int) -> str:
-    """Consonants and vowels in turn, some of them left out."""
-    letters = [str(generator.choice(list(kind))) for _ in range(syllables) for kind in (CONSONANTS, VOWELS)]
-    return "".join(letters[int(generator.integers(0, 2)) : len(letters) - int(generator.integers(0, 2))])
+def _word(generator: np.random.Generator, longest: int) -> str:
+    """Consonants and vowels in turn."""
+    first, count = int(generator.integers(2)), int(generator.integers(2, longest + 1))
+    return "".join(str(generator.choice(list(KINDS[(first + place) % 2]))) for place in range(count))
