@@ -50,7 +50,7 @@ def draw_densities(image: Path, model: MixtureDensity, points: np.ndarray) -> No
     where = np.cumsum(points[:, :2], axis=0)
     low, high = where.min(axis=0), where.max(axis=0)
     margin = 0.15 * (high - low).max()
-    x, y = (np.linspace(low[k] - margin, high[k] + margin, size) for k, size in enumerate((240, 120)))
+    x, y = (np.linspace(low[k] - margin, high[k] + margin, size) for k, size in enumerate((300, 150)))
     grid = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), jnp.float32)
 
     def on_grid(step: Any) -> Any:
@@ -62,8 +62,8 @@ def draw_densities(image: Path, model: MixtureDensity, points: np.ndarray) -> No
     heat = np.asarray(maps).sum(axis=0).reshape(len(y), len(x))
     figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")
     extent = (x[0], x[-1], y[-1], y[0])
-    axes.imshow(np.sqrt(heat / np.quantile(heat, 0.999)), cmap="magma", vmin=0, vmax=1, extent=extent, origin="upper")
+    axes.imshow((heat / np.quantile(heat, 0.999)) ** 0.3, cmap="magma", vmin=0, vmax=1, extent=extent, origin="upper")
     draw_one(axes, points, color="white", linewidth=0.5, alpha=0.7)
-    axes.set(title="Where each next point was expected: predicted densities, added up (root)", xticks=[], yticks=[])
+    axes.set(title="Where each next point was expected: predicted densities, added up", xticks=[], yticks=[])
     figure.savefig(image, dpi=100)
     plt.close(figure)

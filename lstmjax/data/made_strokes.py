@@ -54,7 +54,8 @@ KINDS = ("aeiou", "bcdghklmnprstwy")
 
 class Writer(NamedTuple):
     """How somebody writes: `slant` to the right, `width` of a letter, `climb` of the line, `speed` as the number of
-    points a letter's height takes, `jitter` of what the pen passes, in heights of a small letter.
+    points that a letter's height takes; in heights of a small letter, how far off are the points of a letter, `jitter`,
+    and every point that is recorded, `tremor`.
     """
 
     slant: float
@@ -62,9 +63,10 @@ class Writer(NamedTuple):
     climb: float
     speed: float
     jitter: float
+    tremor: float
 
 
-def made_words(count: int, *, seed: int, longest: int = 6) -> Drawings:
+def made_words(count: int, *, seed: int, longest: int = 5) -> Drawings:
     """Words that nobody knows, each by a writer that nobody knows.
 
     A word is consonants and vowels in turn, of any length from two letters to `longest`; a small letter is one unit
@@ -96,9 +98,9 @@ def write(word: str, writer: Writer, generator: np.random.Generator) -> np.ndarr
     Args:
       word: at least one of the `LETTERS`.
       writer: how it is written.
-      generator: draws the jitter.
+      generator: draws jitter and tremor.
 
-    >>> write("hello", Writer(0.2, 1.0, 0.0, 7.0, 0.02), np.random.default_rng(0)).shape[1]
+    >>> write("hello", Writer(0.2, 1.0, 0.0, 3.5, 0.02, 0.0), np.random.default_rng(0)).shape[1]
     3
     """
     joined, added, begin = [(0.0, 0.25)], [], 0.0
@@ -123,7 +125,8 @@ def _drawn(knots: np.ndarray, writer: Writer, generator: np.random.Generator) ->
     pace = path * np.cbrt(curvature)  # time over the curve's parameter
     times = np.concatenate([[0.0], np.cumsum((pace[1:] + pace[:-1]) / 2 * np.diff(fine))])
     steps = max(1, round(float(times[-1]) * writer.speed))
-    return np.asarray(curve(np.interp(np.linspace(0.0, times[-1], steps + 1), times, fine)))
+    recorded = np.asarray(curve(np.interp(np.linspace(0.0, times[-1], steps + 1), times, fine)))
+    return recorded + writer.tremor * generator.standard_normal(recorded.shape)
 
 
 def _writer(generator: np.random.Generator) -> Writer:
@@ -133,6 +136,7 @@ def _writer(generator: np.random.Generator) -> Writer:
         climb=generator.normal(0.0, 0.04),
         speed=generator.uniform(3.2, 4.2),
         jitter=generator.uniform(0.01, 0.04),
+        tremor=generator.uniform(0.005, 0.025),
     )
 
 

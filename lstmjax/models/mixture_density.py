@@ -27,7 +27,7 @@ class MixtureDensityConfig:
 
     cell: Literal["lstm", "gru"] = "lstm"
     """What the layers are made of."""
-    hidden_features: tuple[int, ...] = (256,)
+    hidden_features: tuple[int, ...] = (200,)
     """The width of each recurrent layer, bottom first."""
     components: int = 20
     """M, how many Gaussians the next point's place is a mixture of."""
