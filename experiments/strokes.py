@@ -85,8 +85,8 @@ class StrokesConfig(study.StepsConfig):
         for name in ("validation_fraction", "test_fraction"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
-        if self.data == "made" and self.only_recognized:
-            raise ValueError("only_recognized is for files of Quick, Draw!, not for made drawings")
+        if self.only_recognized and not self.data.lower().endswith((".ndjson", ".ndjson.gz")):
+            raise ValueError(f"only_recognized is for .ndjson files of Quick, Draw!, got {self.data}")
 
     def cadence(self, train: Any) -> training.Cadence:
         steps = min(self.steps, 60) if self.quick else self.steps

@@ -6,6 +6,7 @@ A drawing is an array [T, 3], a row a point: how far it is from the point before
 import io
 import json
 import math
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -207,11 +208,12 @@ def _from_npz(path: str | Path) -> Drawings:
 
 
 def _arrays(path: str | Path) -> dict[str, np.ndarray]:
+    content = io.BytesIO(text.read_bytes(path))
+    if not zipfile.is_zipfile(content):
+        raise InputError(f"{path} is not an NPZ file, which is a zip archive of arrays")
     try:
-        with np.load(io.BytesIO(text.read_bytes(path)), allow_pickle=False) as file:
+        with np.load(content, allow_pickle=False) as file:
             return {name: np.atleast_1d(file[name]) for name in file.files}
-    except InputError:
-        raise
     except Exception as error:  # damaged zips and headers fail in every way there is
         if "allow_pickle" in str(error):
             reason = "has object arrays, which are pickles and may run anything"
