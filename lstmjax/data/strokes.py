@@ -208,11 +208,11 @@ def _from_npz(path: str | Path) -> Drawings:
 
 
 def _arrays(path: str | Path) -> dict[str, np.ndarray]:
-    content = io.BytesIO(text.read_bytes(path))
-    if not zipfile.is_zipfile(content):
+    content = text.read_bytes(path)
+    if not zipfile.is_zipfile(io.BytesIO(content)):
         raise InputError(f"{path} is not an NPZ file, which is a zip archive of arrays")
     try:
-        with np.load(content, allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return {name: np.atleast_1d(file[name]) for name in file.files}
     except Exception as error:  # damaged zips and headers fail in every way there is
         if "allow_pickle" in str(error):
