@@ -30,7 +30,7 @@ def draw(image: Path, rows: Mapping[str, Sequence[np.ndarray]], titles: bool = T
             draw_one(axes, points)
         if titles:
             row[0].set_title(name, loc="left", fontsize=9)
-    figure.savefig(image, dpi=100)
+    figure.savefig(image, dpi=90)
     plt.close(figure)
 
 
@@ -65,5 +65,5 @@ def draw_densities(image: Path, model: MixtureDensity, points: np.ndarray) -> No
     axes.imshow((heat / np.quantile(heat, 0.999)) ** 0.3, cmap="magma", vmin=0, vmax=1, extent=extent, origin="upper")
     draw_one(axes, points, color="white", linewidth=0.5, alpha=0.7)
     axes.set(title="Where each next point was expected: predicted densities, added up", xticks=[], yticks=[])
-    figure.savefig(image, dpi=100)
+    figure.savefig(image, dpi=90)
     plt.close(figure)

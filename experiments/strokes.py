@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -69,7 +68,9 @@ class StrokesConfig(study.StepsConfig):
     quick: bool = False
     """A look in under a minute: 400 drawings, 60 steps."""
     steps: int = 2000
+    """Optimisation steps."""
     eval_every: int = 200
+    """Steps between evaluations on all validation data; each is followed by a checkpoint."""
     model: MixtureDensityConfig = dataclasses.field(default_factory=MixtureDensityConfig)
     optimizer: training.OptimizerConfig = dataclasses.field(
         default_factory=lambda: training.OptimizerConfig(learning_rate=5e-3)
@@ -187,7 +188,9 @@ def finish(run: study.Run, model: Any, companion: None) -> Figures:
     print(f"saved in {folder}: summary.json, loss.png, true.png, samples.png, samples.svg, densities.png")
     print(f"draw more: {cli.command('experiments.strokes', '--checkpoint', folder, '--out', 'drawings.svg')}")
     own, *others = found
-    return found[own] | {f"baseline_{name}_{key}": value for name in others for key, value in found[name].items()}
+    unit = float(np.sum(np.log(model.standardize.scale[...])))
+    beside = {f"baseline_{name}_{figure}": value for name in others for figure, value in found[name].items()}
+    return found[own] | {"test_nll_in_own_units": found[own]["test_nll"] + unit} | beside
 
 
 def measure(run: study.Run, model: Any, companion: None) -> Figures:
@@ -210,7 +213,7 @@ def simple_figures(parts: Parts, model: MixtureDensity) -> dict[str, Figures]:
     for name, columns in (("marginal", 1), ("linear", None)):
         known, given = seen.before[:, :columns], asked.before[:, :columns]
         weights = np.linalg.lstsq(known, seen.offsets)[0]
-        spread = np.cov((seen.offsets - known @ weights).T) + 1e-12 * np.eye(2)
+        spread = np.cov((seen.offsets - known @ weights).T, bias=True) + 1e-12 * np.eye(2)
         offset_nll = -multivariate_normal(np.zeros(2), spread).logpdf(asked.offsets - given @ weights)
         counts = np.ones((2, 3))
         np.add.at(counts, (known[:, -1].astype(int), seen.pens), 1)  # a row for each state of what is known last
@@ -236,9 +239,10 @@ class Rows(NamedTuple):
 
 
 def rows_of(part: Drawings, model: MixtureDensity) -> Rows:
+    mean, scale = (np.asarray(each[...], np.float64) for each in (model.standardize.mean, model.standardize.scale))
     found = []
     for points in part.points:
-        z, pens = np.asarray(model.standardize(jnp.asarray(points[:, :2])), np.float64), points[:, 2].astype(int)
+        z, pens = (points[:, :2] - mean) / scale, points[:, 2].astype(int)
         z[0] = 0.0  # the origin: how the pen came there is not known
         earlier = np.concatenate([np.zeros((1, 2)), z[:-2]])
         before = np.hstack([np.ones((len(z) - 1, 1)), z[:-1], earlier, pens[:-1, None] == LIFTS])
