@@ -60,10 +60,11 @@ def draw_densities(image: Path, model: MixtureDensity, points: np.ndarray) -> No
 
     maps = jax.jit(lambda *steps: jax.lax.map(on_grid, steps))(mixtures, jnp.asarray(where[:-1], jnp.float32))
     heat = np.asarray(maps).sum(axis=0).reshape(len(y), len(x))
-    figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(10, min(10.0, 10 * np.ptp(y) / np.ptp(x) + 0.4)), layout="constrained")
     extent = (x[0], x[-1], y[-1], y[0])
     axes.imshow((heat / np.quantile(heat, 0.999)) ** 0.3, cmap="magma", vmin=0, vmax=1, extent=extent, origin="upper")
     draw_one(axes, points, color="white", linewidth=0.5, alpha=0.7)
+    axes.set_aspect("equal", adjustable="box")
     axes.set(title="Where each next point was expected: predicted densities, added up", xticks=[], yticks=[])
     figure.savefig(image, dpi=90)
     plt.close(figure)
