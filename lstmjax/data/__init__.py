@@ -32,6 +32,8 @@
 - `moving_digits.py`: Moving MNIST, made as it is asked for
 - `music.py`: pieces of music as piano rolls
 - `midi.py`: MIDI files as piano rolls, read and written
+- `strokes.py`: drawings as pen movements
+- `made_strokes.py`: handwriting made by a formula
 - `downloads.py`: the files of the named sets, the user's own or downloaded
 """
 
@@ -52,6 +54,7 @@ from lstmjax.data import (
 from lstmjax.data.arrays import read_npz
 from lstmjax.data.examples import Labelled, split
 from lstmjax.data.labels import Labels
+from lstmjax.data.made_strokes import made_words
 from lstmjax.data.midi import read_midi, write_midi
 from lstmjax.data.moving_digits import MovingDigits
 from lstmjax.data.music import Keyboard, Transposed, read_music
@@ -59,6 +62,7 @@ from lstmjax.data.parallel import ParallelText, read_parallel
 from lstmjax.data.prefetch import IteratorSource, prefetch
 from lstmjax.data.series import Series, SeriesSet, read_series
 from lstmjax.data.source import Bucketed, Examples, Ordered, SequenceBatch, Shuffled, Source
+from lstmjax.data.strokes import Drawings, read_strokes
 from lstmjax.data.subwords import Subwords
 from lstmjax.data.symbol_pairs import PairVocabulary
 from lstmjax.data.symbols import Characters, Words
@@ -73,6 +77,7 @@ from lstmjax.data.words import WordVocabulary
 __all__ = [
     "Bucketed",
     "Characters",
+    "Drawings",
     "Examples",
     "IteratorSource",
     "Keyboard",
@@ -98,6 +103,7 @@ __all__ = [
     "arrays",
     "datasets",
     "examples",
+    "made_words",
     "moving_digits",
     "prefetch",
     "read_columns",
@@ -107,6 +113,7 @@ __all__ = [
     "read_npz",
     "read_parallel",
     "read_series",
+    "read_strokes",
     "read_table",
     "read_ts",
     "read_videos",

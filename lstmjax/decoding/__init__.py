@@ -16,6 +16,7 @@ pieces.
 - `alignments.py`: what they looked at as they wrote
 - `forecasts.py`: points and sample paths of a forecaster
 - `rolls.py`: music from a model of piano rolls
+- `strokes.py`: drawings, each to its end
 """
 
 from lstmjax.decoding.alignments import Alignment, alignments
@@ -26,6 +27,7 @@ from lstmjax.decoding.loop import Decoding, StepFn, decode, start
 from lstmjax.decoding.penalties import GNMTLength, PlainLength, coverage_penalty
 from lstmjax.decoding.rolls import sample_rolls
 from lstmjax.decoding.search import Beams
+from lstmjax.decoding.strokes import StrokeSampling, generate_strokes
 from lstmjax.decoding.text import generate, generate_text, stream, stream_text
 from lstmjax.decoding.translated_text import Translation, translate_text
 from lstmjax.decoding.translation import BeamSettings, sample_translations, translate
@@ -46,6 +48,7 @@ __all__ = [
     "PlainLength",
     "Sampling",
     "StepFn",
+    "StrokeSampling",
     "Translation",
     "alignments",
     "beam_search",
@@ -54,6 +57,7 @@ __all__ = [
     "ensemble",
     "forecast",
     "generate",
+    "generate_strokes",
     "generate_text",
     "mean_log_probabilities",
     "sample_rolls",

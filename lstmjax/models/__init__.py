@@ -12,6 +12,7 @@
 - `tagger.py`: a tag for every token, from words and their characters
 - `tagger_config.py`: these from a config alone
 - `tagger_task.py`: what they are trained to do, and their figures
+- `mixture_density.py`: drawings point by point, each a mixture of Gaussians
 - `seq2seq.py`: from one sequence to another: an encoder, and a decoder that writes
 - `decoders.py`: decoders that look back at what was read, and one that does not
 - `decoder_steps.py`: what they share
@@ -36,6 +37,7 @@ from lstmjax.models import (
     frame_predictor,
     language_model,
     language_model_config,
+    mixture_density,
     piano_roll_config,
     seq2seq_config,
     seq2seq_task,
@@ -52,6 +54,7 @@ from lstmjax.models.forecaster_config import ForecasterConfig
 from lstmjax.models.frame_predictor import FramePredictor, FramePredictorConfig
 from lstmjax.models.language_model import LanguageModel
 from lstmjax.models.language_model_config import LanguageModelConfig
+from lstmjax.models.mixture_density import MixtureDensity, MixtureDensityConfig
 from lstmjax.models.piano_roll import PianoRoll
 from lstmjax.models.piano_roll_config import PianoRollConfig
 from lstmjax.models.piano_roll_notes import NADE, IndependentNotes
@@ -81,6 +84,8 @@ __all__ = [
     "LanguageModelConfig",
     "Looking",
     "LuongDecoder",
+    "MixtureDensity",
+    "MixtureDensityConfig",
     "PianoRoll",
     "PianoRollConfig",
     "PlainDecoder",
@@ -165,5 +170,12 @@ FAMILIES: dict[str, Family] = {
         task=piano_roll_config.task,
         companion=piano_roll_config.read_keyboard,
         completed=piano_roll_config.with_keyboard,
+    ),
+    "mixture-density": Family(
+        config=MixtureDensityConfig,
+        build=lambda config, rngs: MixtureDensity(config, rngs=rngs),
+        task=mixture_density.task,
+        companion=lambda folder: None,
+        completed=lambda config, companion: config,
     ),
 }
