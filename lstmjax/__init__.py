@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         crf,
         data,
         decoding,
+        densities,
+        inspection,
         interop,
         layers,
         losses,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
         models,
         regularizers,
         tasks,
+        text_scores,
         training,
     )
     from lstmjax.layers import (
@@ -68,7 +71,9 @@ __all__ = [
     "crf",
     "data",
     "decoding",
+    "densities",
     "initializers",
+    "inspection",
     "interop",
     "kernels",
     "layers",
@@ -79,6 +84,7 @@ __all__ = [
     "regularizers",
     "stack",
     "tasks",
+    "text_scores",
     "training",
     "types",
     "unroll",
@@ -106,6 +112,8 @@ _ROOMS = (
     "crf",
     "data",
     "decoding",
+    "densities",
+    "inspection",
     "interop",
     "layers",
     "losses",
@@ -113,6 +121,7 @@ _ROOMS = (
     "models",
     "regularizers",
     "tasks",
+    "text_scores",
     "training",
 )
 

@@ -201,7 +201,8 @@ def _learn(
 
     def moved(param: Array, start: Array, gradient: Array, root: Array) -> Array:
         back = jnp.minimum(decay * root / mean, 1.0)
-        return param - learning_rate * gradient / (root + mean) + back * (start - param)
+        step: Array = -learning_rate * gradient / (root + mean) + back * (start - param)
+        return param + step
 
     params = jax.tree.map(moved, now.params, trained, gradients, roots)
     return losses, _Learning(params, squares, updates, state)

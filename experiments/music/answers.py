@@ -188,7 +188,7 @@ def name_of(model: PianoRollConfig) -> str:
 
 def baseline_configs(model: PianoRollConfig, quick: bool) -> dict[str, PianoRollConfig]:
     """What this kind of model should beat: logistic regression on the last step, the other output, other cells."""
-    no_dropout = dict.fromkeys(DROPOUTS, 0.0)
+    no_dropout: dict[str, Any] = dict.fromkeys(DROPOUTS, 0.0)
     linear = dataclasses.replace(model, cell="none", output="independent", **no_dropout)
     other = dataclasses.replace(model, output="independent" if model.output == "nade" else "nade")
     others = [dataclasses.replace(model, cell=cell) for cell in ("gru", "elman") if model.cell not in (cell, "none")]
