@@ -25,12 +25,16 @@
 - `series_rows.py`: what the rows of such a table say
 - `named_series.py`: named sets of them
 - `windows.py`: a history and what comes after it; parts cut by time
+- `images.py`: clips with labels and images with texts, from NPZ files; pictures
+- `digit_clips.py`: clips of moving digits, made
+- `digit_texts.py`: digits with their names, and with those of their sums
 - `downloads.py`: the files of the named sets, the user's own or downloaded
 """
 
 from lstmjax.data import arrays, datasets, examples, series, tables, text, timeline, ts_files, windows, words
 from lstmjax.data.arrays import read_npz
 from lstmjax.data.examples import Labelled, split
+from lstmjax.data.images import read_clips, read_images
 from lstmjax.data.labels import Labels
 from lstmjax.data.parallel import ParallelText, read_parallel
 from lstmjax.data.prefetch import IteratorSource, prefetch
@@ -72,8 +76,10 @@ __all__ = [
     "datasets",
     "examples",
     "prefetch",
+    "read_clips",
     "read_columns",
     "read_conllu",
+    "read_images",
     "read_npz",
     "read_parallel",
     "read_series",

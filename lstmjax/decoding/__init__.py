@@ -14,6 +14,7 @@ pieces.
 - `translation.py`: what sequence-to-sequence models write, in symbols
 - `translated_text.py`: the same as text
 - `alignments.py`: what they looked at as they wrote
+- `image_texts.py`: what image decoders write, and where they looked
 - `forecasts.py`: points and sample paths of a forecaster
 """
 
@@ -21,6 +22,7 @@ from lstmjax.decoding.alignments import Alignment, alignments
 from lstmjax.decoding.beam import beam_search
 from lstmjax.decoding.ensemble import ensemble, mean_log_probabilities
 from lstmjax.decoding.forecasts import Forecast, forecast
+from lstmjax.decoding.image_texts import ImageText, looked_at, write_texts
 from lstmjax.decoding.loop import Decoding, StepFn, decode, start
 from lstmjax.decoding.penalties import GNMTLength, PlainLength, coverage_penalty
 from lstmjax.decoding.search import Beams
@@ -40,6 +42,7 @@ __all__ = [
     "Forecast",
     "GNMTLength",
     "GaussianMixture",
+    "ImageText",
     "MixtureSampling",
     "PlainLength",
     "Sampling",
@@ -53,6 +56,7 @@ __all__ = [
     "forecast",
     "generate",
     "generate_text",
+    "looked_at",
     "mean_log_probabilities",
     "sample_translations",
     "start",
@@ -60,4 +64,5 @@ __all__ = [
     "stream_text",
     "translate",
     "translate_text",
+    "write_texts",
 ]

@@ -16,6 +16,13 @@
 - `decoder_steps.py`: what they share
 - `seq2seq_config.py`: these from a config alone
 - `seq2seq_task.py`: what they are trained to do, and what their symbols mean
+- `frame_encoder.py`: images as vectors and as maps of features
+- `cnn_lstm.py`: clips to labels, of a whole clip or of each frame
+- `cnn_lstm_config.py`: these from a config alone
+- `cnn_lstm_task.py`: what they are trained to do, and their figures
+- `image_decoder.py`: from an image to a sequence
+- `image_decoder_config.py`: these from a config alone
+- `image_decoder_task.py`: what they are trained to do, and what their symbols mean
 """
 
 from collections.abc import Callable
@@ -26,8 +33,12 @@ from flax import nnx
 
 from lstmjax.data.text import load_vocabulary
 from lstmjax.models import (
+    cnn_lstm_config,
+    cnn_lstm_task,
     forecaster_config,
     forecaster_task,
+    image_decoder_config,
+    image_decoder_task,
     language_model,
     seq2seq_config,
     seq2seq_task,
@@ -36,11 +47,16 @@ from lstmjax.models import (
     tagger_config,
     tagger_task,
 )
+from lstmjax.models.cnn_lstm import CNNLSTM
+from lstmjax.models.cnn_lstm_config import CNNLSTMConfig
 from lstmjax.models.decoder_steps import Looking
 from lstmjax.models.decoders import BahdanauDecoder, LuongDecoder, PlainDecoder
 from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, WindowNetwork
 from lstmjax.models.forecaster import Forecaster, RecursiveForecaster
 from lstmjax.models.forecaster_config import ForecasterConfig
+from lstmjax.models.frame_encoder import FrameEncoder
+from lstmjax.models.image_decoder import ImageDecoder
+from lstmjax.models.image_decoder_config import ImageDecoderConfig
 from lstmjax.models.language_model import LanguageModel, LanguageModelConfig
 from lstmjax.models.seq2seq import Seq2Seq
 from lstmjax.models.seq2seq_config import Seq2SeqConfig
@@ -51,8 +67,10 @@ from lstmjax.models.tagger_config import TaggerConfig
 from lstmjax.tasks import Task
 
 __all__ = [
+    "CNNLSTM",
     "FAMILIES",
     "BahdanauDecoder",
+    "CNNLSTMConfig",
     "CharacterCNN",
     "CharacterLSTM",
     "DecoderNetwork",
@@ -60,6 +78,9 @@ __all__ = [
     "Family",
     "Forecaster",
     "ForecasterConfig",
+    "FrameEncoder",
+    "ImageDecoder",
+    "ImageDecoderConfig",
     "LanguageModel",
     "LanguageModelConfig",
     "Looking",
@@ -132,5 +153,19 @@ FAMILIES: dict[str, Family] = {
         task=seq2seq_task.task,
         companion=seq2seq_task.read_meaning,
         completed=seq2seq_task.with_meaning,
+    ),
+    "cnn-lstm": Family(
+        config=CNNLSTMConfig,
+        build=cnn_lstm_config.build,
+        task=cnn_lstm_task.task,
+        companion=cnn_lstm_task.read_meaning,
+        completed=cnn_lstm_task.with_meaning,
+    ),
+    "image-decoder": Family(
+        config=ImageDecoderConfig,
+        build=image_decoder_config.build,
+        task=image_decoder_task.task,
+        companion=image_decoder_task.read_meaning,
+        completed=image_decoder_task.with_meaning,
     ),
 }
