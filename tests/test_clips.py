@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("lenient_promotion")
 LEVELS = {"a": 0.25, "b": 0.5, "c": 0.75, "d": 1.0}
 """Digits that a grey value tells apart: squares, all of one brightness."""
 SQUARES = [np.pad(np.full((14, 14), level, np.float32), 7) for level in LEVELS.values()]
-TINY = "--epochs 25 --batch-size 8 --num-buckets 1 --model.channels 4 --model.frame-features 8 "
+TINY = "--epochs 5 --batch-size 8 --num-buckets 1 --model.channels 4 --model.frame-features 8 "
 TINY += "--model.hidden-features 8 --optimizer.learning-rate 0.03 --optimizer.warmup-steps 3"
 
 
@@ -183,7 +183,7 @@ def test_what_is_no_npz_file_is_told(tmp_path):
 def trained(tmp_path_factory):
     """A run on dots, with every baseline; its folder and its summary."""
     folder = tmp_path_factory.mktemp("runs")
-    data, out = dots(folder / "dots.npz"), folder / "run"
+    data, out = dots(folder / "dots.npz", 200), folder / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["program", *TINY.split(), "--data", str(data), "--out", str(out)])
         with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:

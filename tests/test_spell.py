@@ -135,9 +135,9 @@ def test_a_picture_must_be_of_the_size_and_mode_that_was_learned(tmp_path):
 def trained(tmp_path_factory):
     """A run on bars, with its baselines; its folder and its summary."""
     folder = tmp_path_factory.mktemp("runs")
-    data, out = bars(folder / "bars.npz"), folder / "run"
+    data, out = bars(folder / "bars.npz", 200), folder / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["program", *TINY.split(), "--epochs", "15", "--data", str(data), "--out", str(out)])
+        patch.setattr(sys, "argv", ["program", *TINY.split(), "--epochs", "5", "--data", str(data), "--out", str(out)])
         with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
             cli.run(study_of_spelling.main)
     assert stop.value.code == 0
