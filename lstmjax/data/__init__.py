@@ -34,6 +34,9 @@
 - `midi.py`: MIDI files as piano rolls, read and written
 - `strokes.py`: drawings as pen movements
 - `made_strokes.py`: handwriting made by a formula
+- `images.py`: clips with labels and images with texts, from NPZ files; pictures
+- `digit_clips.py`: clips of moving digits, made
+- `digit_texts.py`: digits with their names, and with those of their sums
 - `downloads.py`: the files of the named sets, the user's own or downloaded
 """
 
@@ -53,6 +56,7 @@ from lstmjax.data import (
 )
 from lstmjax.data.arrays import read_npz
 from lstmjax.data.examples import Labelled, split
+from lstmjax.data.images import read_clips, read_images
 from lstmjax.data.labels import Labels
 from lstmjax.data.made_strokes import made_words
 from lstmjax.data.midi import read_midi, write_midi
@@ -106,8 +110,10 @@ __all__ = [
     "made_words",
     "moving_digits",
     "prefetch",
+    "read_clips",
     "read_columns",
     "read_conllu",
+    "read_images",
     "read_midi",
     "read_music",
     "read_npz",

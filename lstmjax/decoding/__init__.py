@@ -14,6 +14,7 @@ pieces.
 - `translation.py`: what sequence-to-sequence models write, in symbols
 - `translated_text.py`: the same as text
 - `alignments.py`: what they looked at as they wrote
+- `image_texts.py`: what image decoders write, and where they looked
 - `forecasts.py`: points and sample paths of a forecaster
 - `rolls.py`: music from a model of piano rolls
 - `strokes.py`: drawings, each to its end
@@ -23,6 +24,7 @@ from lstmjax.decoding.alignments import Alignment, alignments
 from lstmjax.decoding.beam import beam_search
 from lstmjax.decoding.ensemble import ensemble, mean_log_probabilities
 from lstmjax.decoding.forecasts import Forecast, forecast
+from lstmjax.decoding.image_texts import ImageText, looked_at, write_texts
 from lstmjax.decoding.loop import Decoding, StepFn, decode, start
 from lstmjax.decoding.penalties import GNMTLength, PlainLength, coverage_penalty
 from lstmjax.decoding.rolls import sample_rolls
@@ -44,6 +46,7 @@ __all__ = [
     "Forecast",
     "GNMTLength",
     "GaussianMixture",
+    "ImageText",
     "MixtureSampling",
     "PlainLength",
     "Sampling",
@@ -59,6 +62,7 @@ __all__ = [
     "generate",
     "generate_strokes",
     "generate_text",
+    "looked_at",
     "mean_log_probabilities",
     "sample_rolls",
     "sample_translations",
@@ -67,4 +71,5 @@ __all__ = [
     "stream_text",
     "translate",
     "translate_text",
+    "write_texts",
 ]

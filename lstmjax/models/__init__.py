@@ -22,6 +22,13 @@
 - `piano_roll.py`: music, the notes of the next step from all steps before it
 - `piano_roll_notes.py`: the notes of a step, each by itself or all together
 - `piano_roll_config.py`: these from a config alone, what they are trained to do, and what their keys mean
+- `frame_encoder.py`: images as vectors and as maps of features
+- `cnn_lstm.py`: clips to labels, of a whole clip or of each frame
+- `cnn_lstm_config.py`: these from a config alone
+- `cnn_lstm_task.py`: what they are trained to do, and their figures
+- `image_decoder.py`: from an image to a sequence
+- `image_decoder_config.py`: these from a config alone
+- `image_decoder_task.py`: what they are trained to do, and what their symbols mean
 """
 
 from collections.abc import Callable
@@ -32,9 +39,13 @@ from flax import nnx
 
 from lstmjax.data.text import load_vocabulary
 from lstmjax.models import (
+    cnn_lstm_config,
+    cnn_lstm_task,
     forecaster_config,
     forecaster_task,
     frame_predictor,
+    image_decoder_config,
+    image_decoder_task,
     language_model,
     language_model_config,
     mixture_density,
@@ -46,12 +57,17 @@ from lstmjax.models import (
     tagger_config,
     tagger_task,
 )
+from lstmjax.models.cnn_lstm import CNNLSTM
+from lstmjax.models.cnn_lstm_config import CNNLSTMConfig
 from lstmjax.models.decoder_steps import Looking
 from lstmjax.models.decoders import BahdanauDecoder, LuongDecoder, PlainDecoder
 from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, WindowNetwork
 from lstmjax.models.forecaster import Forecaster, RecursiveForecaster
 from lstmjax.models.forecaster_config import ForecasterConfig
+from lstmjax.models.frame_encoder import FrameEncoder
 from lstmjax.models.frame_predictor import FramePredictor, FramePredictorConfig
+from lstmjax.models.image_decoder import ImageDecoder
+from lstmjax.models.image_decoder_config import ImageDecoderConfig
 from lstmjax.models.language_model import LanguageModel
 from lstmjax.models.language_model_config import LanguageModelConfig
 from lstmjax.models.mixture_density import MixtureDensity, MixtureDensityConfig
@@ -67,9 +83,11 @@ from lstmjax.models.tagger_config import TaggerConfig
 from lstmjax.tasks import Task
 
 __all__ = [
+    "CNNLSTM",
     "FAMILIES",
     "NADE",
     "BahdanauDecoder",
+    "CNNLSTMConfig",
     "CharacterCNN",
     "CharacterLSTM",
     "DecoderNetwork",
@@ -77,8 +95,11 @@ __all__ = [
     "Family",
     "Forecaster",
     "ForecasterConfig",
+    "FrameEncoder",
     "FramePredictor",
     "FramePredictorConfig",
+    "ImageDecoder",
+    "ImageDecoderConfig",
     "IndependentNotes",
     "LanguageModel",
     "LanguageModelConfig",
@@ -177,5 +198,19 @@ FAMILIES: dict[str, Family] = {
         task=mixture_density.task,
         companion=lambda folder: None,
         completed=lambda config, companion: config,
+    ),
+    "cnn-lstm": Family(
+        config=CNNLSTMConfig,
+        build=cnn_lstm_config.build,
+        task=cnn_lstm_task.task,
+        companion=cnn_lstm_task.read_meaning,
+        completed=cnn_lstm_task.with_meaning,
+    ),
+    "image-decoder": Family(
+        config=ImageDecoderConfig,
+        build=image_decoder_config.build,
+        task=image_decoder_task.task,
+        companion=image_decoder_task.read_meaning,
+        completed=image_decoder_task.with_meaning,
     ),
 }

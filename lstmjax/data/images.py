@@ -1,0 +1,224 @@
+"""Clips with labels and images with texts from NPZ files; images from files of their own.
+
+Pixels are uint8, or floats in [0, 1]. Messages count clips, images, frames, rows and columns from 0, as NumPy does.
+"""
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lstmjax.data.datasets import read_idx
+from lstmjax.data.examples import Labelled
+from lstmjax.errors import InputError
+
+MODES = {1: "L", 3: "RGB"}
+"""What Pillow calls images of so many channels."""
+
+
+def read_clips(path: str | Path, *, has_labels: bool = True) -> Labelled:
+    """Clips `clips` with their `labels` and, where they do not fill their rows, `lengths`.
+
+    Args:
+      path: an NPZ file. `clips`: pixels [N, T, H, W] or [N, T, H, W, C]. `lengths`: whole numbers [N] in 1..T; clips
+        are cut there. `labels`: texts or whole numbers, [N], or [N, T] for a label a frame.
+      has_labels: read `labels`; otherwise they may be missing, and are not looked at.
+
+    Returns:
+      N arrays [T_n, H, W, C], uint8 or float32; as targets N labels, or N tuples of T_n labels, or None without
+      `has_labels`.
+
+    Raises:
+      InputError: a file that can't be read or holds something else; pickled objects are refused, not run.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "clips.npz")
+    ...     np.savez(path, clips=np.zeros((2, 3, 8, 8), np.uint8), labels=["up", "down"], lengths=[3, 2])
+    ...     clips = read_clips(path)
+    >>> [clip.shape for clip in clips.sequences], clips.targets
+    ([(3, 8, 8, 1), (2, 8, 8, 1)], ['up', 'down'])
+    """
+    needed = {"clips", "labels"} if has_labels else {"clips"}
+    arrays = _arrays(path, needed, {"clips", "labels", "lengths"})
+    clips = _pixels(path, "clips", arrays["clips"], ("clip", "frame"))
+    count, steps = clips.shape[:2]
+    lengths = _lengths(path, arrays["lengths"], count, steps) if "lengths" in arrays else [steps] * count
+    places = [f"{path}, clip {number}" for number in range(count)]
+    cut = [clip[:length] for clip, length in zip(clips, lengths, strict=True)]
+    targets = _labels(path, arrays["labels"], places, lengths, steps) if has_labels else None
+    return Labelled(cut, targets, places)
+
+
+def read_images(path: str | Path, *, has_texts: bool = True) -> Labelled:
+    """Images `images` with their `texts`.
+
+    Args:
+      path: an NPZ file. `images`: pixels [N, H, W] or [N, H, W, C]. `texts`: N texts, none of them blank.
+      has_texts: read `texts`; otherwise they may be missing, and are not looked at.
+
+    Returns:
+      N arrays [H, W, C], uint8 or float32; as targets N texts, or None without `has_texts`.
+
+    Raises:
+      InputError: a file that can't be read or holds something else; pickled objects are refused, not run.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "images.npz")
+    ...     np.savez(path, images=np.zeros((2, 8, 8), np.uint8), texts=["one", "two"])
+    ...     images = read_images(path)
+    >>> [image.shape for image in images.sequences], images.targets
+    ([(8, 8, 1), (8, 8, 1)], ['one', 'two'])
+    """
+    arrays = _arrays(path, {"images", "texts"} if has_texts else {"images"}, {"images", "texts"})
+    images = _pixels(path, "images", arrays["images"], ("image",))
+    places = [f"{path}, image {number}" for number in range(len(images))]
+    if not has_texts:
+        return Labelled(list(images), None, places)
+    texts = arrays["texts"]
+    if texts.dtype.kind != "U" or texts.shape != (len(images),):
+        raise InputError(f"{path}: texts must be texts [{len(images)}], as images, got {_said(texts)}")
+    return Labelled(list(images), [_label(place, text) for place, text in zip(places, texts, strict=True)], places)
+
+
+def read_idx_images(images: str | Path, labels: str | Path) -> Labelled:
+    """Images and whole numbers from two files of MNIST's format.
+
+    Args:
+      images: bytes [N, H, W]; see `datasets.read_idx`.
+      labels: bytes [N].
+
+    Returns:
+      N arrays uint8 [H, W, 1]; as targets the numbers as texts.
+
+    Raises:
+      InputError: files that can't be read, are something else, or do not agree.
+    """
+    pixels, numbers = read_idx(images, 3), read_idx(labels, 1)
+    if len(pixels) != len(numbers) or pixels.size == 0:
+        raise InputError(f"{images} has {len(pixels)} images and {labels} {len(numbers)} labels; expected as many")
+    places = [f"{images}, image {number}" for number in range(len(pixels))]
+    return Labelled(list(pixels[..., None]), list(map(str, numbers.tolist())), places)
+
+
+def read_picture(path: str | Path, image_shape: tuple[int, int, int]) -> Labelled:
+    """One image from a file such as a PNG.
+
+    Args:
+      path: anything that Pillow reads.
+      image_shape: H, W, C that it must have; C is 1 for grey images and 3 for coloured ones.
+
+    Returns:
+      one array uint8 [H, W, C], without targets.
+
+    Raises:
+      InputError: it can't be read, is of another size or mode, or Pillow is missing.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise InputError(f"to read {path}, the library pillow is needed: pip install pillow") from error
+    height, width, channels = image_shape
+    try:
+        with Image.open(path) as image:
+            size, mode, pixels = image.size, image.mode, np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path} is not a readable image: {error}") from error
+    if (size, mode) != ((width, height), MODES.get(channels)):
+        wanted = f"{width} x {height} pixels of mode {MODES.get(channels)}"
+        raise InputError(f"{path} must be {wanted}, got {size[0]} x {size[1]} of mode {mode}")
+    return Labelled([pixels.reshape(image_shape)], None, [str(path)])
+
+
+def _arrays(path: str | Path, needed: set[str], known: set[str]) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ file by name: those needed, and no others than those known."""
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or error}") from error
+    with stream:
+        file = _opened(path, stream)
+        names = set(file.files)
+        if not needed <= names <= known:
+            may = f", perhaps {', '.join(sorted(known - needed))}" if known - needed else ""
+            found = ", ".join(sorted(names)) or "none"
+            raise InputError(f"{path}: expected the arrays {', '.join(sorted(needed))}{may}, got {found}")
+        return {name: _array(path, file, name) for name in names & (needed | {"lengths"})}
+
+
+def _opened(path: str | Path, stream: BinaryIO) -> Any:
+    try:
+        file = np.load(stream, allow_pickle=False)
+    except Exception as error:  # what is no NPZ file is taken for a pickle, and fails in many ways
+        raise InputError(f"{path} is not an NPZ file") from error
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise InputError(f"{path} is one array; expected an NPZ file")
+    return file
+
+
+def _array(path: str | Path, file: Any, name: str) -> np.ndarray:
+    try:
+        array: np.ndarray = file[name]
+        if array.dtype.kind == "U":
+            array.tolist()  # fails here and not later where numbers are no characters
+        return array
+    except Exception as error:  # damaged zips and headers fail in every way there is
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if "allow_pickle" in reason:
+            reason = "it holds Python objects, and must hold plain numbers or texts"
+        raise InputError(f"{path}: the array {name} can't be read: {reason:.120}") from error
+
+
+def _pixels(path: str | Path, name: str, array: np.ndarray, axes: tuple[str, ...]) -> np.ndarray:
+    """Pixels [*axes, H, W, C], uint8 or float32 in [0, 1]."""
+    lead = ", ".join(axis[0].upper() for axis in axes).replace("C", "N").replace("I", "N").replace("F", "T")
+    if array.ndim not in (len(axes) + 2, len(axes) + 3) or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
+        shapes = f"[{lead}, H, W] or [{lead}, H, W, C]"
+        raise InputError(f"{path}: {name} must be uint8, or floats in [0, 1], {shapes}, got {_said(array)}")
+    if array.size == 0:
+        raise InputError(f"{path}: {name} must have at least one pixel, got {_said(array)}")
+    array = array if array.ndim == len(axes) + 3 else array[..., None]
+    if array.dtype == np.uint8:
+        return array
+    is_wrong = ~((array >= 0) & (array <= 1))
+    if is_wrong.any():
+        at = np.argwhere(is_wrong)[0].tolist()
+        where = ", ".join(f"{axis} {place}" for axis, place in zip((*axes, "row", "column"), at, strict=False))
+        raise InputError(f"{path}, {where}: expected a number in [0, 1], got {array[tuple(at)]}")
+    return array.astype(np.float32)
+
+
+def _lengths(path: str | Path, lengths: np.ndarray, count: int, steps: int) -> list[int]:
+    if lengths.shape != (count,) or lengths.dtype.kind not in "iu":
+        raise InputError(f"{path}: lengths must be whole numbers [{count}], as clips, got {_said(lengths)}")
+    for number, length in enumerate(lengths.tolist()):
+        if not 1 <= length <= steps:
+            raise InputError(f"{path}, clip {number}: expected a length in [1, {steps}], got {length}")
+    found: list[int] = lengths.tolist()
+    return found
+
+
+def _labels(
+    path: str | Path, labels: np.ndarray, places: list[str], lengths: list[int], steps: int
+) -> list[str] | list[tuple[str, ...]]:
+    count = len(places)
+    if labels.dtype.kind not in "Uiu" or labels.shape not in ((count,), (count, steps)):
+        wanted = f"texts or whole numbers, [{count}] or [{count}, {steps}], as clips"
+        raise InputError(f"{path}: labels must be {wanted}, got {_said(labels)}")
+    if labels.ndim == 1:
+        return [_label(place, label) for place, label in zip(places, labels, strict=True)]
+    return [
+        tuple(_label(f"{place}, frame {frame}", label) for frame, label in enumerate(row[:length]))
+        for place, row, length in zip(places, labels, lengths, strict=True)
+    ]
+
+
+def _label(place: str, label: object) -> str:
+    if not str(label).strip():
+        raise InputError(f"{place}: expected a text that is not blank, got {str(label)!r}")
+    return str(label)
+
+
+def _said(array: np.ndarray) -> str:
+    return f"{array.dtype} {list(array.shape)}"
