@@ -221,9 +221,9 @@ def test_sampling_stops_at_the_stop_text(finished, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("options", "code", "sentence"),
     [
-        ("--data nothing.txt", 2, "error: nothing.txt can't be read: No such file or directory"),
-        ("--data empty.txt", 2, "error: empty.txt is empty; expected UTF-8 text"),
-        ("--data binary", 2, "error: binary is binary, with a zero byte at offset 1; expected UTF-8 text"),
+        ("--data nothing.txt", 2, "/nothing.txt can't be read: No such file or directory"),
+        ("--data empty.txt", 2, "/empty.txt is empty; expected UTF-8 text"),
+        ("--data binary", 2, "/binary is binary, with a zero byte at offset 1; expected UTF-8 text"),
         (
             "--data short.txt",
             2,

@@ -194,6 +194,8 @@ def test_names_that_are_none(folder, monkeypatch):
 
 
 def test_every_file_has_a_source_and_a_digest():
-    assert {file.rpartition("/")[0] for file in downloads.SHA256} == set(downloads.SOURCES)
+    folders = {file.rpartition("/")[0] for file in downloads.SHA256}
+    assert folders == {*downloads.SOURCES, *downloads.RESTRICTED}
+    assert not downloads.SOURCES.keys() & downloads.RESTRICTED.keys()
     assert all(len(digest) == len(bytes.fromhex(digest)) * 2 == 64 for digest in downloads.SHA256.values())
     assert len(set(downloads.SHA256.values())) == len(downloads.SHA256)
