@@ -126,11 +126,9 @@ def _made(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, 
 def _read(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, Any]]:
     """A user's videos: a tenth of them to choose by, a tenth to test on, at least one each."""
     steps = config.given + config.ahead
-    whole = videos.read_videos(config.data, frames=steps)
+    whole = _videos(config.data, steps)
     if len(whole) < 3:
         raise InputError(f"{config.data}: expected at least 3 videos, to learn, choose and test, got {len(whole)}")
-    if config.data.endswith(".npy") and videos.is_time_first(np.load(config.data, mmap_mode="r")):
-        print(f"{config.data} has time first, as mnist_test_seq.npy is published: {len(whole)} videos of 20 frames")
     order, held = np.random.default_rng(config.seed).permutation(len(whole)), max(1, len(whole) // 10)
     test, validation, train = (
         videos.clips_of(whole[part], steps=steps, every=config.ahead) for part in np.split(order, [held, 2 * held])
@@ -139,6 +137,14 @@ def _read(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, 
         train = train[:200]
     source = videos.Bright(data.Shuffled(_cut(train, config.given), config.batch_size, config.seed))
     return source, validation, test, {"videos": list(whole.shape), "sha256": _digest(whole)}
+
+
+def _videos(path: str | Path, frames: int) -> np.ndarray:
+    """A file's videos; says so where they were turned."""
+    whole = videos.read_videos(path, frames=frames)
+    if str(path).endswith(".npy") and videos.is_time_first(path, np.load(path, mmap_mode="r")):
+        print(f"{path} has time first, as mnist_test_seq.npy is published: {len(whole)} videos of 20 frames")
+    return whole
 
 
 def _digest(frames: np.ndarray) -> str:
@@ -275,7 +281,7 @@ def predict(config: PredictConfig) -> int:
     if not isinstance(model, FramePredictor):
         raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a FramePredictor")
     settings = training.RunFolder(config.checkpoint).read_config()
-    whole = videos.read_videos(config.predict, frames=settings["given"])
+    whole = _videos(config.predict, settings["given"])
     wanted = (*(model.config.spatial_shape or ()), model.config.channels)
     if whole.shape[2:] != wanted:
         raise InputError(

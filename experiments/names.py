@@ -130,6 +130,9 @@ def read_names(path: Path, longest: int) -> list[str]:
 def _split(names: list[str], config: NamesConfig) -> Names:
     test = max(1, round(len(names) * config.test_fraction))
     validation = max(1, round(len(names) * config.validation_fraction))
+    held = test + validation
+    if held >= len(names):
+        raise InputError(f"{len(names)} distinct names are too few to learn from and to hold {held} of them out")
     return Names(names[test + validation :], names[test : test + validation], names[:test])
 
 

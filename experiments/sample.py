@@ -69,6 +69,8 @@ def main() -> int:
     for name, text in (("prompt", config.prompt), ("stop", config.stop)):
         if vocabulary.unknown(text):
             raise InputError(f"--{name} has symbols that the model has never seen: {vocabulary.unknown(text)!r}")
+        if text and not len(vocabulary.encode(text)):
+            raise InputError(f"--{name} has no word, got {text!r}")
     prompt = vocabulary.decode(vocabulary.encode(config.prompt))  # words have a blank behind them
     config = dataclasses.replace(config, prompt=prompt)
     if config.num_samples == 1:

@@ -105,7 +105,7 @@ class Parts(NamedTuple):
 def load(config: StrokesConfig) -> study.Data:
     """Read or make the drawings, and hold two parts out; the same ones whatever the seed."""
     drawings, notes = read(config)
-    parts = split(drawings, config)
+    parts = split(drawings, config, notes)
     buckets = 1 if config.quick else config.num_buckets  # each takes its time to compile
     seeds = (config.seed, None, None)
     train, *others = (batches(part, config.batch_size, buckets, seed) for part, seed in zip(parts, seeds, strict=True))
@@ -146,12 +146,13 @@ def read(config: StrokesConfig) -> tuple[Drawings, list[str]]:
     return kept, notes
 
 
-def split(drawings: Drawings, config: StrokesConfig) -> Parts:
+def split(drawings: Drawings, config: StrokesConfig, notes: Sequence[str] = ()) -> Parts:
     """Three parts at random, each of at least one drawing."""
     count = len(drawings.points)
     held = [max(1, round(count * share)) for share in (config.test_fraction, config.validation_fraction)]
     if sum(held) >= count:
-        raise InputError(f"{config.data}: {count} drawings are too few to train on and to hold {sum(held)} of them out")
+        too_few = f"{count} drawings are too few to train on and to hold {sum(held)} of them out"
+        raise InputError("; ".join([f"{config.data}: {too_few}", *notes]))
     test, validation, train = np.split(np.random.default_rng(0).permutation(count), np.cumsum(held))
     return Parts(*(drawings.take(np.sort(rows).tolist()) for rows in (train, validation, test)))
 

@@ -135,6 +135,8 @@ def test_videos_come_as_they_were_written(tmp_path):
     np.testing.assert_array_equal(
         videos.read_videos(saved(tmp_path / "mnist_test_seq.npy", published))[..., 0], published.swapaxes(0, 1)
     )
+    np.savez(tmp_path / "own.npz", published)
+    np.testing.assert_array_equal(videos.read_videos(tmp_path / "own.npz")[..., 0], published)
     np.testing.assert_array_equal(videos.bright(np.array([0, 51, 255], np.uint8)), np.float32([0, 0.2, 1]))
 
 

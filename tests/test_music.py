@@ -1,6 +1,7 @@
 """Music: files of pieces, keyboards, transposition, the command, its figures by hand, a sentence for mistakes."""
 
 import json
+import shutil
 import sys
 
 import jax
@@ -228,6 +229,19 @@ def test_a_run_leaves_figures_pictures_and_music(trained):
         scores, _ = model(np.pad(piece[None, :-1], ((0, 0), (1, 0), (0, 0))))
         nlls.append(-np.asarray(model.notes.log_likelihood(scores, piece[None]))[0, 1:])
     assert summary["test_nll"] == pytest.approx(np.concatenate(nlls).mean(), rel=1e-4)
+
+
+def test_a_run_that_was_stopped_goes_on_and_with_other_pieces_is_refused(trained, tmp_path, monkeypatch, capsys):
+    folder, summary = trained
+    own = shutil.copytree(folder, tmp_path / "run")
+    (own / "roll.png").unlink()
+    code, _, err = call(["--resume", "--out", own], monkeypatch, capsys)
+    assert code == 0, err
+    assert json.loads((own / "summary.json").read_text()) == summary
+    assert (own / "roll.png").exists()
+    other = write(tmp_path / "other.json", scales(9, seed=1))
+    code, _, err = call(["--resume", "--out", own, "--data", other], monkeypatch, capsys)
+    assert (code, "the data are not those that the run in" in err) == (2, True)
 
 
 def test_a_trained_model_goes_on_from_an_opening(trained, tmp_path, monkeypatch, capsys):

@@ -74,6 +74,11 @@ def test_no_name_is_in_two_parts(trained):
         ("ada\n" + "x" * 41, "", "line 2: expected a name of at most 40 characters, got 41"),
         ("", "", "is empty; expected UTF-8 text"),
         ("ada", "--test-fraction 0.95", "must leave names to train on"),
+        (
+            "\n".join("abcdefghij"),
+            "--test-fraction 0.5 --validation-fraction 0.49",
+            "10 distinct names are too few to learn from and to hold 10 of them out",
+        ),
     ],
 )
 def test_what_cannot_be_used(tmp_path, content, arguments, sentence, monkeypatch, capsys):

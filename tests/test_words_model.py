@@ -74,6 +74,10 @@ def test_samples_have_blanks_between_words(trained, monkeypatch, capsys):
     assert len(LineVocabulary.of(out).encode(out)) >= 6
     code, _, err = call(sample.main, f"--checkpoint {trained} --prompt 'the bird'", monkeypatch, capsys)
     assert (code, "--prompt has symbols that the model has never seen: 'bird'" in err) == (2, True)
+    for option in ("prompt", "stop"):
+        words = f"--checkpoint {trained} --prompt the --stop the".replace(f"--{option} the", f"--{option} ' '")
+        code, _, err = call(sample.main, words, monkeypatch, capsys)
+        assert (code, f"--{option} has no word, got ' '" in err) == (2, True)
 
 
 def test_a_folder_of_format_1_takes_defaults_for_what_it_could_not_have(trained, tmp_path):

@@ -94,7 +94,7 @@ class MusicConfig(study.EpochsConfig):
 def load(config: MusicConfig) -> study.Data:
     """Read the parts; how many keys the model has follows from them."""
     for name in ("num_notes", "most_notes"):
-        if getattr(config.model, name) is not None:
+        if not config.resume and getattr(config.model, name) is not None:
             raise InputError(f"--model.{name.replace('_', '-')} is for the data to decide; leave it out")
     labelled = _labelled(config)
     keyboard = Keyboard.of([roll for part in labelled for roll in part.sequences], config.grid)

@@ -44,8 +44,9 @@ def read_clips(path: str | Path, *, has_labels: bool = True) -> Labelled:
     clips = _pixels(path, "clips", arrays["clips"], ("clip", "frame"))
     count, steps = clips.shape[:2]
     lengths = _lengths(path, arrays["lengths"], count, steps) if "lengths" in arrays else [steps] * count
+    _check_unit(path, clips, ("clip", "frame"), np.arange(steps) < np.array(lengths)[:, None])
     places = [f"{path}, clip {number}" for number in range(count)]
-    cut = [clip[:length] for clip, length in zip(clips, lengths, strict=True)]
+    cut = [_narrow(clip[:length]) for clip, length in zip(clips, lengths, strict=True)]
     targets = _labels(path, arrays["labels"], places, lengths, steps) if has_labels else None
     return Labelled(cut, targets, places)
 
@@ -73,6 +74,8 @@ def read_images(path: str | Path, *, has_texts: bool = True) -> Labelled:
     """
     arrays = _arrays(path, {"images", "texts"} if has_texts else {"images"}, {"images", "texts"})
     images = _pixels(path, "images", arrays["images"], ("image",))
+    _check_unit(path, images, ("image",), np.ones(len(images), bool))
+    images = _narrow(images)
     places = [f"{path}, image {number}" for number in range(len(images))]
     if not has_texts:
         return Labelled(list(images), None, places)
@@ -171,22 +174,30 @@ def _array(path: str | Path, file: Any, name: str) -> np.ndarray:
 
 
 def _pixels(path: str | Path, name: str, array: np.ndarray, axes: tuple[str, ...]) -> np.ndarray:
-    """Pixels [*axes, H, W, C], uint8 or float32 in [0, 1]."""
+    """Pixels [*axes, H, W, C], uint8 or floats."""
     lead = ", ".join(axis[0].upper() for axis in axes).replace("C", "N").replace("I", "N").replace("F", "T")
     if array.ndim not in (len(axes) + 2, len(axes) + 3) or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
         shapes = f"[{lead}, H, W] or [{lead}, H, W, C]"
         raise InputError(f"{path}: {name} must be uint8, or floats in [0, 1], {shapes}, got {_said(array)}")
     if array.size == 0:
         raise InputError(f"{path}: {name} must have at least one pixel, got {_said(array)}")
-    array = array if array.ndim == len(axes) + 3 else array[..., None]
+    return array if array.ndim == len(axes) + 3 else array[..., None]
+
+
+def _check_unit(path: str | Path, array: np.ndarray, axes: tuple[str, ...], is_there: np.ndarray) -> None:
+    """Floats lie in [0, 1] where `is_there` [*axes]; what only fills rows up may be anything."""
     if array.dtype == np.uint8:
-        return array
-    is_wrong = ~((array >= 0) & (array <= 1))
+        return
+    is_wrong = ~((array >= 0) & (array <= 1)) & is_there[..., None, None, None]
     if is_wrong.any():
         at = np.argwhere(is_wrong)[0].tolist()
         where = ", ".join(f"{axis} {place}" for axis, place in zip((*axes, "row", "column"), at, strict=False))
         raise InputError(f"{path}, {where}: expected a number in [0, 1], got {array[tuple(at)]}")
-    return array.astype(np.float32)
+
+
+def _narrow(pixels: np.ndarray) -> np.ndarray:
+    """uint8 as it is, floats as float32."""
+    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
 
 
 def _lengths(path: str | Path, lengths: np.ndarray, count: int, steps: int) -> list[int]:

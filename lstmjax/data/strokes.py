@@ -5,7 +5,6 @@ A drawing is an array [T, 3], a row a point: how far it is from the point before
 
 import io
 import json
-import math
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -186,15 +185,16 @@ def _stroke_of_points(place: str, stroke: Any) -> np.ndarray:
 def _numbers(place: str, name: str, values: list[Any]) -> np.ndarray:
     for number, value in enumerate(values, 1):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value) or abs(value) > LARGEST:
+        if not is_number or not abs(value) <= LARGEST:  # nor is NaN, or a whole number beyond any float
             raise InputError(f"{place}: expected {name} {number} to be finite and below {LARGEST:g}, got {value!r:.60}")
     return np.array(values, np.float64)
 
 
 def _from_npz(path: str | Path) -> Drawings:
     arrays = _arrays(path)
-    if "points" in arrays and arrays.keys() != {"points", "lengths"}:
-        raise InputError(f"{path}: expected lengths beside points and nothing else, got {', '.join(arrays)}")
+    together = {"points", "lengths"}
+    if arrays.keys() & together and arrays.keys() != together:
+        raise InputError(f"{path}: expected points and lengths together and nothing else, got {', '.join(arrays)}")
     if "lengths" not in arrays:
         places = [f"{path}, array {name}" for name in arrays]
         return Drawings([_offsets(*each) for each in zip(places, arrays.values(), strict=True)], places)

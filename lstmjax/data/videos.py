@@ -18,7 +18,7 @@ def read_videos(path: str | Path, *, frames: int = 1) -> np.ndarray:
     """Videos of one length and size.
 
     The layout that Moving MNIST's test set is published in, `mnist_test_seq.npy`, uint8 [20, N, 64, 64] with time
-    first, is known by its shape, N above 20, and turned. Messages count from 0, as NumPy does.
+    first, is known by its shape in an NPY file, N above 20, and turned. Messages count from 0, as NumPy does.
 
     Args:
       path: an NPY file, or an NPZ file of one array: brightness, [N, T, H, W] or, with colours, [N, T, H, W, C]; uint8,
@@ -44,7 +44,7 @@ def read_videos(path: str | Path, *, frames: int = 1) -> np.ndarray:
         raise InputError(f"{path}: expected uint8 or floats in [0, 1], got {videos.dtype}")
     if videos.ndim not in (4, 5) or 0 in videos.shape:
         raise InputError(f"{path}: expected videos [N, T, H, W] or [N, T, H, W, C], got {list(videos.shape)}")
-    if is_time_first(videos):
+    if is_time_first(path, videos):
         videos = videos.swapaxes(0, 1)
     videos = videos if videos.ndim == 5 else videos[..., None]
     count, steps, height, width, _ = videos.shape
@@ -55,13 +55,16 @@ def read_videos(path: str | Path, *, frames: int = 1) -> np.ndarray:
     return videos if videos.dtype == np.uint8 else _bright(path, videos)
 
 
-def is_time_first(videos: np.ndarray) -> bool:
-    """Whether an array has the shape of `mnist_test_seq.npy`.
+def is_time_first(path: str | Path, videos: np.ndarray) -> bool:
+    """Whether a file's array has the kind and shape of `mnist_test_seq.npy`.
 
-    >>> is_time_first(np.zeros((20, 30, 64, 64), np.uint8)), is_time_first(np.zeros((20, 10, 64, 64), np.uint8))
-    (True, False)
+    >>> is_time_first("a.npy", np.zeros((20, 30, 64, 64), np.uint8))
+    True
+    >>> is_time_first("a.npy", np.zeros((20, 10, 64, 64), np.uint8)), is_time_first("a.npy", np.zeros((20, 30, 64, 64)))
+    (False, False)
     """
-    return videos.ndim == 4 and videos.shape[0] == 20 < videos.shape[1] and videos.shape[2:] == (64, 64)
+    is_published_kind = Path(path).suffix == ".npy" and videos.dtype == np.uint8 and videos.ndim == 4
+    return is_published_kind and videos.shape[0] == 20 < videos.shape[1] and videos.shape[2:] == (64, 64)
 
 
 def clips_of(videos: np.ndarray, *, steps: int, every: int) -> np.ndarray:
