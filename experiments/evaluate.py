@@ -69,9 +69,7 @@ class EvaluateConfig:
         checks.positive_int("chunk_length", self.chunk_length)
         checks.rate("cache_weight", self.cache_weight)
         for name in ("learning_rate", "decay", "cache_flatness"):
-            checks.finite(name, getattr(self, name))
-            if getattr(self, name) < 0.0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+            checks.at_least_zero(name, getattr(self, name))
         self._check_used()
 
     def _check_used(self) -> None:

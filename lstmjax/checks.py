@@ -52,6 +52,13 @@ def finite(name: str, value: float) -> None:
         raise ValueError(f"{name} must be finite, got {value}")
 
 
+def at_least_zero(name: str, value: float) -> None:
+    """A finite number, 0 or more."""
+    finite(name, value)
+    if value < 0.0:
+        raise ValueError(f"{name} must be at least 0, got {value}")
+
+
 def positive(name: str, value: float) -> None:
     """A finite number above 0."""
     number(name, value)

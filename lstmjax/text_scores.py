@@ -108,7 +108,7 @@ def with_cache(
     """
     checks.positive_int("size", size)
     checks.rate("weight", weight)
-    _at_least_zero("flatness", flatness)
+    checks.at_least_zero("flatness", flatness)
     losses, outputs = _read(model, ids)
     pad = (-(len(ids) - 1)) % CHUNK
     keys = np.pad(outputs, ((size, pad), (0, 0)))
@@ -154,8 +154,8 @@ def dynamic(
     True
     """
     _check(model, ids)
-    _at_least_zero("learning_rate", learning_rate)
-    _at_least_zero("decay", decay)
+    checks.at_least_zero("learning_rate", learning_rate)
+    checks.at_least_zero("decay", decay)
     reading = Reading(ids, EvaluationPlan(rows=1, warmup=0, chunk_length=chunk_length))
     graphdef, trained, other = split_model(model)
     zeros = jax.tree.map(jnp.zeros_like, trained)
@@ -258,9 +258,3 @@ def _check(model: object, ids: object) -> None:
     if not isinstance(ids, np.ndarray):
         raise TypeError(f"ids must be a NumPy array, got {type(ids).__name__}")
     checks.whole_numbers("ids", ids, ("N",), 0, model.vocab_size - 1)
-
-
-def _at_least_zero(name: str, value: float) -> None:
-    checks.finite(name, value)
-    if value < 0.0:
-        raise ValueError(f"{name} must be at least 0, got {value}")

@@ -143,8 +143,10 @@ def test_the_loss_by_hand():
 
 def test_what_is_padding_changes_nothing():
     model, inputs, targets = small(), drawing((2, 6)), drawing((2, 6), seed=1)
-    padded = [np.where(np.arange(6)[None, :, None] < LENGTHS[:, None, None], each, 7.0) for each in (inputs, targets)]
-    inside = [np.where(each == 7.0, np.float32(0), each) for each in padded]
+    padded = [
+        np.where(np.arange(6)[None, :, None] < LENGTHS[:, None, None], each, np.nan) for each in (inputs, targets)
+    ]
+    inside = [np.nan_to_num(each) for each in padded]
 
     slopes_of_loss = nnx.jit(nnx.value_and_grad(lambda model, batch: loss_of(model, batch)["loss"].value))
     given = [SequenceBatch(*each, LENGTHS, LENGTHS, np.ones(2, np.float32)) for each in (padded, inside)]

@@ -60,9 +60,7 @@ class LanguageModelConfig:
         for name in ("embedding_dropout", "input_dropout", "weight_drop", "hidden_dropout", "output_dropout"):
             checks.rate(name, getattr(self, name))
         for name in ("activation_penalty", "temporal_penalty"):
-            checks.finite(name, getattr(self, name))
-            if getattr(self, name) < 0.0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+            checks.at_least_zero(name, getattr(self, name))
         checks.one_of("cell", self.cell, tuple(CELLS))
         checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
         self._check_single_layer()

@@ -12,6 +12,7 @@ from lstmjax import cells, checks, layers, regularizers
 from lstmjax.data.source import SequenceBatch
 from lstmjax.data.strokes import ENDS
 from lstmjax.densities import log_density
+from lstmjax.positions import keep_counted
 from lstmjax.sampling import GaussianMixture
 from lstmjax.steps import valid_steps
 from lstmjax.tasks import Mean, Task
@@ -47,9 +48,7 @@ class MixtureDensityConfig:
         checks.one_of("cell", self.cell, tuple(CELLS))
         checks.positive_int("components", self.components)
         checks.rate("output_dropout", self.output_dropout)
-        checks.finite("smallest_scale", self.smallest_scale)
-        if self.smallest_scale < 0.0:
-            raise ValueError(f"smallest_scale must be at least 0, got {self.smallest_scale}")
+        checks.at_least_zero("smallest_scale", self.smallest_scale)
 
 
 class StrokeScores(NamedTuple):
@@ -171,6 +170,7 @@ def _loss(model: MixtureDensity, batch: SequenceBatch, carry: tuple[()], key: An
     valid = valid_steps(lengths, None, steps, rows)
     if valid is not None:
         weights = jnp.where(valid.T, weights, 0)
+    targets = keep_counted(targets, weights)
     pens = targets[..., 2].astype(jnp.int32)
     unit = jnp.sum(jnp.log(model.standardize.scale[...]))
     offset_nll = -log_density(scores.offset, targets[..., :2]) - unit
