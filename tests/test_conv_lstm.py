@@ -18,6 +18,8 @@ CASES = {
     "kernel wider than the grid": ((2, 3), (5, 7), (1, 1), (1, 1), "SAME"),
     "strides wider than the kernel": ((7, 6), (1, 2), (3, 3), (1, 2), "SAME"),
     "3d": ((4, 3, 5), (3, 2, 1), (1, 2, 1), (1, 1, 1), "SAME"),
+    "3d strides and dilation": ((8, 4, 5), (3, 2, 2), (3, 1, 2), (2, 1, 1), "VALID"),
+    "3d kernel wider than the grid": ((2, 1, 3), (5, 3, 2), (2, 1, 1), (1, 2, 1), "SAME"),
 }
 
 
@@ -144,11 +146,12 @@ def test_half_precision_multiplies_rounded_factors_and_sums_in_float32():
         np.testing.assert_allclose(a.astype(jnp.float32), b, rtol=1e-2, atol=1e-2)
 
 
-def test_gradients_are_compiled_to_the_fast_convolution(full_compilation):
+@pytest.mark.parametrize("grid", [(6, 5), (4, 3, 5)])
+def test_gradients_are_compiled_to_the_fast_convolution(full_compilation, grid):
     """In the loop of a training step all convolutions have their axes in the one order that is fast."""
-    cell = lx.cells.ConvLSTM(2, 3, spatial_shape=(6, 5), kernel_size=(3, 3))
+    cell = lx.cells.ConvLSTM(2, 3, spatial_shape=grid, kernel_size=(3,) * len(grid))
     params = jax.eval_shape(cell.init, jax.random.key(0))
-    xs = jax.ShapeDtypeStruct((2, 4, 6, 5, 2), jnp.float32)
+    xs = jax.ShapeDtypeStruct((2, 4, *grid, 2), jnp.float32)
     gradient = jax.jit(jax.grad(lambda params, xs: jnp.sum(lx.unroll(cell, params, xs)[0] ** 2)))
     text = gradient.lower(params, xs).compile(compiler_options=full_compilation).as_text()
     orders = {line.split("dim_labels=")[1].split(",")[0] for line in text.splitlines() if "dim_labels=" in line}
