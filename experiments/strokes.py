@@ -294,9 +294,7 @@ class SampleConfig:
             checks.positive_int(name, getattr(self, name))
         checks.index("seed", self.seed, 0, 2**32 - 1)
         checks.index("length", self.length, 2)
-        checks.finite("bias", self.bias)
-        if self.bias < 0.0:
-            raise ValueError(f"bias must be at least 0, got {self.bias}")
+        checks.at_least_zero("bias", self.bias)
         checks.one_of("the ending of out", self.out.suffix.lower(), (".svg", ".png", ".json"))
 
 

@@ -124,9 +124,7 @@ class UnknownWords(nnx.Module):
 
     def __init__(self, vocab_size: int, rate: float, unknown: int = 1) -> None:
         checks.positive_int("vocab_size", vocab_size)
-        checks.finite("rate", rate)
-        if rate < 0:
-            raise ValueError(f"rate must be at least 0, got {rate}")
+        checks.at_least_zero("rate", rate)
         self.rate, self.unknown = rate, checks.index("unknown", unknown, 0, vocab_size - 1)
         self.count = nnx.Variable(jnp.ones(vocab_size, jnp.float32))
 

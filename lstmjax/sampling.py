@@ -24,12 +24,6 @@ def sample(keys: Key[Array, "B"], scores: PyTree, draw: Draw) -> PyTree:
     return jax.vmap(draw)(keys, scores)
 
 
-def _at_least_zero(name: str, value: float) -> None:
-    checks.number(name, value)
-    if not 0.0 <= value < float("inf"):
-        raise ValueError(f"{name} must be at least 0 and finite, got {value}")
-
-
 def _probability(name: str, value: float) -> None:
     checks.number(name, value)
     if not 0.0 < value <= 1.0:
@@ -60,7 +54,7 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        _at_least_zero("temperature", self.temperature)
+        checks.at_least_zero("temperature", self.temperature)
         if self.top_k is not None:
             checks.index("top_k", self.top_k, 1)
         if self.top_p is not None:
@@ -140,7 +134,7 @@ class BernoulliSampling:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        _at_least_zero("temperature", self.temperature)
+        checks.at_least_zero("temperature", self.temperature)
 
     def __call__(self, key: Key[Array, ""], logits: Float[Array, "P"]) -> Bool[Array, "P"]:
         """A boolean for each feature."""
@@ -189,7 +183,7 @@ class MixtureSampling:
     bias: float = 0.0
 
     def __post_init__(self) -> None:
-        _at_least_zero("bias", self.bias)
+        checks.at_least_zero("bias", self.bias)
 
     def __call__(self, key: Key[Array, ""], mixture: GaussianMixture) -> Float[Array, "N"]:
         """A point."""

@@ -60,9 +60,7 @@ class SampleConfig:
             checks.index("step", self.step, 0)
         checks.index("seed", self.seed, 0, 2**32 - 1)
         checks.index("program", self.program, 0, 127)
-        checks.finite("temperature", self.temperature)
-        if self.temperature < 0:
-            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
+        checks.at_least_zero("temperature", self.temperature)
         checks.finite("tempo", self.tempo)
         if not 4.0 <= self.tempo <= 1000.0:
             raise ValueError(f"tempo must be in [4, 1000], got {self.tempo}")

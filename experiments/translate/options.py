@@ -10,18 +10,11 @@ from lstmjax.decoding import BeamSettings, GNMTLength, PlainLength
 from lstmjax.errors import InputError
 from lstmjax.sampling import Sampling
 
-
-def _at_least_zero(name: str, value: float) -> None:
-    checks.finite(name, value)
-    if value < 0:
-        raise ValueError(f"{name} must be at least 0, got {value}")
-
-
 RANGES: dict[str, Callable[[str, Any], object]] = {
     "n_best": checks.positive_int,
     "beam": checks.positive_int,
     "length_penalty": checks.finite,
-    "coverage_penalty": _at_least_zero,
+    "coverage_penalty": checks.at_least_zero,
     "block_ngrams": checks.positive_int,
     "min_length": lambda name, value: checks.index(name, value, 0),
     "max_length": checks.positive_int,

@@ -103,9 +103,7 @@ def coverage_penalty(
     if rows % max(sources, 1):
         raise ValueError(f"coverage must have as many rows for each of the {sources} sources, got {rows} rows")
     if not isinstance(beta, jax.Array):
-        checks.finite("beta", beta)
-        if beta < 0:
-            raise ValueError(f"beta must be at least 0, got {beta}")
+        checks.at_least_zero("beta", beta)
     coverage = coverage.astype(accumulation_dtype(coverage.dtype)).reshape(sources, rows // max(sources, 1), steps)
     logs = jnp.log(jnp.clip(coverage, LEAST_COVERAGE, 1.0))
     sums = jnp.sum(jnp.where(is_there[:, None, :], logs, 0.0), axis=-1).reshape(rows)

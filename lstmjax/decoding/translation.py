@@ -51,9 +51,7 @@ class BeamSettings:
         checks.positive_int("steps", self.steps)
         checks.index("min_steps", self.min_steps, 0, self.steps)
         checks.index("block_ngrams", self.block_ngrams, 0)
-        checks.finite("coverage_beta", self.coverage_beta)
-        if self.coverage_beta < 0:
-            raise ValueError(f"coverage_beta must be at least 0, got {self.coverage_beta}")
+        checks.at_least_zero("coverage_beta", self.coverage_beta)
 
 
 def translate(

@@ -78,9 +78,7 @@ class TaggerConfig:
         for name in ("word_features", "character_features", "spelling_features", "vocab_size", "num_characters"):
             if getattr(self, name) is not None:
                 checks.positive_int(name, getattr(self, name))
-        checks.finite("unknown_rate", self.unknown_rate)
-        if self.unknown_rate < 0:
-            raise ValueError(f"unknown_rate must be at least 0, got {self.unknown_rate}")
+        checks.at_least_zero("unknown_rate", self.unknown_rate)
 
     def _check_together(self) -> None:
         """What one option asks of another; nothing that is given is left unused."""

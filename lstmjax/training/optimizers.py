@@ -72,14 +72,13 @@ class OptimizerConfig:
         self._check_combination()
 
     def _check_shares(self) -> None:
-        for name in ("final_fraction", "decay_factor", "weight_decay"):
+        checks.at_least_zero("weight_decay", self.weight_decay)
+        for name in ("final_fraction", "decay_factor"):
             checks.finite(name, getattr(self, name))
         if not 0.0 <= self.final_fraction <= 1.0:
             raise ValueError(f"final_fraction must be in [0, 1], got {self.final_fraction}")
         if not 0.0 < self.decay_factor < 1.0:
             raise ValueError(f"decay_factor must be in (0, 1), got {self.decay_factor}")
-        if not self.weight_decay >= 0.0:
-            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
 
     def _check_combination(self) -> None:
         """What goes with which optimiser."""
