@@ -1,4 +1,48 @@
-"""Studies and command lines built on lstmjax; each module runs with `python -m experiments.NAME`."""
+"""Studies and command lines built on lstmjax; each of the first three groups runs with `python -m experiments.NAME`.
+
+Studies:
+
+- `train.py`: a language model of a text, by characters or words
+- `names.py`: names that nobody has
+- `classify/`: a label or a number for a sequence
+- `forecast/`: the next steps of time series
+- `tag/`: a tag for each word
+- `translate/`: one sequence into another
+- `clips.py`: a label for a clip, or for each frame
+- `spell.py`: a text for an image
+- `frames.py`: the next frames of a video
+- `music/`: the next notes of a piano roll
+- `strokes.py`: the next points of a drawing
+- `memory_tasks/`: how long and how much networks remember
+
+What trained language models do:
+
+- `sample.py`: they write
+- `evaluate.py`: how well they know a text
+- `inspect.py`: what their units do over a text
+
+Beside other libraries:
+
+- `parity/`: the same numbers
+- `speed/`: in less time
+- `memory.py`: and memory, by backend
+
+What these share:
+
+- `study.py`: how a study runs, from its settings to its summary
+- `cli.py`: command lines and exit codes
+- `signals.py`: Ctrl-C
+- `observers.py`: progress, metrics and their curves
+- `figures.py`: pictures of predictions
+- `image_figures.py`: pictures of images and clips
+- `frame_pictures.py`: pictures of videos
+- `stroke_pictures.py`: pictures of drawings
+- `inspect_pictures.py`: pictures of units over a text
+- `image_parts.py`: parts of the image studies' data, and their baselines
+- `corpora.py`: where text comes from
+- `recipes.py`: published settings of language models by name
+- `ngrams.py`: baselines of language models
+"""
 
 import signal
 import sys

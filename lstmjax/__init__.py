@@ -1,6 +1,55 @@
 """Recurrent networks for JAX: cells as pure functions, one way to run them over time, and models to train with them.
 
 What is named here is imported when it is first used, so that cells and `unroll` need neither Flax, optax nor orbax.
+
+Rooms:
+
+- `cells/`: one step of each recurrent network, as equations
+- `kernels/`: the backends that run cells over time
+- `layers/`: nnx layers: a cell over time, stacks, both directions, pooling
+- `models/`: whole models by family, each with its config
+- `data/`: readers of files, and batches of what they hold
+- `training/`: the training step, optimisers, evaluation, checkpoints
+- `decoding/`: generating and searching, from any step function
+- `interop/`: weights from and to other libraries
+
+Cells over time:
+
+- `unroll.py`: any cell over the steps of each sequence, and the plain loop that says what that means
+- `steps.py`: lengths, masks and resets as what each step takes
+- `chunks.py`: a scan over chunks of steps
+- `derivative.py`: a function with a backward pass of its own
+- `initializers.py`: how weights start
+- `regularizers.py`: dropout, regularised cells, penalties, which weights decay
+
+Functions of arrays:
+
+- `attention.py`: which steps of a source a query is about
+- `losses.py`: losses as sums and weights
+- `metrics.py`: figures as sums and weights, or counts
+- `positions.py`: which positions of a batch count
+- `crf.py`: chains of tags: likelihoods, best paths, marginals
+- `spans.py`: spans that tags mark, counted as conlleval does
+- `distributions.py`: what a forecast says of a number
+- `scores.py`: what a forecast was worth
+- `densities.py`: densities of mixtures of Gaussians
+- `sampled_softmax.py`: a softmax over very many symbols, trained on a sample
+- `sampling.py`: drawing a symbol from scores
+
+Trained models:
+
+- `tasks.py`: what a model is trained to do
+- `saved.py`: `load_model`, for every family
+- `text_scores.py`: a text scored as results are published
+- `inspection.py`: every gate of a language model over a text
+
+Shared:
+
+- `types.py`: names for arrays, and what a cell is
+- `checks.py`: checks of arguments
+- `errors.py`: errors that a user can mend
+- `trees.py`: modules as trees and as named tables
+- `files.py`: files replaced whole or not at all
 """
 
 import importlib

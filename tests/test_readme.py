@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-ROOMS = sorted(page.parent for top in ("lstmjax", "experiments") for page in (ROOT / top).glob("*/**/__init__.py"))
+ROOMS = sorted(page.parent for top in ("lstmjax", "experiments") for page in (ROOT / top).glob("**/__init__.py"))
 
 
 def test_the_library_example_runs():
@@ -31,11 +31,13 @@ def names_in(room):
     return inside + [path.name for path in room.glob("*.py") if path.name != "__init__.py"]
 
 
-@pytest.mark.parametrize("name", ["lstmjax", "experiments"])
-def test_every_room_has_its_line(name):
-    named = re.findall(r"`([^`\n]+)`", README)
-    missing = {f"{name}/{inside}" for inside in names_in(ROOT / name)} - {*named, *(path + "/" for path in named)}
-    assert not missing
+@pytest.mark.parametrize("top", ["lstmjax", "experiments"])
+def test_every_room_has_its_line(top):
+    rooms = {
+        f"{page.parent.relative_to(ROOT)}/"
+        for page in [ROOT / top / "__init__.py", *(ROOT / top).glob("*/__init__.py")]
+    }
+    assert rooms <= set(re.findall(r"`([^`\n]+)`", README))
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=[str(room.relative_to(ROOT)) for room in ROOMS])
