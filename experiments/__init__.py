@@ -30,6 +30,7 @@ Beside other libraries:
 What these share:
 
 - `study.py`: how a study runs, from its settings to its summary
+- `settings.py`: the settings that every run has, and how its folder keeps them
 - `cli.py`: command lines and exit codes
 - `signals.py`: Ctrl-C
 - `observers.py`: progress, metrics and their curves

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from experiments import cli, study
+from experiments import cli, settings, study
 from experiments.frame_pictures import as_picture, draw_moving, draw_steps, draw_strip, save_gif
 from experiments.observers import plot_curves
 from lstmjax import checks, data, load_model, metrics, training
@@ -45,7 +45,7 @@ Figures = dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class FramesConfig(study.StepsConfig):
+class FramesConfig(settings.StepsConfig):
     """Every setting of a run."""
 
     data: str = "moving-mnist-32"
@@ -280,14 +280,14 @@ def predict(config: PredictConfig) -> int:
     model, _ = load_model(config.checkpoint, "best" if config.step is None else config.step)
     if not isinstance(model, FramePredictor):
         raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a FramePredictor")
-    settings = training.RunFolder(config.checkpoint).read_config()
-    whole = _videos(config.predict, settings["given"])
+    fields = training.RunFolder(config.checkpoint).read_config()
+    whole = _videos(config.predict, fields["given"])
     wanted = (*(model.config.spatial_shape or ()), model.config.channels)
     if whole.shape[2:] != wanted:
         raise InputError(
             f"{config.predict}: expected frames {list(wanted)}, as in training, got {list(whole.shape[2:])}"
         )
-    given, ahead = videos.bright(whole[:, -settings["given"] :]), config.ahead or settings["ahead"]
+    given, ahead = videos.bright(whole[:, -fields["given"] :]), config.ahead or fields["ahead"]
     say = predictor(model, ahead)
     batches = range(0, len(given), config.batch_size)
     logits = np.concatenate([np.asarray(say(given[first : first + config.batch_size])) for first in batches])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import study
+from experiments import settings, study
 from experiments.classify.answers import measure
 from lstmjax import training
 from lstmjax.data import Labelled, examples
@@ -18,7 +18,7 @@ Figures = dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class PartsConfig(study.EpochsConfig):
+class PartsConfig(settings.EpochsConfig):
     """The settings that both have."""
 
     test: Path | None = None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import cli, study
+from experiments import cli, settings, study
 from experiments.ngrams import kneser_ney
 from experiments.observers import plot_curves
 from lstmjax import checks, training
@@ -32,7 +32,7 @@ SEPARATOR = "\n"
 
 
 @dataclasses.dataclass(frozen=True)
-class NamesConfig(study.StepsConfig):
+class NamesConfig(settings.StepsConfig):
     """Every setting of a run."""
 
     data: Path | None = None

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from scipy.stats import multivariate_normal
 
-from experiments import cli, study
+from experiments import cli, settings, study
 from experiments.observers import plot_curves
 from experiments.stroke_pictures import draw, draw_densities
 from lstmjax import checks, data, training
@@ -44,7 +44,7 @@ Figures = dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class StrokesConfig(study.StepsConfig):
+class StrokesConfig(settings.StepsConfig):
     """Every setting of a run."""
 
     data: str = "made"

@@ -7,8 +7,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import types
-import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -16,10 +14,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import jax
 from flax import nnx
 
-from experiments import cli
+from experiments import cli, settings
 from experiments.observers import MetricsFile, ProgressLine
 from experiments.signals import StopOnSignal
-from lstmjax import checks, training
+from lstmjax import training
 from lstmjax.data.source import Source
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
@@ -33,78 +31,7 @@ class Stopped(Exception):  # noqa: N818 - nothing is wrong
     """A run was asked to stop before its end; everything is saved."""
 
 
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """The settings that every study has."""
-
-    out: Path | None = None
-    """Folder for everything the run writes; without it, the first free one of runs/NAME-1, runs/NAME-2, ..."""
-    resume: bool = False
-    """Go on with the stopped run in --out exactly as if it had never stopped; its own settings are used."""
-    batch_size: int = 32
-    """B, rows of a batch."""
-    log_every: int = 10
-    """Steps between lines in the metrics file."""
-    patience: int | None = None
-    """Stop early after so many evaluations in a row without a better validation score."""
-    keep: int = 2
-    """How many of the newest checkpoints to keep, besides the best."""
-    seed: int = 0
-    """Fixes the initial parameters and all noise."""
-    optimizer: training.OptimizerConfig = dataclasses.field(default_factory=training.OptimizerConfig)
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "log_every", "keep"):
-            checks.positive_int(name, getattr(self, name))
-        if self.patience is not None:
-            checks.positive_int("patience", self.patience)
-        checks.index("seed", self.seed, 0, 2**32 - 1)
-        if self.out is not None and str(self.out) in ("", "."):
-            raise ValueError(f"out must name a folder of the run's own, got {str(self.out)!r}")
-
-    def cadence(self, train: Source[Any]) -> training.Cadence:
-        """How long to train on a source and how often to look."""
-        raise NotImplementedError
-
-    def score(self, figures: dict[str, float]) -> float:
-        """What of an evaluation's figures should become low; the model with the lowest is the one to keep."""
-        return figures["loss"]
-
-
-@dataclasses.dataclass(frozen=True)
-class StepsConfig(RunConfig):
-    """A run that is so many steps long."""
-
-    steps: int = 1200
-    """Optimisation steps."""
-    eval_every: int = 200
-    """Steps between evaluations on all validation data; each is followed by a checkpoint."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive_int("eval_every", self.eval_every)
-        checks.index("steps", self.steps, 1, 2**31 - 1)  # they are counted in int32
-
-    def cadence(self, train: Source[Any]) -> training.Cadence:
-        return training.Cadence(self.steps, self.log_every, self.eval_every, self.patience)
-
-
-@dataclasses.dataclass(frozen=True)
-class EpochsConfig(RunConfig):
-    """A run of so many passes over the training data, each followed by an evaluation and a checkpoint."""
-
-    epochs: int = 20
-    """Passes over the training data."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive_int("epochs", self.epochs)
-
-    def cadence(self, train: Source[Any]) -> training.Cadence:
-        return training.Cadence.of_epochs(self.epochs, train, self.log_every, self.patience)
-
-
-Config = TypeVar("Config", bound=RunConfig)
+Config = TypeVar("Config", bound=settings.RunConfig)
 
 
 class Data(NamedTuple):
@@ -192,13 +119,16 @@ def complete(study: Study[Config], config: Config, data: Data, folder: training.
     Raises:
       Stopped: it was asked to stop before.
     """
+    if config.resume and folder.read_config().get("identity") != data.identity:
+        raise InputError(f"the data are not those that the run in {folder.path} was trained on")
     run = _build(study, config, data, folder)
     key = jax.random.key(config.seed)
     state = training.initial_train_state(run.model, run.task, run.optimizer, config.batch_size, key)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves((state, run.optimizer.average(state.opt_state))))
     folder.create(bytes_needed=size * (config.keep + 2), resume=config.resume)
     with folder.lock():
-        _write_settings(study, run)
+        if not config.resume:
+            _write_settings(study, run)
         state, stopped, progress = _train(run, state)
         if stopped:
             raise Stopped(f"stopped at step {int(state.step)} of {run.cadence.steps}")
@@ -217,52 +147,10 @@ def read_settings(study: Study[Config], arguments: Sequence[str]) -> Config:
     folder.run_to_resume()
     if fields.get("family") != study.family:
         raise InputError(f"{folder.config} is of the family {fields.get('family')!r}, not {study.family!r}")
-    saved = dataclasses.replace(config_from_json(study.config, fields, folder), out=config.out, resume=True)
+    saved = dataclasses.replace(settings.from_json(study.config, fields, folder), out=config.out, resume=True)
     config = cli.parse(study.config, study.description, arguments, saved)
-    was, now = _flat(config_to_json(saved)), _flat(config_to_json(config))
-    for name in was.keys() - {"data"}:  # data are known by their identity, so their file may have moved
-        if was[name] != now[name]:
-            raise InputError(
-                f"{folder.path} is a run with --{name} {was[name]}, which can't go on with --{name} {now[name]}"
-            )
+    settings.check_alike(saved, config, folder)
     return config
-
-
-def config_to_json(config: RunConfig) -> dict[str, Any]:
-    """All that decides what a run computes: not where it is written, nor whether it was resumed."""
-    fields = dataclasses.asdict(config)
-    del fields["out"], fields["resume"]
-    return {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in fields.items()}
-
-
-def config_from_json(kind: type[Config], fields: dict[str, Any], folder: training.RunFolder) -> Config:
-    """What `config_to_json` gave, checked anew.
-
-    Raises:
-      InputError: a setting is missing, unknown, or outside its range.
-    """
-    own = {name: value for name, value in fields.items() if name not in ("format", "family", "identity", "run")}
-    try:
-        return typing.cast(Config, _from_json(kind, own, absent=("out", "resume")))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{folder.config} does not hold the settings of a training run: {error}") from error
-
-
-def _from_json(kind: type[Any], fields: Any, absent: Sequence[str] = ()) -> Any:
-    """A dataclass of plain values, paths and further dataclasses; every field must be there."""
-    hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind) if field.name not in absent]
-    if not isinstance(fields, dict) or fields.keys() != set(names):
-        got = ", ".join(fields) if isinstance(fields, dict) else repr(fields)
-        raise ValueError(f"expected {', '.join(names)}; got {got or 'nothing'}")
-    return kind(**{name: _value(hints[name], fields[name]) for name in names})
-
-
-def _value(hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _from_json(typing.cast(type[Any], hint), value)
-    alternatives = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return Path(value) if Path in alternatives and value is not None else value
 
 
 def folder_of(study: Study[Config], config: Config) -> training.RunFolder:
@@ -292,14 +180,11 @@ def _build(study: Study[Config], config: Config, data: Data, folder: training.Ru
 
 
 def _write_settings(study: Study[Any], run: Run) -> None:
-    """Write down what the run is, or make sure that a resumed one is the same run on the same data."""
-    if not run.config.resume:
-        own = config_to_json(run.config) | {"model": dataclasses.asdict(run.data.model)}
-        settings = {"family": study.family, **own, "identity": run.data.identity}
-        run.data.save_companion(run.folder)
-        run.folder.write_config(settings | {"run": identity_of({**settings, "data": None})})
-    elif run.folder.read_config().get("identity") != run.data.identity:
-        raise InputError(f"the data are not those that the run in {run.folder.path} was trained on")
+    """Write down what the run is, and what goes with its model."""
+    own = settings.to_json(run.config) | {"model": dataclasses.asdict(run.data.model)}
+    fields = {"family": study.family, **own, "identity": run.data.identity}
+    run.data.save_companion(run.folder)
+    run.folder.write_config(fields | {"run": identity_of({**fields, "data": None})})
 
 
 def _train(run: Run, state: training.TrainState) -> tuple[training.TrainState, bool, ProgressLine]:
@@ -367,12 +252,3 @@ def _facts_of_training(run: Run, progress: ProgressLine, step: int) -> dict[str,
             return {name: earlier[name] for name in facts}
     replace_text(run.folder.summary, json.dumps(facts, indent=2) + "\n")
     return facts
-
-
-def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"model": {"num_layers": 2}} as {"model.num-layers": 2}, the way options are spelled."""
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        option = prefix + name.replace("_", "-")
-        flat |= _flat(value, option + ".") if isinstance(value, dict) else {option: value}
-    return flat

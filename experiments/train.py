@@ -13,7 +13,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from experiments import cli, recipes, study
+from experiments import cli, recipes, settings, study
 from experiments.corpora import NAMED, Corpus, beginning, load_corpus
 from experiments.ngrams import perplexities
 from experiments.observers import plot_curves
@@ -35,7 +35,7 @@ QUICK_STEPS, QUICK_CHARACTERS = 60, (400_000, 40_000)
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(study.StepsConfig):
+class TrainConfig(settings.StepsConfig):
     """Every setting of a run."""
 
     recipe: Literal["tied-small", "zaremba-small", "zaremba-medium", "awd-lstm"] | None = None

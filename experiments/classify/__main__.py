@@ -13,7 +13,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from experiments import cli, study
+from experiments import cli, settings, study
 from experiments.classify import answers, files, predictions, sequences
 from lstmjax import checks, training
 from lstmjax.data import Labelled, datasets, words
@@ -32,7 +32,7 @@ be used, 130 stopped."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifyConfig(study.EpochsConfig, files.FilesConfig):
+class ClassifyConfig(settings.EpochsConfig, files.FilesConfig):
     """Every setting of a run."""
 
     data: str | None = None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from experiments import cli, study
+from experiments import cli, settings, study
 from experiments.forecast import parts, predictions, results
 from lstmjax import checks, training
 from lstmjax.data.downloads import find
@@ -33,7 +33,7 @@ its input can't be used, 130 stopped."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ForecastConfig(study.EpochsConfig):
+class ForecastConfig(settings.EpochsConfig):
     """Every setting of a run."""
 
     data: str | None = None

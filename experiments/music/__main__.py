@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import cli, study
+from experiments import cli, settings, study
 from experiments.music import answers, writing
 from experiments.music.answers import Figures, Parts
 from lstmjax import checks, training
@@ -35,7 +35,7 @@ CHORALES = "jsb-chorales"
 
 
 @dataclasses.dataclass(frozen=True)
-class MusicConfig(study.EpochsConfig):
+class MusicConfig(settings.EpochsConfig):
     """Every setting of a run."""
 
     data: str = CHORALES

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import cli, study
+from experiments import cli, settings, study
 from experiments.tag import answers, predictions, sentences
 from lstmjax import checks, data, spans, training
 from lstmjax.data import words
@@ -33,7 +33,7 @@ on the way, 2 the command or its input can't be used, 130 stopped."""
 
 
 @dataclasses.dataclass(frozen=True)
-class TagConfig(study.EpochsConfig, sentences.FilesConfig):
+class TagConfig(settings.EpochsConfig, sentences.FilesConfig):
     """Every setting of a run."""
 
     data: str | None = None

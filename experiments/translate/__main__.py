@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments import cli, study
+from experiments import cli, settings, study
 from experiments.translate import answers, pairs, predictions
 from lstmjax import checks, training
 from lstmjax.data.parallel import ParallelText, read_parallel
@@ -30,7 +30,7 @@ SIDES = [f"{part}_{side}" for part in ("train", "dev", "test") for side in ("sou
 
 
 @dataclasses.dataclass(frozen=True)
-class TranslateConfig(study.EpochsConfig):
+class TranslateConfig(settings.EpochsConfig):
     """Every setting of a run."""
 
     data: str | None = None
