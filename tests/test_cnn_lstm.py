@@ -5,6 +5,7 @@ import functools
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -38,13 +39,19 @@ every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.k
 def built(config):
     """A model with opinions, and statistics far from 0 and 1."""
     model = cnn_lstm_config.build(config, nnx.Rngs(0))
-    nnx.update(model, jax.tree.map(lambda leaf: 1.5 * leaf + 0.1, nnx.state(model)))
+    opinionated = jax.tree.map(lambda leaf: np.float32(1.5) * np.asarray(leaf) + np.float32(0.1), nnx.state(model))
+    nnx.update(model, jax.tree.map(jnp.asarray, opinionated))
     return model
 
 
 @nnx.jit
-def run(model, clips, lengths, key=None):
-    return model(clips, lengths=lengths, key=key)
+def run(model, clips, lengths, mask=None):
+    return model(clips, lengths=lengths, mask=mask)
+
+
+@nnx.jit
+def encode(encoder, images):
+    return encoder(images), encoder.feature_map(images)
 
 
 def encoder_by_hand(encoder, images, *, mean=None, var=None):
@@ -71,29 +78,38 @@ def test_the_frame_encoder_is_its_formula():
     encoder, images = built(CONFIG).frames, RNG.random((3, *SHAPE)).astype(np.float32)
     vectors, features = encoder_by_hand(encoder, images)
     assert encoder.map_shape == (2, 2, 4)  # 6 x 5, 3 x 3, 2 x 2
-    np.testing.assert_allclose(encoder(images), vectors, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(encoder.feature_map(images), features, rtol=1e-4, atol=1e-5)
+    found = encode(encoder, images)
+    np.testing.assert_allclose(found[0], vectors, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[1], features, rtol=1e-4, atol=1e-5)
     pixels = np.rint(images * 255).astype(np.uint8)
-    np.testing.assert_allclose(encoder(pixels), encoder(pixels.astype(np.float32) / np.float32(255)), rtol=1e-5)
+    numbers = pixels.astype(np.float32) / np.float32(255)
+    np.testing.assert_allclose(encode(encoder, pixels)[0], encode(encoder, numbers)[0], rtol=1e-5)
 
 
 def test_without_a_dense_layer_it_is_the_mean_of_the_map():
     encoder = FrameEncoder(SHAPE, (4, 6), None, halvings=1, norm="none", rngs=nnx.Rngs(0))
     images = RNG.random((2, *SHAPE)).astype(np.float32)
     assert (encoder.map_shape, encoder.out_features) == ((3, 3, 6), 6)
-    np.testing.assert_allclose(encoder(images), np.mean(encoder.feature_map(images), axis=(1, 2)), rtol=1e-5)
+    vectors, features = encode(encoder, images)
+    np.testing.assert_allclose(vectors, np.mean(features, axis=(1, 2)), rtol=1e-5)
 
 
 def test_a_clip_is_its_frames_one_after_another():
     model = built(CONFIG)
     (layer,) = model.classifier.encoder.recurrent.layers
     logits = np.asarray(run(model, CLIPS, LENGTHS))
+
+    @nnx.jit
+    def step(model, state, frame):
+        (layer,) = model.classifier.encoder.recurrent.layers
+        state, h = layer.cell.step(layer.params, state, layer.cell.project(layer.params, model.frames(frame)))
+        return state, model.classifier.head(h)
+
     for row, length in enumerate(LENGTHS):
         state = layer.cell.initial_state((1,))
         for frame in CLIPS[row, :length]:
-            x = model.frames(frame[None])
-            state, h = layer.cell.step(layer.params, state, layer.cell.project(layer.params, x))
-        np.testing.assert_allclose(logits[row], model.classifier.head(h)[0], rtol=1e-4, atol=1e-5)
+            state, said = step(model, state, frame[None])
+        np.testing.assert_allclose(logits[row], said[0], rtol=1e-4, atol=1e-5)
 
 
 @every_config
@@ -107,9 +123,9 @@ def test_padding_and_batch_do_not_matter(config):
     compare = (lambda a: a[INSIDE]) if config.each_frame else (lambda a: a)
     assert np.isfinite(compare(logits)).all()
     np.testing.assert_allclose(compare(logits), compare(padded[:, :T] if config.each_frame else padded), atol=1e-5)
-    alone = model(CLIPS[1:2, :2])
+    alone = run(model, CLIPS[1:2, :2], None)
     np.testing.assert_allclose(logits[1:2, :2] if config.each_frame else logits[1:2], alone, atol=1e-5)
-    np.testing.assert_allclose(compare(logits), compare(np.asarray(model(CLIPS, mask=INSIDE))), atol=1e-5)
+    np.testing.assert_allclose(compare(logits), compare(np.asarray(run(model, CLIPS, None, INSIDE))), atol=1e-5)
 
 
 def statistics(model):
@@ -188,7 +204,7 @@ def test_every_parameter_learns_and_rows_that_do_not_count_teach_nothing(name, l
 def test_figures_count_what_counts(name):
     config = CONFIGS[name]
     batch, task = batch_of(config, [1, 0, 1]), cnn_lstm_task.task(config)
-    sums, _ = task.loss(built(config), batch, (), None)
+    sums = nnx.jit(lambda model, batch: task.loss(model, batch, (), None)[0])(built(config), batch)
     logits = np.asarray(run(built(config), CLIPS, LENGTHS), np.float64)
     counts = np.array([True, False, True])
     counts = INSIDE & counts[:, None] if config.each_frame else counts
