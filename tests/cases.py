@@ -1,7 +1,8 @@
-"""The enrolment tables: what stands here goes through every law."""
+"""The enrolment tables: what stands here goes through every law. And how tests run command lines."""
 
 import dataclasses
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import lstmjax as lx
+from experiments import cli
 from tests import reference
 
 IN, HIDDEN = 3, 4
@@ -121,3 +123,23 @@ def random_like(tree: Any, key: jax.Array) -> Any:
 def tolerance(dtype: Any, roundings: int = 300) -> float:
     """For numbers near one: by default for gradients over several steps; one step takes far fewer roundings."""
     return roundings * float(jnp.finfo(dtype).eps)
+
+
+def call(
+    main: Callable[[], Any], arguments: Sequence[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> tuple[Any, str, str]:
+    """Run a command line in this process; its exit code and what it wrote to stdout and, in one line, to stderr."""
+    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.run(main)
+    out, err = capsys.readouterr()
+    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+
+
+def run_quietly(main: Callable[[], Any], arguments: Sequence[Any]) -> Any:
+    """The same for a fixture of a module, which has no fixtures of a test; the exit code."""
+    with pytest.MonkeyPatch.context() as patch, jax.numpy_dtype_promotion("standard"):
+        patch.setattr(sys, "argv", ["program", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.run(main)
+    return stop.value.code

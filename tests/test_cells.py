@@ -34,7 +34,7 @@ def test_a_step_is_the_equations(x64, make_cell, reference, dtype):
     params = random_params(cell, jax.random.key(0))
     state = random_state(cell, (5,), jax.random.key(1))
     x = random_inputs(cell, (5,), jax.random.key(2), dtype)
-    new, y = cell.step(params, state, cell.project(params, x))
+    new, y = jax.jit(lambda params, state, x: cell.step(params, state, cell.project(params, x)))(params, state, x)
     expected = reference(by_name(params), by_name(state), np.asarray(x, np.float64))
     chex.assert_trees_all_close(by_name(new), expected, atol=tolerance(dtype, roundings=20), rtol=0)
     assert y.shape[1:] == lx.cells.output_shape(cell)
@@ -218,5 +218,5 @@ def test_half_precision_over_time(make_cell):
     assert getattr(end, "c", jnp.zeros((), jnp.float32)).dtype == jnp.float32
     near = tolerance(jnp.bfloat16, roundings=2)
     np.testing.assert_allclose(ys.astype(jnp.float32), lx.unroll(cell, params, xs)[0], atol=near, rtol=0)
-    grads = jax.grad(lambda p: lx.unroll(half, p, xs)[0].astype(jnp.float32).sum())(params)
+    grads = jax.jit(jax.grad(lambda p: lx.unroll(half, p, xs)[0].astype(jnp.float32).sum()))(params)
     assert all(leaf.dtype == jnp.float32 and np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))

@@ -2,21 +2,22 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import sys
 
-import jax
 import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import cli, sample, study
+from experiments import sample, study
 from experiments.classify import __main__ as classify
 from experiments.classify import files, predictions
 from lstmjax import load_model, training
 from lstmjax.data.text import load_vocabulary
 from lstmjax.errors import InputError
 from lstmjax.models import sequence_config
+from tests import cases
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
@@ -25,13 +26,7 @@ TINY += "--optimizer.learning-rate 0.03 --optimizer.warmup-steps 3 --num-buckets
 GOOD, BAD = ("good", "fine", "great"), ("bad", "poor", "dull")
 
 
-def call(arguments, monkeypatch, capsys):
-    """Run the command line in this process; its exit code and what it wrote to stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(classify.main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+call = functools.partial(cases.call, classify.main)
 
 
 def rows_of(path):
@@ -67,12 +62,8 @@ def trained(tmp_path_factory):
     """A run on reviews, with every baseline; its folder and its summary."""
     folder = tmp_path_factory.mktemp("runs")
     data, out = reviews(folder / "reviews.tsv", 60), folder / "run"
-    arguments = [*TINY.replace("--no-baselines ", "").split(), "--data", str(data), "--out", str(out)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["program", *arguments])
-        with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
-            cli.run(classify.main)
-    assert stop.value.code == 0
+    arguments = [*TINY.replace("--no-baselines ", "").split(), "--data", data, "--out", out]
+    assert cases.run_quietly(classify.main, arguments) == 0
     return out, json.loads((out / "summary.json").read_text())
 
 

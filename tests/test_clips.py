@@ -1,22 +1,22 @@
 """Moving digits and clips from files: what the makers promise, planted bad files, the command."""
 
 import csv
+import functools
 import json
 import pickle
-import sys
 
-import jax
 import numpy as np
 import pytest
 
-from experiments import cli, study
 from experiments import clips as study_of_clips
+from experiments import study
 from lstmjax import load_model
 from lstmjax.data import datasets
 from lstmjax.data.digit_clips import DIRECTIONS, SPEEDS, digit_clips, shrunk
 from lstmjax.data.examples import Labelled
 from lstmjax.data.images import read_clips
 from lstmjax.errors import InputError
+from tests import cases
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
@@ -27,13 +27,7 @@ TINY = "--epochs 5 --batch-size 8 --num-buckets 1 --model.channels 4 --model.fra
 TINY += "--model.hidden-features 8 --optimizer.learning-rate 0.03 --optimizer.warmup-steps 3"
 
 
-def call(arguments, monkeypatch, capsys):
-    """Run the command line in this process; its exit code and what it wrote to stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(study_of_clips.main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+call = functools.partial(cases.call, study_of_clips.main)
 
 
 def made(kind, count, seed=0):
@@ -187,11 +181,7 @@ def trained(tmp_path_factory):
     """A run on dots, with every baseline; its folder and its summary."""
     folder = tmp_path_factory.mktemp("runs")
     data, out = dots(folder / "dots.npz", 200), folder / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["program", *TINY.split(), "--data", str(data), "--out", str(out)])
-        with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
-            cli.run(study_of_clips.main)
-    assert stop.value.code == 0
+    assert cases.run_quietly(study_of_clips.main, [*TINY.split(), "--data", data, "--out", out]) == 0
     return out, json.loads((out / "summary.json").read_text())
 
 

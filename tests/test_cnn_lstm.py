@@ -5,6 +5,7 @@ import functools
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -38,13 +39,19 @@ every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.k
 def built(config):
     """A model with opinions, and statistics far from 0 and 1."""
     model = cnn_lstm_config.build(config, nnx.Rngs(0))
-    nnx.update(model, jax.tree.map(lambda leaf: 1.5 * leaf + 0.1, nnx.state(model)))
+    opinionated = jax.tree.map(lambda leaf: np.float32(1.5) * np.asarray(leaf) + np.float32(0.1), nnx.state(model))
+    nnx.update(model, jax.tree.map(jnp.asarray, opinionated))
     return model
 
 
 @nnx.jit
-def run(model, clips, lengths, key=None):
-    return model(clips, lengths=lengths, key=key)
+def run(model, clips, lengths, mask=None):
+    return model(clips, lengths=lengths, mask=mask)
+
+
+@nnx.jit
+def encode(encoder, images):
+    return encoder(images), encoder.feature_map(images)
 
 
 def encoder_by_hand(encoder, images, *, mean=None, var=None):
@@ -71,29 +78,38 @@ def test_the_frame_encoder_is_its_formula():
     encoder, images = built(CONFIG).frames, RNG.random((3, *SHAPE)).astype(np.float32)
     vectors, features = encoder_by_hand(encoder, images)
     assert encoder.map_shape == (2, 2, 4)  # 6 x 5, 3 x 3, 2 x 2
-    np.testing.assert_allclose(encoder(images), vectors, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(encoder.feature_map(images), features, rtol=1e-4, atol=1e-5)
+    found = encode(encoder, images)
+    np.testing.assert_allclose(found[0], vectors, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[1], features, rtol=1e-4, atol=1e-5)
     pixels = np.rint(images * 255).astype(np.uint8)
-    np.testing.assert_allclose(encoder(pixels), encoder(pixels.astype(np.float32) / np.float32(255)), rtol=1e-5)
+    numbers = pixels.astype(np.float32) / np.float32(255)
+    np.testing.assert_allclose(encode(encoder, pixels)[0], encode(encoder, numbers)[0], rtol=1e-5)
 
 
 def test_without_a_dense_layer_it_is_the_mean_of_the_map():
     encoder = FrameEncoder(SHAPE, (4, 6), None, halvings=1, norm="none", rngs=nnx.Rngs(0))
     images = RNG.random((2, *SHAPE)).astype(np.float32)
     assert (encoder.map_shape, encoder.out_features) == ((3, 3, 6), 6)
-    np.testing.assert_allclose(encoder(images), np.mean(encoder.feature_map(images), axis=(1, 2)), rtol=1e-5)
+    vectors, features = encode(encoder, images)
+    np.testing.assert_allclose(vectors, np.mean(features, axis=(1, 2)), rtol=1e-5)
 
 
 def test_a_clip_is_its_frames_one_after_another():
     model = built(CONFIG)
     (layer,) = model.classifier.encoder.recurrent.layers
     logits = np.asarray(run(model, CLIPS, LENGTHS))
+
+    @nnx.jit
+    def step(model, state, frame):
+        (layer,) = model.classifier.encoder.recurrent.layers
+        state, h = layer.cell.step(layer.params, state, layer.cell.project(layer.params, model.frames(frame)))
+        return state, model.classifier.head(h)
+
     for row, length in enumerate(LENGTHS):
         state = layer.cell.initial_state((1,))
         for frame in CLIPS[row, :length]:
-            x = model.frames(frame[None])
-            state, h = layer.cell.step(layer.params, state, layer.cell.project(layer.params, x))
-        np.testing.assert_allclose(logits[row], model.classifier.head(h)[0], rtol=1e-4, atol=1e-5)
+            state, said = step(model, state, frame[None])
+        np.testing.assert_allclose(logits[row], said[0], rtol=1e-4, atol=1e-5)
 
 
 @every_config
@@ -107,19 +123,24 @@ def test_padding_and_batch_do_not_matter(config):
     compare = (lambda a: a[INSIDE]) if config.each_frame else (lambda a: a)
     assert np.isfinite(compare(logits)).all()
     np.testing.assert_allclose(compare(logits), compare(padded[:, :T] if config.each_frame else padded), atol=1e-5)
-    alone = model(CLIPS[1:2, :2])
+    alone = run(model, CLIPS[1:2, :2], None)
     np.testing.assert_allclose(logits[1:2, :2] if config.each_frame else logits[1:2], alone, atol=1e-5)
-    np.testing.assert_allclose(compare(logits), compare(np.asarray(model(CLIPS, mask=INSIDE))), atol=1e-5)
+    np.testing.assert_allclose(compare(logits), compare(np.asarray(run(model, CLIPS, None, INSIDE))), atol=1e-5)
 
 
 def statistics(model):
     return jax.tree.leaves(nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)))
 
 
+@nnx.jit
+def train(model, clips, lengths):
+    return model(clips, lengths=lengths, key=jax.random.key(0))
+
+
 def trained(model, clips, lengths):
     """The logits of a training call, and the statistics after it; the model stays as it was."""
     copy = nnx.clone(model)
-    logits = copy(clips, lengths=lengths, key=jax.random.key(0))
+    logits = train(copy, clips, lengths)
     return np.asarray(logits), statistics(copy)
 
 
@@ -128,7 +149,7 @@ def test_statistics_move_in_training_alone_and_padding_has_no_part_in_them():
     logits, after = trained(model, CLIPS, LENGTHS)
     assert np.isfinite(logits).all()
     before = [np.asarray(leaf) for leaf in statistics(model)]
-    model(CLIPS, lengths=LENGTHS)
+    run(model, CLIPS, LENGTHS)
     for was, now, moved in zip(before, statistics(model), after, strict=True):
         np.testing.assert_array_equal(was, now)
         assert np.isfinite(moved).all()
@@ -139,7 +160,7 @@ def test_statistics_move_in_training_alone_and_padding_has_no_part_in_them():
     pooled = np.pad(pooled, ((0, 0), (0, 0), (0, 1), (0, 0)), mode="edge").reshape(len(frames), 3, 2, 3, 2, 4)
     pooled = pooled.max(axis=(2, 4)).astype(np.float64)
     copy = nnx.clone(model)
-    copy(CLIPS, lengths=LENGTHS, key=jax.random.key(0))
+    train(copy, CLIPS, LENGTHS)
     norm, old = copy.frames.blocks[0].norm, first.norm
     mean, var = (0.9 * np.asarray(x[...]) for x in (old.mean, old.var))
     np.testing.assert_allclose(norm.mean[...], mean + 0.1 * pooled.mean(axis=(0, 1, 2)), rtol=1e-4)
@@ -188,7 +209,7 @@ def test_every_parameter_learns_and_rows_that_do_not_count_teach_nothing(name, l
 def test_figures_count_what_counts(name):
     config = CONFIGS[name]
     batch, task = batch_of(config, [1, 0, 1]), cnn_lstm_task.task(config)
-    sums, _ = task.loss(built(config), batch, (), None)
+    sums = nnx.jit(lambda model, batch: task.loss(model, batch, (), None)[0])(built(config), batch)
     logits = np.asarray(run(built(config), CLIPS, LENGTHS), np.float64)
     counts = np.array([True, False, True])
     counts = INSIDE & counts[:, None] if config.each_frame else counts

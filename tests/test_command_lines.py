@@ -20,6 +20,7 @@ from experiments.parity import __main__ as parity
 from experiments.speed import __main__ as speed
 from lstmjax import load_model, training
 from lstmjax.errors import InputError
+from tests.cases import call
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
@@ -28,15 +29,6 @@ TEXT = "the quick brown fox jumps over the lazy dog; pack my box with five dozen
 TINY = "--batch-size 4 --chunk-length 16 --steps 30 --log-every 5 --eval-every 10 --sample-length 20"
 TINY += " --model.embed-features 8 --model.hidden-features 16 --model.num-layers 1 --model.output-dropout 0.1"
 TINY += " --optimizer.learning-rate 0.02 --optimizer.warmup-steps 3"
-
-
-def call(main, arguments, monkeypatch, capsys):
-    """Run a command line in this process; its exit code and what it wrote to stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 
 import lstmjax as lx
 from lstmjax.cells.convolution import convolve
+from tests.cases import random_inputs, random_params
 
 CASES = {
     "1d": ((7,), (3,), (1,), (1,), "SAME"),
@@ -75,7 +76,7 @@ def test_the_backward_pass_is_its_own(x64, monkeypatch):
         "lstmjax.cells.convolution.Product._dw", lambda self, x, w, dz: seen.append(1) or jnp.full_like(w, 7.0)
     )
     x, w = drawn(CASES["1d"], (2,), jnp.float64)
-    found = jax.grad(functools.partial(loss, own, CASES["1d"]), argnums=1)(x, w)
+    found = jax.jit(jax.grad(functools.partial(loss, own, CASES["1d"]), argnums=1))(x, w)
     assert seen
     np.testing.assert_array_equal(found, 7.0)
 
@@ -94,7 +95,7 @@ def test_forward_mode_gradients_and_second_derivatives(x64):
 
 def test_no_sequences_and_no_batch(x64):
     case = CASES["1d"]
-    gradient = jax.grad(functools.partial(loss, own, case), (0, 1))
+    gradient = jax.jit(jax.grad(functools.partial(loss, own, case), (0, 1)))
     x, w = drawn(case, (1,), jnp.float64)
     one, alone, none = gradient(x, w), gradient(x[0], w), gradient(x[:0], w)
     np.testing.assert_allclose(alone[0], one[0][0], atol=1e-12)
@@ -106,7 +107,8 @@ def test_no_sequences_and_no_batch(x64):
 def test_a_cell_over_time_has_the_gradients_of_its_definition(x64):
     """Ragged, with a vmap over two sets of weights, recomputed in chunks: as by a loop in Python."""
     cell = lx.cells.ConvLSTM(2, 3, spatial_shape=(3, 4), kernel_size=(3, 2), param_dtype=jnp.float64)
-    params = jax.vmap(cell.init)(jax.random.split(jax.random.key(0)))
+    sets = [random_params(cell, key) for key in jax.random.split(jax.random.key(0))]
+    params = jax.tree.map(lambda *leaves: np.stack(leaves), *sets)
     xs, lengths = jax.random.normal(jax.random.key(1), (2, 3, 3, 4, 2), jnp.float64), np.array([3, 1])
 
     def run(params, xs):
@@ -139,8 +141,8 @@ def test_half_precision_multiplies_rounded_factors_and_sums_in_float32():
     z = convolve(x, w, jnp.bfloat16, *case[2:])
     assert z.dtype == jnp.float32
     np.testing.assert_allclose(z, plain(*wide, *case[2:]), atol=1e-5)
-    found = jax.grad(functools.partial(loss, own, case), (0, 1))(x, w)
-    expected = jax.grad(functools.partial(loss, plain, case), (0, 1))(*wide)
+    found = jax.jit(jax.grad(functools.partial(loss, own, case), (0, 1)))(x, w)
+    expected = jax.jit(jax.grad(functools.partial(loss, plain, case), (0, 1)))(*wide)
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == jnp.bfloat16
         np.testing.assert_allclose(a.astype(jnp.float32), b, rtol=1e-2, atol=1e-2)
@@ -162,7 +164,7 @@ def test_gradients_in_shards(x64):
     """On four devices: as on one, and no device needs another's sequences."""
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     cell = lx.cells.ConvLSTM(2, 3, spatial_shape=(3,), kernel_size=(3,), param_dtype=jnp.float64)
-    params, xs = cell.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (8, 3, 3, 2), jnp.float64)
+    params, xs = random_params(cell, jax.random.key(0)), random_inputs(cell, (8, 3), jax.random.key(1), jnp.float64)
 
     def gradient(params, xs):
         return jax.grad(lambda params: jnp.sum(lx.unroll(cell, params, xs)[0] ** 2))(params)
@@ -172,4 +174,6 @@ def test_gradients_in_shards(x64):
     compiled = in_shards.lower(params, xs).compile()
     assert "all-gather" not in compiled.as_text()
     placed = (jax.device_put(array, jax.NamedSharding(mesh, spec)) for array, spec in ((params, whole), (xs, along)))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-11), compiled(*placed), gradient(params, xs))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-11), compiled(*placed), jax.jit(gradient)(params, xs)
+    )

@@ -2,17 +2,17 @@
 
 import json
 import shlex
-import sys
 
 import jax
 import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import cli, evaluate
+from experiments import evaluate
 from lstmjax import text_scores
 from lstmjax.errors import InputError
 from lstmjax.models import LanguageModel, LanguageModelConfig
+from tests import cases
 
 GOLDEN = "tests/golden/language-model-format-0"
 VOCAB, LENGTH = 7, 600
@@ -126,11 +126,7 @@ def test_what_cannot_be_scored(model, call, error, sentence):
 
 
 def run(arguments, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["program", *shlex.split(arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(evaluate.main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+    return cases.call(evaluate.main, shlex.split(arguments), monkeypatch, capsys)
 
 
 def test_the_command_writes_every_way_that_is_asked_for(tmp_path, monkeypatch, capsys):

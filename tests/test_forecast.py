@@ -2,13 +2,11 @@
 
 import csv
 import json
-import sys
 
-import jax
 import numpy as np
 import pytest
 
-from experiments import cli, study
+from experiments import study
 from experiments.forecast import __main__ as command
 from experiments.forecast import parts, pictures
 from experiments.forecast.backtest import Backtest, figures_of
@@ -17,6 +15,7 @@ from lstmjax import load_model
 from lstmjax.data.series import read_series
 from lstmjax.decoding.forecasts import Forecast
 from lstmjax.models import ForecasterConfig
+from tests import cases
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
@@ -27,13 +26,8 @@ COUNTS = "--model.output negative-binomial --model.scaling none --model.instance
 
 
 def call(arguments, monkeypatch, capsys):
-    """Run the command line in this process; its exit code and what it wrote to stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
     monkeypatch.setattr(command, "SHORTEST_EPOCH", 4)
-    with pytest.raises(SystemExit) as stop:
-        cli.run(command.main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+    return cases.call(command.main, arguments, monkeypatch, capsys)
 
 
 def rows_of(path):
@@ -59,11 +53,8 @@ def trained(tmp_path_factory):
     data, out = table(folder / "sales.csv", "month,sold", MONTHS, sold()), folder / "run"
     arguments = [*TINY.replace("--no-baselines ", "").split(), "--data", data, "--time", "month", "--out", out]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["program", *map(str, arguments)])
         patch.setattr(command, "SHORTEST_EPOCH", 4)
-        with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
-            cli.run(command.main)
-    assert stop.value.code == 0
+        assert cases.run_quietly(command.main, arguments) == 0
     return out, data, json.loads((out / "summary.json").read_text())
 
 

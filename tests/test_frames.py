@@ -1,7 +1,6 @@
 """The next frames of videos: what the model sees, its figures by hand, SSIM, and the command from files to pictures."""
 
 import json
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +11,11 @@ from flax import nnx
 from PIL import Image
 
 import lstmjax as lx
-from experiments import cli, frames
+from experiments import frames
 from lstmjax import load_model, metrics, training
 from lstmjax.data import Examples
 from lstmjax.models import FramePredictor, FramePredictorConfig, frame_predictor
+from tests.cases import run_quietly
 
 RNG = np.random.default_rng(0)
 SIZES = {"spatial_shape": (4, 6), "channels": 2}
@@ -167,16 +167,8 @@ OPTIONS += "--model.patch-size 4 --optimizer.warmup-steps 1"
 
 
 def call(*arguments):
-    """The command in this process; its exit code."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        jax.numpy_dtype_promotion("standard"),
-        jax.numpy_rank_promotion("allow"),
-    ):
-        patch.setattr(sys, "argv", ["program", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.run(frames.main)
-    return stop.value.code
+    with jax.numpy_rank_promotion("allow"):
+        return run_quietly(frames.main, arguments)
 
 
 @pytest.fixture(scope="module")

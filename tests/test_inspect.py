@@ -1,9 +1,9 @@
 """What is seen inside a language model: records, features of a text, correlations, the page and its command."""
 
 import base64
+import functools
 import json
 import re
-import sys
 from pathlib import Path
 
 import jax
@@ -13,9 +13,10 @@ import pytest
 from flax import nnx
 
 import lstmjax as lx
-from experiments import cli, inspect, inspect_pictures
+from experiments import inspect, inspect_pictures
 from lstmjax import inspection
 from lstmjax.data.text import ByteVocabulary, CharVocabulary
+from tests import cases
 
 GOLDEN = Path(__file__).parent / "golden" / "language-model-format-0"
 TEXT = 'He said "use (x + 1)" twice.\n\n  if x:\n    y = "A </script> B" + f(2)\n  It\'s done; \'so\' be it.\n' * 8
@@ -161,12 +162,7 @@ def test_symbols_have_the_names_they_have_one_by_one(vocabulary):
     assert [names[i] for i in ids] == [vocabulary.decode(np.array([i])) for i in ids]
 
 
-def call(arguments, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["inspect", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(inspect.main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+call = functools.partial(cases.call, inspect.main)
 
 
 def page_of(file):

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 import lstmjax as lx
-from tests.cases import HIDDEN, IN, every_cell, random_inputs
+from tests.cases import CELLS, HIDDEN, IN, every_cell, random_inputs
 from tests.test_unroll import assert_close
 
 BATCH, STEPS = 2, 5
@@ -87,11 +87,16 @@ def test_modules_split_merge_jit_and_differentiate(layer, xs):
     np.testing.assert_allclose(nnx.jit(lambda m, x: m(x)[0])(layer, xs), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("graph", [True, False], ids=["graph", "tree"])
-@every_cell
-def test_every_cell_is_a_layer_in_both_modes_of_nnx(make_cell, graph):
-    """split, merge, jit and grad with nnx graph mode on and off; the layer is `unroll` of its cell and parameters."""
-    cell = make_cell(jnp.float32)
+@pytest.mark.parametrize(
+    ("name", "graph"),
+    [*((name, True) for name in CELLS), *((name, False) for name in ("lstm", "conv-lstm", "stacked", "integrator"))],
+)
+def test_every_cell_is_a_layer_in_both_modes_of_nnx(name, graph):
+    """split, merge, jit and grad with nnx graph mode on and off; the layer is `unroll` of its cell and parameters.
+
+    Of a cell, nnx sees how its parameters and its state are nested: there are as many kinds as cells in the other mode.
+    """
+    cell = CELLS[name].make(jnp.float32)
     layer = lx.Recurrent(cell, initial_state="learned", rngs=nnx.Rngs(0))
     xs = random_inputs(cell, (BATCH, STEPS), jax.random.key(1))
     expected = lx.unroll(cell, layer.params, xs, layer.initial_state(BATCH))

@@ -1,10 +1,10 @@
 """Memory tasks: the data by hand, gradients by finite differences, when a run ends, and the command."""
 
+import functools
 import itertools
 import json
 import math
 import re
-import sys
 import types
 
 import jax
@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import cli
 from experiments.memory_tasks import __main__ as command
 from experiments.memory_tasks import results, runs
 from experiments.memory_tasks.gradients import gradient_norms
 from lstmjax import cells, initializers
 from lstmjax.data import memory_tasks as data
+from tests import cases
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
@@ -28,13 +28,7 @@ def generator(seed=0):
     return np.random.default_rng(seed)
 
 
-def call(arguments, monkeypatch, capsys):
-    """Run the command line in this process; its exit code and what it wrote to stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(command.main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+call = functools.partial(cases.call, command.main)
 
 
 def test_marked_numbers_add_up_to_the_target():

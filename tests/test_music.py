@@ -1,14 +1,12 @@
 """Music: files of pieces, keyboards, transposition, the command, its figures by hand, a sentence for mistakes."""
 
+import functools
 import json
 import shutil
-import sys
 
-import jax
 import numpy as np
 import pytest
 
-from experiments import cli
 from experiments.music import __main__ as command
 from experiments.music import answers
 from lstmjax import load_model
@@ -17,6 +15,7 @@ from lstmjax.data.midi import read_midi, write_midi
 from lstmjax.data.music import Keyboard, Transposed, read_json, read_music
 from lstmjax.data.source import Bucketed
 from lstmjax.errors import InputError
+from tests import cases
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
@@ -41,13 +40,7 @@ def write(path, content):
     return path
 
 
-def call(arguments, monkeypatch, capsys):
-    """Run the command line in this process; its exit code and what it wrote to stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(command.main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+call = functools.partial(cases.call, command.main)
 
 
 def test_pieces_in_json_are_read_in_their_parts(tmp_path):
@@ -195,11 +188,7 @@ def test_counting_is_by_hand():
 
 
 def run_quietly(arguments):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["program", *map(str, arguments)])
-        with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
-            cli.run(command.main)
-    assert stop.value.code == 0
+    assert cases.run_quietly(command.main, arguments) == 0
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ import lstmjax as lx
 from lstmjax.kernels import scan
 from lstmjax.kernels.native import library
 from tests import native_problems
+from tests.cases import random_params
 from tests.native_problems import Problem
 from tests.test_unroll import assert_close
 
@@ -77,8 +78,8 @@ def gradients(cell, params, xs, backend, **flags):
 @both_cells
 @pytest.mark.parametrize("inner", ["params", "xs"])
 def test_vmap_of_vmap_of_gradients(cell, inner):
-    models = jax.vmap(cell.init)(jax.random.split(jax.random.key(0), 2))
-    xs = jax.random.normal(jax.random.key(1), (4, 2, 6, 1))
+    models = jax.tree.map(lambda *leaves: np.stack(leaves), *(random_params(cell, jax.random.key(k)) for k in (0, 1)))
+    xs = jax.random.normal(jax.random.key(2), (4, 2, 6, 1))
     axes = [(0, None), (None, 0)] if inner == "params" else [(None, 0), (0, None)]
 
     def run(backend):
@@ -93,9 +94,9 @@ def test_vmap_of_vmap_of_gradients(cell, inner):
 def test_what_stood_in_memory_before_reaches_no_gradient(cell, hidden):
     """Memory is used again: here, after a call that was all NaN."""
     cell, wide = type(cell)(1, hidden), lx.cells.LSTM(1, 32)
-    params, xs = cell.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (2, 3, 1))
+    params, xs = random_params(cell, jax.random.key(0)), jax.random.normal(jax.random.key(1), (2, 3, 1))
     gradients(cell, params, xs, "native")
-    gradients(wide, wide.init(jax.random.key(0)), jnp.full((2, 8, 1), jnp.nan), "native")
+    gradients(wide, random_params(wide, jax.random.key(0)), jnp.full((2, 8, 1), jnp.nan), "native")
     chex.assert_tree_all_finite(gradients(cell, params, xs, "native"))
 
 
@@ -140,7 +141,7 @@ def test_the_same_bits_at_every_call_and_in_every_thread():
     problems = [(lx.cells.LSTM(9, 80), (4, 12, 9)), (lx.cells.GRU(9, 24), (40, 12, 9))]
     calls = []
     for cell, shape in problems:
-        params, xs = cell.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), shape)
+        params, xs = random_params(cell, jax.random.key(0)), jax.random.normal(jax.random.key(1), shape)
         calls.append((cell, params, xs, jax.device_get(gradients(cell, params, xs, "native"))))
 
     def check(number):

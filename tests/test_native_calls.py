@@ -5,20 +5,22 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import lax
 
 import lstmjax as lx
 from lstmjax.kernels.native import library
+from tests.cases import random_inputs, random_params
 from tests.test_unroll import assert_close
 
 pytestmark = pytest.mark.skipif(library.why_not() is not None, reason=f"no native library: {library.why_not()}")
 
 MANY, ROWS, STEPS, IN, HIDDEN = 5, 4, 7, 3, 16
 CELL = lx.cells.LSTM(IN, HIDDEN)
-PARAMS = CELL.init(jax.random.key(0))
-XS = jax.random.normal(jax.random.key(1), (MANY, ROWS, STEPS, IN))
-LENGTHS = jnp.arange(MANY * ROWS).reshape(MANY, ROWS) % (STEPS + 1)
+PARAMS = random_params(CELL, jax.random.key(0))
+XS = random_inputs(CELL, (MANY, ROWS, STEPS), jax.random.key(1))
+LENGTHS = np.arange(MANY * ROWS).reshape(MANY, ROWS) % (STEPS + 1)
 
 
 class Call(NamedTuple):
@@ -49,7 +51,9 @@ def run(params, xs, lengths=None, backend="native"):
 
 
 def stacked():
-    return jax.vmap(CELL.init)(jax.random.split(jax.random.key(2), MANY))
+    return jax.tree.map(
+        lambda *leaves: np.stack(leaves), *(random_params(CELL, jax.random.key(k)) for k in range(MANY))
+    )
 
 
 BATCHED = {

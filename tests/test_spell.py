@@ -1,17 +1,16 @@
 """Images and their texts: names of numbers, planted bad files, pictures, the command."""
 
 import csv
+import functools
 import json
 import struct
-import sys
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import cli, study
 from experiments import spell as study_of_spelling
+from experiments import study
 from lstmjax import load_model
 from lstmjax.data import datasets
 from lstmjax.data.digit_texts import digit_sums, english, named_digits
@@ -20,6 +19,7 @@ from lstmjax.data.images import read_idx_images, read_images, read_picture
 from lstmjax.data.symbols import Characters
 from lstmjax.decoding.image_texts import write_texts
 from lstmjax.errors import InputError
+from tests import cases
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
@@ -28,13 +28,7 @@ TINY += "--model.attention-features 8 --model.embed-features 4 --optimizer.warmu
 TINY += "--optimizer.learning-rate 0.03"
 
 
-def call(arguments, monkeypatch, capsys):
-    """Run the command line in this process; its exit code and what it wrote to stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(study_of_spelling.main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+call = functools.partial(cases.call, study_of_spelling.main)
 
 
 def bars(path, count=64, seed=0, **changes):
@@ -136,11 +130,8 @@ def trained(tmp_path_factory):
     """A run on bars, with its baselines; its folder and its summary."""
     folder = tmp_path_factory.mktemp("runs")
     data, out = bars(folder / "bars.npz", 200), folder / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["program", *TINY.split(), "--epochs", "5", "--data", str(data), "--out", str(out)])
-        with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
-            cli.run(study_of_spelling.main)
-    assert stop.value.code == 0
+    arguments = [*TINY.split(), "--epochs", 5, "--data", data, "--out", out]
+    assert cases.run_quietly(study_of_spelling.main, arguments) == 0
     return out, json.loads((out / "summary.json").read_text())
 
 

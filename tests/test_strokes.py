@@ -1,20 +1,20 @@
 """Drawings: the same from every kind of file, a sentence for each mistake, the study's figures and what it draws."""
 
+import functools
 import gzip
 import json
-import sys
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from experiments import cli
 from experiments import strokes as command
 from lstmjax import load_model
 from lstmjax.data.made_strokes import AFTERWARDS, LETTERS, Writer, made_words, write
 from lstmjax.data.strokes import DRAWS, ENDS, LIFTS, read_strokes, to_points, to_strokes
 from lstmjax.errors import InputError
+from tests import cases
 
 HOUSE = [[[0, 0, 9, 9], [5, 0, 0, 5]], [[4, 4.5]] * 2, [[1], [7]]]
 POINTS = np.array([[0, 0, 0], [0, -5, 0], [9, 0, 0], [0, 5, 1], [-5, -1, 0], [0.5, 0.5, 1], [-3.5, 2.5, 2]])
@@ -185,13 +185,7 @@ def test_the_pen_is_slow_where_the_curve_is_tight():
     assert -0.40 < slope < -0.26  # the law says -1 / 3
 
 
-def call(arguments, monkeypatch, capsys):
-    """Run the command line in this process; its exit code and what it wrote to stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(command.main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+call = functools.partial(cases.call, command.main)
 
 
 @pytest.mark.usefixtures("lenient_promotion")

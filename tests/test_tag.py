@@ -1,14 +1,13 @@
 """The command that tags tokens: what it writes, its figures by hand, other files tagged, a sentence for mistakes."""
 
 import dataclasses
+import functools
 import gzip
 import itertools
 import json
-import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from flax import nnx
@@ -20,6 +19,7 @@ from lstmjax import load_model, spans
 from lstmjax.data import tagged
 from lstmjax.data.words import SPECIAL
 from lstmjax.models import TaggerConfig, tagger_config
+from tests import cases
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
@@ -31,13 +31,7 @@ PNG = b"\x89PNG\r\n"
 PEOPLE, PLACES, OTHERS = ("Ada", "Bob", "Cy", "Dee"), ("Rome", "Oslo", "Bern"), ("is", "in", "to", "and", ".")
 
 
-def call(arguments, monkeypatch, capsys):
-    """Run the command line in this process; its exit code and what it wrote to stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(command.main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+call = functools.partial(cases.call, command.main)
 
 
 def names(count, seed=0, strange=()):
@@ -76,12 +70,9 @@ def treebank(path, count, seed=0):
 
 def run_quietly(arguments):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["program", *map(str, arguments)])
         every = answers.baseline_configs
         patch.setattr(answers, "baseline_configs", lambda model: {"words_alone": every(model)["words_alone"]})
-        with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
-            cli.run(command.main)
-    assert stop.value.code == 0
+        assert cases.run_quietly(command.main, arguments) == 0
 
 
 @pytest.fixture(scope="module")

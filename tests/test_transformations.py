@@ -1,30 +1,37 @@
 """What JAX does with a run: remat, forward mode, second order, an ensemble under vmap, one trace for all lengths."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.test_util import check_jvp, check_vjp
 
 import lstmjax as lx
 from tests.cases import CELLS, HIDDEN, IN, each_kind, every_cell, random_like, random_params
-from tests.test_unroll import BATCH, STEPS, assert_close, setup, with_gradients
+from tests.test_unroll import BATCH, HOLES, STEPS, assert_close, flags, setup, with_gradients
+
+MASK = flags(HOLES)
+
+
+@functools.partial(jax.jit, static_argnames=("cell", "remat", "reverse"))
+def gradient(cell, params, xs, state, mask, resets, *, remat, reverse):
+    """One function for all tests: what they compare with is compiled once."""
+
+    def loss(params):
+        ys, end = lx.unroll(cell, params, xs, state, mask=mask, resets=resets, remat=remat, reverse=reverse)
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves((ys, end))), (ys, end)
+
+    return jax.grad(loss, has_aux=True)(params)
 
 
 def check_remat(make_cell, remat, reverse):
-    cell, params, xs, state = setup(make_cell)
-    flags = {
-        "mask": jax.random.bernoulli(jax.random.key(3), 0.7, (BATCH, STEPS)),
-        "resets": jax.random.bernoulli(jax.random.key(4), 0.3, (BATCH, STEPS)),
-        "reverse": reverse,
-    }
-
-    def loss(params, remat):
-        ys, end = lx.unroll(cell, params, xs, state, remat=remat, **flags)
-        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves((ys, end))), (ys, end)
-
-    grad = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
-    assert_close(grad(params, remat), grad(params, None))
+    mask = jax.random.bernoulli(jax.random.key(3), 0.7, (BATCH, STEPS))
+    resets = jax.random.bernoulli(jax.random.key(4), 0.3, (BATCH, STEPS))
+    found, expected = (gradient(*setup(make_cell), mask, resets, remat=by, reverse=reverse) for by in (remat, None))
+    assert_close(found, expected)
 
 
 @each_kind
@@ -68,10 +75,10 @@ def test_an_ensemble_in_one_call(make_cell):
     """vmap over stacked parameters, gradients too, is each member on its own."""
     cell, params, xs, state = setup(make_cell)
     members = [params, random_params(cell, jax.random.key(7))]
-    ensemble = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    together = jax.vmap(lambda p: with_gradients(cell, p, xs, state, None, False))(ensemble)
+    ensemble = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
+    together = jax.device_get(jax.vmap(lambda p: with_gradients(cell, p, xs, state, MASK, False))(ensemble))
     for number, member in enumerate(members):
-        alone = with_gradients(cell, member, xs, state, None, False)
+        alone = with_gradients(cell, member, xs, state, MASK, False)
         assert_close(jax.tree.map(lambda leaf, n=number: leaf[n], together), alone)
 
 
@@ -88,27 +95,33 @@ def test_one_trace_serves_all_lengths():
 
 
 FAST = ("fused", "native")  # native where the library is, else fused again
+ALL_RULES = ("lstm", "gru", "conv-lstm", "integrator")  # with backends or gradients of their own, or unlike all others
 EXACT = [
-    *((name, "scan", True) for name in CELLS),
-    ("lstm", "scan", False),
+    *((name, "scan", name != "gru") for name in ALL_RULES),
     # Each two of cell, backend and resets meet: past the first gradient, a fast backend's derivatives are by scan.
     *(("lstm", "fused", True), ("lstm", "native", False), ("gru", "fused", False), ("gru", "native", True)),
 ]
 
 
-@pytest.mark.parametrize(("name", "backend", "has_resets"), EXACT)
-def test_derivatives_are_exact_to_second_order_in_every_mode(x64, name, backend, has_resets):
-    """Forward and reverse, over value, gradient and slope, against finite differences, in all arguments."""
+def exact_problem(name, backend, has_resets):
+    """A loss of all arguments, where to look at it, and a direction."""
     cell, params, xs, state = setup(CELLS[name].make, jnp.float64, steps=3)
     resets = jnp.array([[0, 1, 0], [1, 0, 1], [0, 0, 0]], bool) if has_resets else None
     point = (params, xs, random_like(state, jax.random.key(6)), state if has_resets else None)
-    direction = random_like(point, jax.random.key(3))
 
     def loss(point):
         params, xs, initial, state = point
         flags = {"lengths": jnp.array([3, 1, 2]), "resets": resets}
         results = lx.unroll(cell, params, xs, state, initial_state=initial, backend=backend, **flags)
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(results))
+
+    return loss, point, random_like(point, jax.random.key(3))
+
+
+@pytest.mark.parametrize(("name", "backend", "has_resets"), EXACT)
+def test_derivatives_are_exact_to_second_order_in_every_mode(x64, name, backend, has_resets):
+    """Forward and reverse, over value, gradient and slope, against finite differences, in all arguments."""
+    loss, point, direction = exact_problem(name, backend, has_resets)
 
     @jax.jit
     def value_gradient_and_slope(point):
@@ -131,6 +144,18 @@ def test_derivatives_are_exact_to_second_order_in_every_mode(x64, name, backend,
 
     check_jvp(values, lambda points, tangents: forward(*points, *tangents), (point,))
     check_vjp(values, pulled, (point,))
+
+
+@pytest.mark.parametrize("name", [name for name in CELLS if name not in ALL_RULES])
+def test_derivatives_of_every_cell_are_exact_to_second_order(x64, name):
+    """A step of JAX's operations alone: `unroll` goes forward and in reverse at once over it, as over those above."""
+    loss, point, _ = exact_problem(name, "scan", has_resets=True)
+
+    @jax.jit
+    def forward(point, tangent):
+        return jax.jvp(jax.value_and_grad(loss), (point,), (tangent,))
+
+    check_jvp(lambda point: forward(point, point)[0], lambda points, tangents: forward(*points, *tangents), (point,))
 
 
 @pytest.mark.parametrize("backend", ["scan", *FAST])

@@ -32,6 +32,7 @@ from lstmjax.decoding import (
 from lstmjax.decoding.translated_text import together
 from lstmjax.errors import InputError
 from lstmjax.saved import average, load_average
+from tests import cases
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
@@ -43,13 +44,8 @@ PNG = b"\x89PNG\r\n"
 
 
 def call(arguments, monkeypatch, capsys, stdin=b""):
-    """Run the command line in this process; its exit code and what it wrote to stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
-    with pytest.raises(SystemExit) as stop:
-        cli.run(command.main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
+    return cases.call(command.main, arguments, monkeypatch, capsys)
 
 
 def letters(count, seed, longest=6):
@@ -73,10 +69,7 @@ def train(folder, name, seed, count):
         more += [f"--{part}-target", write(folder / f"{part}.trg", target)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(answers, "finish", lambda *_: {})
-        patch.setattr(sys, "argv", ["program", *TINY.split(), *map(str, more)])
-        with jax.numpy_dtype_promotion("standard"), pytest.raises(SystemExit) as stop:
-            cli.run(command.main)
-    assert stop.value.code == 0
+        assert cases.run_quietly(command.main, [*TINY.split(), *more]) == 0
     return folder / name
 
 

@@ -3,34 +3,25 @@
 import json
 import math
 import shlex
-import sys
 from collections import Counter
 
 import jax
 import numpy as np
 import pytest
 
-from experiments import cli, ngrams, recipes, sample, study, train
+from experiments import ngrams, recipes, sample, study, train
 from experiments.corpora import NAMED
 from lstmjax import load_model
 from lstmjax.data import downloads
 from lstmjax.data.lines import LineVocabulary
 from lstmjax.saved import SINCE_FORMAT_2
+from tests.cases import call
 
 pytestmark = pytest.mark.usefixtures("lenient_promotion")
 
 SMALL = "--symbols words --steps 4 --eval-every 2 --batch-size 2 --chunk-length 4 --sample-length 5 "
 SMALL += "--model.embed-features 3 --model.hidden-features 4 --model.num-layers 1 --optimizer.learning-rate 0.05"
 TEXT = "the cat sat on the mat\nthe dog sat on the cat\n\n" * 6
-
-
-def call(main, arguments, monkeypatch, capsys):
-    """Run a command line in this process; its exit code and what it wrote to stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["program", *shlex.split(arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.run(main)
-    out, err = capsys.readouterr()
-    return stop.value.code, out, " ".join(err.replace("│", " ").split())
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +50,7 @@ def test_words_never_seen_are_told(tmp_path, monkeypatch, capsys):
     (tmp_path / "train").write_text(TEXT)
     (tmp_path / "valid").write_text("a cat sat on a bird\n")
     parts = f"--data {tmp_path}/train --validation {tmp_path}/valid --no-baselines --quick --out {tmp_path}/run"
-    code, out, _ = call(train.main, f"{SMALL} {parts} --min-count 7 --max-words 4", monkeypatch, capsys)
+    code, out, _ = call(train.main, f"{SMALL} {parts} --min-count 7 --max-words 4".split(), monkeypatch, capsys)
     assert code == 0
     assert "the validation text has 2 symbols that the vocabulary lacks: 'a bird'" in out
     _, vocabulary = load_model(tmp_path / "run")
@@ -68,15 +59,15 @@ def test_words_never_seen_are_told(tmp_path, monkeypatch, capsys):
 
 def test_samples_have_blanks_between_words(trained, monkeypatch, capsys):
     call_it = f"--checkpoint {trained} --prompt 'the  cat' --length 4 --temperature 0"
-    code, out, _ = call(sample.main, call_it, monkeypatch, capsys)
+    code, out, _ = call(sample.main, shlex.split(call_it), monkeypatch, capsys)
     assert code == 0
     assert out.startswith("the cat ")
     assert len(LineVocabulary.of(out).encode(out)) >= 6
-    code, _, err = call(sample.main, f"--checkpoint {trained} --prompt 'the bird'", monkeypatch, capsys)
+    code, _, err = call(sample.main, ["--checkpoint", trained, "--prompt", "the bird"], monkeypatch, capsys)
     assert (code, "--prompt has symbols that the model has never seen: 'bird'" in err) == (2, True)
     for option in ("prompt", "stop"):
         words = f"--checkpoint {trained} --prompt the --stop the".replace(f"--{option} the", f"--{option} ' '")
-        code, _, err = call(sample.main, words, monkeypatch, capsys)
+        code, _, err = call(sample.main, shlex.split(words), monkeypatch, capsys)
         assert (code, f"--{option} has no word, got ' '" in err) == (2, True)
 
 
@@ -114,7 +105,7 @@ def test_recipes_are_settings_that_others_win_over(name):
     ],
 )
 def test_commands_that_cannot_be_used(arguments, sentence, monkeypatch, capsys):
-    code, _, err = call(train.main, arguments, monkeypatch, capsys)
+    code, _, err = call(train.main, shlex.split(arguments), monkeypatch, capsys)
     assert code == 2
     assert sentence in err
 
