@@ -92,6 +92,19 @@ def check_out(file: Path) -> None:
         raise InputError(f"the output file {file} can't be written to")
 
 
+def check_folder(folder: Path) -> None:
+    """Find out now whether a folder can be made, or written to where it is there; makes nothing.
+
+    Raises:
+      InputError: it can't.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise InputError(f"the output folder {folder} can't be written to: {nearest} is a file")
+    if not os.access(nearest, os.W_OK):
+        raise InputError(f"the output folder {folder} can't be written to: no permission to write to {nearest}")
+
+
 def command(module: str, *arguments: object) -> str:
     """How to run a module of this project with the Python that runs now, ready to be pasted into a shell."""
     here = os.path.relpath(sys.executable)

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import cli, figures, image_figures, image_parts, study
+from experiments import cli, figures, image_figures, image_parts, settings, study
 from experiments.classify import predictions
 from experiments.classify.answers import measure, print_table
-from experiments.image_parts import Figures, decided_by_data, digest, in_parts, train_baseline, with_baselines
+from experiments.image_parts import Figures, digest, in_parts, train_baseline, with_baselines
 from experiments.observers import plot_curves
 from lstmjax import checks, metrics, training
 from lstmjax.data import Labelled, datasets
@@ -31,6 +31,7 @@ from lstmjax.models import CNNLSTMConfig
 from lstmjax.models.sequence_task import macro_f1
 from lstmjax.saved import load_model
 
+CLIPS = 16000
 DESCRIPTION = """Learn to say what clips show, or each of their frames.
 
 Trains a CNN with an LSTM on top on moving digits that it makes from MNIST (direction: 8 directions at 2 speeds; first:
@@ -47,8 +48,9 @@ class ClipsConfig(image_parts.PartsConfig):
 
     data: str | None = None
     """An NPZ file, or moving digits: direction, first, visible."""
-    clips: int = 16000
-    """Of moving digits: how many clips to learn from; a quarter as many, of other digits, for the test."""
+    clips: int | None = None
+    """Of moving digits: how many clips to learn from, 16,000 unless said; a quarter as many, of other digits, for the
+    test."""
     num_buckets: int = 2
     """At most so many lengths of batches, so that clips are batched with others of nearly their length."""
     epochs: int = 4
@@ -61,7 +63,10 @@ class ClipsConfig(image_parts.PartsConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.positive_int("num_buckets", self.num_buckets)
-        checks.index("clips", self.clips, 8)
+        if self.clips is not None:
+            checks.index("clips", self.clips, 8)
+            if self.data not in (None, *MAKERS):
+                raise ValueError(f"clips is for moving digits, {', '.join(MAKERS)}; a file has as many as it has")
         if self.data in MAKERS and self.test is not None:
             raise ValueError(f"test is for clips from a file; {self.data} makes its own")
         if self.data is not None and self.data not in MAKERS:
@@ -92,6 +97,7 @@ def load(config: ClipsConfig) -> study.Data:
         save_companion=lambda folder: save_labels(labels, folder.labels),
         identity={"clips": [len(part.sequences) for part in parts], "sha256": digest(parts)},
         symbols_per_step=round(config.batch_size * float(np.mean(lengths))),
+        unit="frames",
         description=(
             f"clips: {', '.join(f'{len(part.sequences):,}' for part in parts)} to learn from, to choose by, to test "
             f"on; {min(lengths)} to {max(lengths)} frames of {height} x {width} x {channels}; {len(labels)} classes"
@@ -105,7 +111,10 @@ def _parts(config: ClipsConfig) -> list[Labelled]:
     if config.data is None:
         raise InputError(f"--data must name a file, or one of {', '.join(MAKERS)}")
     if config.data in MAKERS:
-        return _made(config.data, config.at_most(config.clips))
+        if (config.data == "visible") != config.model.each_frame:
+            raise InputError(_wrong_pooling(f"--data {config.data}", config.data == "visible", config.model.pooling))
+        return _made(config.data, config.at_most(config.clips or CLIPS))
+    image_parts.check_name(config.data, MAKERS)
     return in_parts(read_clips(config.data), None if config.test is None else read_clips(config.test), config)
 
 
@@ -155,11 +164,15 @@ def _model(config: ClipsConfig, train: Labelled, labels: Labels) -> CNNLSTMConfi
     """The model's config with all that the data decide."""
     each_frame = isinstance((train.targets or [""])[0], tuple)
     if each_frame != config.model.each_frame:
-        wanted = "a label for each frame, so --model.pooling must be none" if each_frame else "a label a clip"
-        raise InputError(f"{train.file} has {wanted}, got --model.pooling {config.model.pooling}")
+        raise settings.not_for(config, _wrong_pooling(train.file, each_frame, config.model.pooling))
     shape = np.shape(train.sequences[0])[1:]
-    decided: CNNLSTMConfig = decided_by_data(config.model, image_shape=shape, num_classes=len(labels))
+    decided: CNNLSTMConfig = settings.decided_by_data(config, image_shape=shape, num_classes=len(labels))
     return decided
+
+
+def _wrong_pooling(data: str, each_frame: bool, pooling: str) -> str:
+    has, wanted = ("a label for each frame", "none") if each_frame else ("a label a clip", "another than none")
+    return f"{data} has {has}, so --model.pooling must be {wanted}, got {pooling}"
 
 
 def finish(run: study.Run, model: Any, labels: Any) -> Figures:
@@ -172,8 +185,7 @@ def finish(run: study.Run, model: Any, labels: Any) -> Figures:
     true = [labels.encode(_as_tuple(target), _places(target, "")) for target in test.targets]
     counts = confusion(said, true, len(labels))
     figures.plot_confusion(folder.path / "confusion.png", counts, labels.names)
-    shown = [labels.names[int(np.ravel(each)[-1])] for each in said]
-    image_figures.plot_clips(folder.path / "clips.png", *chosen(test, shown))
+    image_figures.plot_clips(folder.path / "clips.png", *to_look_at(test, said, labels.names))
     print_table({run.data.model.cell: found, **others})
     files = "config.json, labels.json, metrics.jsonl, summary.json, loss.png, confusion.png, clips.png"
     print(f"saved in {folder.path}: {files}, and the newest and best checkpoints in checkpoints/")
@@ -220,13 +232,29 @@ def predict(model: Any, part: Labelled, batch_size: int) -> list[np.ndarray]:
     return [row if row.ndim == 1 else row[: len(clip)] for row, clip in zip(each, clips, strict=True)]
 
 
-def chosen(part: Labelled, said: Sequence[str]) -> tuple[list[Any], list[str], list[str]]:
-    """Ten clips, what is true of them, or of their last frames, and what was said: up to five that were wrong first."""
-    true = [_as_tuple(target)[-1] for target in part.targets or []]
-    wrong = [row for row, label in enumerate(true) if said[row] != label][:5]
-    right = [row for row, label in enumerate(true) if said[row] == label][: 10 - len(wrong)]
+def to_look_at(
+    part: Labelled, said: Sequence[np.ndarray], names: Sequence[str]
+) -> tuple[list[Any], list[str], list[bool]]:
+    """Ten clips, up to five that were wrong first; what was said of each, and whether it is right.
+
+    Args:
+      part: N clips with what is true of them.
+      said: the class of each, or of each of its frames.
+      names: the classes.
+    """
+    true = [_as_tuple(target) for target in part.targets or []]
+    came = [tuple(names[number] for number in np.ravel(each)) for each in said]
+    wrong = [row for row, labels in enumerate(true) if came[row] != labels][:5]
+    right = [row for row, labels in enumerate(true) if came[row] == labels][: 10 - len(wrong)]
     rows = wrong + right
-    return [part.sequences[row] for row in rows], [true[row] for row in rows], [said[row] for row in rows]
+    titles = [_title(true[row], came[row], isinstance((part.targets or [])[row], tuple)) for row in rows]
+    return [part.sequences[row] for row in rows], titles, [row in right for row in rows]
+
+
+def _title(true: Sequence[str], said: Sequence[str], each_frame: bool) -> str:
+    if each_frame:
+        return f"{sum(map(str.__eq__, true, said))} of {len(true)} frames right"
+    return f"{true[0]}, said {said[0]}"
 
 
 def confusion(said: Sequence[np.ndarray], true: Sequence[np.ndarray], num_classes: int) -> np.ndarray:
@@ -259,10 +287,10 @@ def run_predictions(arguments: Sequence[str]) -> int:
     cli.check_out(out)
     cli.check_backend()
     model, labels = load_model(config.checkpoint)
-    settings = training.RunFolder(config.checkpoint).read_config()
-    if settings["family"] != STUDY.family:
-        raise InputError(f"{config.checkpoint} is of the family {settings['family']!r}, not {STUDY.family!r}")
-    part, shape = read_clips(config.predict, has_labels=False), settings["model"]["image_shape"]
+    fields = training.RunFolder(config.checkpoint).read_config()
+    if fields["family"] != STUDY.family:
+        raise InputError(f"{config.checkpoint} is of the family {fields['family']!r}, not {STUDY.family!r}")
+    part, shape = read_clips(config.predict, has_labels=False), fields["model"]["image_shape"]
     if list(np.shape(part.sequences[0])[1:]) != shape:
         raise InputError(f"{config.predict} has frames of {list(np.shape(part.sequences[0])[1:])}; expected {shape}")
     found = predict(model, part, config.batch_size)

@@ -8,6 +8,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 
@@ -19,6 +20,7 @@ def draw_steps(image: Path, found: Mapping[str, Mapping[str, float]], ahead: int
         label = name.removeprefix("baseline_").replace("_", " ") or "this model"
         axes.plot(steps, [figures[f"test_mse_ahead_{step}"] for step in steps], marker="o", markersize=3, label=label)
     axes.set(xlabel="frames ahead", ylabel="squared error of a frame, summed over pixels", title="Test part", ylim=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(image, dpi=100)

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from experiments import cli, settings, study
+from experiments import cli, image_parts, settings, study
 from experiments.frame_pictures import as_picture, draw_moving, draw_steps, draw_strip, save_gif
 from experiments.observers import plot_curves
 from lstmjax import checks, data, load_model, metrics, training
@@ -41,6 +41,8 @@ PIXEL = FramePredictorConfig(hidden_features=(32,), kernel_sizes=(1,), patch_siz
 SHOWN = 3
 """Test clips in the pictures."""
 
+CLIPS = 1000
+"""Of the made sets: clips to test on."""
 Figures = dict[str, float]
 
 
@@ -55,8 +57,8 @@ class FramesConfig(settings.StepsConfig):
     """Frames that the model sees."""
     ahead: int = 10
     """Frames that it says."""
-    clips: int = 1000
-    """Of the made sets: clips to test on; a fifth as many to choose by."""
+    clips: int | None = None
+    """Of the made sets: clips to test on, 1,000 unless said; a fifth as many to choose by."""
     baselines: bool = True
     """Train the LSTM for every pixel too."""
     quick: bool = False
@@ -76,8 +78,12 @@ class FramesConfig(settings.StepsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("given", "ahead", "clips"):
+        for name in ("given", "ahead"):
             checks.positive_int(name, getattr(self, name))
+        if self.clips is not None:
+            checks.positive_int("clips", self.clips)
+            if self.data not in SIZES:
+                raise ValueError(f"clips is for {', '.join(SIZES)}; a file has as many as it has")
 
     def cadence(self, train: Any) -> training.Cadence:
         steps = min(self.steps, 10) if self.quick else self.steps
@@ -90,7 +96,8 @@ def load(config: FramesConfig) -> study.Data:
     height, width, channels = test.shape[2:]
     if height % config.model.patch_size or width % config.model.patch_size:
         patch = f"--model.patch-size {config.model.patch_size}"
-        raise InputError(f"{patch} must divide height and width of the frames of {config.data}, {height} x {width}")
+        wanted = f"must divide height and width of the frames of {config.data}, {height} x {width}"
+        raise settings.not_for(config, f"{patch} {wanted}")
     model = dataclasses.replace(config.model, spatial_shape=(height, width), channels=channels)
     if config.quick:
         validation, test = validation[:32], test[:32]
@@ -102,6 +109,7 @@ def load(config: FramesConfig) -> study.Data:
         save_companion=lambda folder: None,
         identity=facts,
         symbols_per_step=config.batch_size * config.ahead,
+        unit="frames",
         description=f"clips: {config.given} frames of {height} x {width} given, {config.ahead} to say; "
         f"{len(validation)} to choose by, {len(test)} to test on",
     )
@@ -110,12 +118,12 @@ def load(config: FramesConfig) -> study.Data:
 def _made(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, Any]]:
     """Moving MNIST: the parts' digits are those of MNIST's parts."""
     size, side = SIZES[config.data]
-    digits = moving_digits.mnist_digits(side)
+    digits, clips = moving_digits.mnist_digits(side), config.clips or CLIPS
     fixed = [
         moving_digits.moving_digits(
             part, count, np.random.default_rng(seed), steps=config.given + config.ahead, size=size
         )
-        for part, count, seed in zip(digits[1:], (-(-config.clips // 5), config.clips), (1, 2), strict=True)
+        for part, count, seed in zip(digits[1:], (-(-clips // 5), clips), (1, 2), strict=True)
     ]
     train = data.MovingDigits(
         digits[0], config.batch_size, config.seed, given=config.given, ahead=config.ahead, size=size
@@ -126,6 +134,7 @@ def _made(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, 
 def _read(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, Any]]:
     """A user's videos: a tenth of them to choose by, a tenth to test on, at least one each."""
     steps = config.given + config.ahead
+    image_parts.check_name(config.data, SIZES)
     whole = _videos(config.data, steps)
     if len(whole) < 3:
         raise InputError(f"{config.data}: expected at least 3 videos, to learn, choose and test, got {len(whole)}")

@@ -13,12 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 
-def plot_clips(image: Path, clips: Sequence[Any], true: Sequence[str], said: Sequence[str]) -> None:
-    """Clips, a row each, with what is true and what was said, in red where it was wrong."""
+def plot_clips(image: Path, clips: Sequence[Any], titles: Sequence[str], are_right: Sequence[bool]) -> None:
+    """Clips, a row each, with what was said of them, in red where it was wrong."""
     frames = max(map(len, clips))
     figure, panels = plt.subplots(len(clips), frames, figsize=(frames * 0.7, len(clips) * 0.95), squeeze=False)
-    for axes, clip, wanted, came in zip(panels, clips, true, said, strict=True):
-        _title(axes[0], f"{wanted}, said {came}", loc="left", color="k" if wanted == came else "red")
+    for axes, clip, title, is_right in zip(panels, clips, titles, are_right, strict=True):
+        _title(axes[0], title, loc="left", color="k" if is_right else "red")
         for panel, frame in zip(axes, clip, strict=False):
             _show(panel, frame)
     _save(figure, image)
@@ -68,7 +68,8 @@ def plot_images(image: Path, pictures: Sequence[Any], titles: Sequence[str], hea
 
 def _show(panel: Axes, picture: Any) -> None:
     array = np.asarray(picture)
-    panel.imshow(array if array.shape[2] == 3 else array[:, :, 0], cmap="gray")
+    brightest = 255 if array.dtype == np.uint8 else 1  # one scale for all, so that an even image is as bright as it is
+    panel.imshow(array if array.shape[2] == 3 else array[:, :, 0], cmap="gray", vmin=0, vmax=brightest)
 
 
 def _title(panel: Axes, text: str, **style: Any) -> None:

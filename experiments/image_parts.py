@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,16 @@ class PartsConfig(settings.EpochsConfig):
         return training.Cadence.of_epochs(epochs, train, self.log_every, self.patience)
 
 
+def check_name(data: str, made: Collection[str]) -> None:
+    """Where a file is missing whose name has no ending, the name of a made set may have been meant.
+
+    Raises:
+      InputError: it is missing.
+    """
+    if not Path(data).suffix and not Path(data).exists():
+        raise InputError(f"--data {Path(data).name}: there is no such file, nor is it one of {', '.join(made)}")
+
+
 def in_parts(train: Labelled, test: Labelled | None, config: PartsConfig) -> list[Labelled]:
     """What to learn from, to choose a model by, and to look at once, at the end."""
     if test is None:
@@ -67,18 +77,6 @@ def digest(parts: Sequence[Labelled]) -> str:
     return total.hexdigest()
 
 
-def decided_by_data(model: Any, **decided: Any) -> Any:
-    """A model's config with what the data decide, which no option may contradict.
-
-    Raises:
-      InputError: one does.
-    """
-    for name, value in decided.items():
-        if getattr(model, name) not in (None, value):
-            raise InputError(f"--model.{name.replace('_', '-')} is for the data to decide; leave it out")
-    return dataclasses.replace(model, **decided)
-
-
 def train_baseline(kind: study.Study[Any], run: study.Run, name: str, data: study.Data) -> Figures:
     """Another model beside a run, by the same code, in a folder of its own; its validation and test figures."""
     print(f"\nbaseline {name}:")
@@ -88,6 +86,6 @@ def train_baseline(kind: study.Study[Any], run: study.Run, name: str, data: stud
 
 
 def with_baselines(found: Figures, others: dict[str, Figures]) -> Figures:
-    """A run's own figures, and the test figures of its baselines under their names."""
+    """A run's own figures, and those of its baselines under their names."""
     beside = {f"baseline_{name}_{figure}": value for name, each in others.items() for figure, value in each.items()}
-    return found | {name: value for name, value in beside.items() if "_test_" in name}
+    return found | beside

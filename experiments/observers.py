@@ -57,8 +57,8 @@ class ProgressLine:
       symbols_per_step: batch size times chunk length.
     """
 
-    def __init__(self, steps: int, start_step: int, symbols_per_step: int) -> None:
-        self._symbols_per_step = symbols_per_step
+    def __init__(self, steps: int, start_step: int, symbols_per_step: int, unit: str = "tokens") -> None:
+        self._symbols_per_step, self._unit = symbols_per_step, unit
         self._progress = Progress(
             MofNCompleteColumn(),
             BarColumn(bar_width=8),
@@ -106,7 +106,8 @@ class ProgressLine:
 
     def _note(self, step: int) -> str:
         validation = "" if math.isnan(self._validation_loss) else f"validation {self._validation_loss:.3f}  "
-        return f"loss {self._loss:.3f}  {validation}{self.speed(step):,.0f} tokens/s"
+        speed = self.speed(step)
+        return f"loss {self._loss:.3f}  {validation}{speed:,.{0 if speed >= 10 else 1}f} {self._unit}/s"
 
 
 def plot_curves(metrics: Path, image: Path, title: str, units: dict[str, str]) -> None:

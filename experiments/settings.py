@@ -86,6 +86,27 @@ class EpochsConfig(RunConfig):
 Config = TypeVar("Config", bound=RunConfig)
 
 
+def decided_by_data(config: Any, **decided: Any) -> Any:
+    """The config of a run's model with what the data decide, which no option may contradict.
+
+    Raises:
+      InputError: one does; of a resumed run, whose model is known, the data are others.
+    """
+    for name, value in decided.items():
+        if getattr(config.model, name) not in (None, value):
+            raise not_for(config, f"--model.{name.replace('_', '-')} is for the data to decide; leave it out")
+    return dataclasses.replace(config.model, **decided)
+
+
+def not_for(config: RunConfig, sentence: str) -> InputError:
+    """What is wrong where data and settings do not go together; a resumed run's settings went with its data."""
+    return InputError(other_data(config.out) if config.resume else sentence)
+
+
+def other_data(folder: Path | None) -> str:
+    return f"the data are not those that the run in {folder} was trained on"
+
+
 def to_json(config: RunConfig) -> dict[str, Any]:
     """All that decides what a run computes: not where it is written, nor whether it was resumed."""
     fields = dataclasses.asdict(config)

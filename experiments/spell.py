@@ -14,12 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments import cli, image_figures, study
+from experiments import cli, image_figures, image_parts, settings, study
 from experiments.classify.answers import measure, print_table
 from experiments.image_parts import (
     Figures,
     PartsConfig,
-    decided_by_data,
     digest,
     in_parts,
     train_baseline,
@@ -49,6 +48,8 @@ images is written by --checkpoint DIR --predict FILE.npz|IMAGE.png. Exit codes: 
 command or its input can't be used, 130 stopped."""
 
 MADE: dict[Any, Any] = {"digit": named_digits, "sum": digit_sums}
+COUNT = 40000
+"""Of made images: how many to learn from."""
 MOST_TEXTS = 50
 """A CNN can learn at most so many texts as classes."""
 
@@ -63,8 +64,8 @@ class SpellConfig(PartsConfig):
     """In place of --data: images of digits in MNIST's format, packed where the name ends in .gz."""
     labels: Path | None = None
     """Of --images: their labels, 0 to 99, which are spelled in English."""
-    count: int = 40000
-    """Of digit and sum: how many images to learn from."""
+    count: int | None = None
+    """Of digit and sum: how many images to learn from, 40,000 unless said."""
     symbols: Literal["characters", "words"] = "characters"
     """What texts are written in."""
     epochs: int = 4
@@ -78,7 +79,10 @@ class SpellConfig(PartsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.index("count", self.count, 8)
+        if self.count is not None:
+            checks.index("count", self.count, 8)
+            if self.data not in (None, *MADE):
+                raise ValueError(f"count is for {' and '.join(MADE)}; a file has as many as it has")
         checks.one_of("symbols", self.symbols, ("characters", "words"))
         if (self.images is None) != (self.labels is None):
             raise ValueError("images and labels are two files that belong together; only one of them is given")
@@ -100,16 +104,16 @@ def load(config: SpellConfig) -> study.Data:
             raise InputError(f"{part.file} has images {list(np.shape(part.sequences[0]))}; expected {list(shape)}")
         warn_of_unknown(part, symbols)
     size = min(config.batch_size, len(train.sequences))
-    longest = max(len(symbols.encode(text)) for text in _texts(train)) + 1
     return study.Data(
         # whole batches alone, for batch normalisation sees every row
         train=Shuffled(encoded(train, symbols), size, config.seed, drop_last=True),
         validation=Ordered(encoded(parts[1], symbols), config.batch_size),
         test=Ordered(encoded(parts[2], symbols), config.batch_size),
-        model=decided_by_data(config.model, image_shape=shape, vocab_size=len(symbols)),
+        model=settings.decided_by_data(config, image_shape=shape, vocab_size=len(symbols)),
         save_companion=lambda folder: save_vocabulary(symbols, folder.vocabulary),
         identity={"images": [len(part.sequences) for part in parts], "sha256": digest(parts)},
-        symbols_per_step=size * longest,
+        symbols_per_step=size,
+        unit="images",
         description=(
             f"images: {', '.join(f'{len(part.sequences):,}' for part in parts)} to learn from, to choose by, to test "
             f"on, {' x '.join(map(str, shape))}; {len(set(_texts(train)))} texts of {len(symbols)} symbols"
@@ -125,7 +129,7 @@ def _texts(part: Labelled) -> list[str]:
 def _parts(config: SpellConfig) -> list[Labelled]:
     """What to learn from, to choose a model by, and to look at once, at the end."""
     if config.data in MADE:
-        return _made(config.data, config.at_most(config.count))
+        return _made(config.data, config.at_most(config.count or COUNT))
     return in_parts(_read(config), None if config.test is None else read_images(config.test), config)
 
 
@@ -135,6 +139,7 @@ def _read(config: SpellConfig) -> Labelled:
             raise InputError(
                 f"--data must name a file, or one of {', '.join(MADE)}; or --images and --labels two files"
             )
+        image_parts.check_name(config.data, MADE)
         return read_images(config.data)
     found = read_idx_images(config.images, config.labels)
     for text, place in zip(_texts(found), found.places, strict=True):
@@ -162,9 +167,11 @@ def encoded(part: Labelled, symbols: Characters | Words) -> SequenceBatch:
 
 def warn_of_unknown(part: Labelled, symbols: Characters | Words) -> None:
     """Tell of texts with symbols that the training data have not, which nothing can write."""
-    for text, place in zip(_texts(part), part.places, strict=True):
-        if symbols.unknown(text):
-            print(f"warning: {place}: never seen in training: {symbols.unknown(text)!r}", file=sys.stderr)
+    texts = zip(_texts(part), part.places, strict=True)
+    found = [(place, symbols.unknown(text)) for text, place in texts if symbols.unknown(text)]
+    if found:
+        (first, symbol), share = found[0], f"{len(found):,} of {len(part.sequences):,} texts"
+        print(f"warning: {share} have symbols never seen in training, the first {first}: {symbol!r}", file=sys.stderr)
 
 
 def finish(run: study.Run, model: Any, symbols: Any) -> Figures:

@@ -44,6 +44,7 @@ class Data(NamedTuple):
       save_companion: writes what goes with the model, such as its vocabulary, into the run's folder.
       identity: tells these data from others, whatever file they are in.
       symbols_per_step: for the speed that is shown.
+      unit: what these symbols are called.
       description: a line or two for the reader.
       test: batches that cover the test data once, for the figures at the end; None where there are none.
       prepare: gives a fresh model what the data bring, such as means and pretrained vectors.
@@ -59,6 +60,7 @@ class Data(NamedTuple):
     description: str
     test: Source[Any] | None = None
     prepare: Callable[[nnx.Module], None] = lambda model: None
+    unit: str = "tokens"
     parts: Any = None
 
 
@@ -120,7 +122,7 @@ def complete(study: Study[Config], config: Config, data: Data, folder: training.
       Stopped: it was asked to stop before.
     """
     if config.resume and folder.read_config().get("identity") != data.identity:
-        raise InputError(f"the data are not those that the run in {folder.path} was trained on")
+        raise InputError(settings.other_data(folder.path))
     run = _build(study, config, data, folder)
     key = jax.random.key(config.seed)
     state = training.initial_train_state(run.model, run.task, run.optimizer, config.batch_size, key)
@@ -138,6 +140,8 @@ def complete(study: Study[Config], config: Config, data: Data, folder: training.
 def read_settings(study: Study[Config], arguments: Sequence[str]) -> Config:
     """The config a command line asks for; with --resume that of the folder, and what contradicts it is refused."""
     config = cli.parse(study.config, study.description, arguments)
+    if config.out is not None:
+        cli.check_folder(config.out)
     if not config.resume:
         return config
     if config.out is None:
@@ -201,7 +205,7 @@ def _train(run: Run, state: training.TrainState) -> tuple[training.TrainState, b
         with (
             MetricsFile(run.folder.metrics, first) as metrics,
             StopOnSignal() as stop,
-            ProgressLine(run.cadence.steps, first, run.data.symbols_per_step) as progress,
+            ProgressLine(run.cadence.steps, first, run.data.symbols_per_step, run.data.unit) as progress,
         ):
             state = training.fit(
                 state,
@@ -244,7 +248,7 @@ def _facts_of_training(run: Run, progress: ProgressLine, step: int) -> dict[str,
         "from_step": progress.start_step,
         "steps": step,
         "minutes": progress.seconds / 60,
-        "tokens_per_second": progress.speed(step),
+        f"{run.data.unit}_per_second": progress.speed(step),
     }
     if progress.start_step == step:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

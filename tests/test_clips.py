@@ -147,7 +147,10 @@ BLANK[3] = " "
         ({"clips": FLOATS[:0]}, r"clips must have at least one pixel, got float32 \[0, 5, 4, 8\]"),
         ({"clips": BAD}, r"clip 7, frame 2, row 3, column 1: expected a number in \[0, 1\], got nan"),
         ({"clips": FLOATS + 2}, r"clip 0, frame 0, row 0, column 0: expected a number in \[0, 1\], got 2.0"),
-        ({"clips": FLOATS.astype(object)}, "the array clips can't be read: it holds Python objects"),
+        (
+            {"clips": FLOATS.astype(object)},
+            "the array clips can't be read: it holds Python objects; save texts with",
+        ),
         ({"labels": BLANK[:5]}, r"labels must be texts or whole numbers, \[40\] or \[40, 5\], as clips, got <U5 \[5\]"),
         ({"labels": np.zeros(40)}, r"labels must be texts or whole numbers, .* got float64 \[40\]"),
         ({"labels": BLANK}, "clip 3: expected a text that is not blank, got ' '"),
@@ -229,6 +232,9 @@ def test_stopped_and_resumed_is_uninterrupted_and_labels_may_be_of_frames(tmp_pa
         patch.setattr(study.training.Checkpoints, "save", fail)
         assert call([*arguments, "--out", part], patch, capsys)[0] == 130
     assert call(["--resume", "--out", part], monkeypatch, capsys)[0] == 0
+    dots(other := tmp_path / "other.npz", clips=np.zeros((40, 5, 6, 6), np.uint8))
+    code, _, err = call(["--resume", "--out", part, "--data", other], monkeypatch, capsys)
+    assert (code, err) == (2, f"error: the data are not those that the run in {part} was trained on")
     assert (part / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
     figures = [json.loads((folder / "summary.json").read_text()) for folder in (whole, part)]
     assert figures[0]["test_loss"] == figures[1]["test_loss"]
@@ -242,8 +248,11 @@ def test_stopped_and_resumed_is_uninterrupted_and_labels_may_be_of_frames(tmp_pa
     ("more", "message"),
     [
         ("", "--data must name a file, or one of direction, first, visible"),
-        ("--data dots.npz --model.pooling none", "dots.npz has a label a clip, got --model.pooling none"),
-        ("--data frames.npz", "a label for each frame, so --model.pooling must be none, got --model.pooling last"),
+        ("--data dots.npz --model.pooling none", "dots.npz has a label a clip, so --model.pooling must be another"),
+        ("--data frames.npz", "frames.npz has a label for each frame, so --model.pooling must be none, got last"),
+        ("--data visible", "--data visible has a label for each frame, so --model.pooling must be none, got last"),
+        ("--data dots.npz --clips 8", "clips is for moving digits, direction, first, visible; a file has as many as"),
+        ("--data firts", "--data firts: there is no such file, nor is it one of direction, first, visible"),
         ("--data dots.npz --test small.npz", "small.npz has frames of [4, 4, 1]; expected [4, 8, 1], as"),
         ("--data dots.npz --test other.npz", "other.npz, clip 0 has the label 'up'; expected one of 'left', 'right'"),
         ("--data dots.npz --test frames.npz", "frames.npz must have a label a clip, as"),

@@ -256,6 +256,12 @@ def test_what_can_not_be_run_is_refused_in_a_sentence(arguments, message, tmp_pa
     assert re.search(message, err), err
 
 
+def test_what_is_resumed_must_be_there(tmp_path, monkeypatch, capsys):
+    code, _, err = call(["--quick", "--resume", "--out", tmp_path / "none"], monkeypatch, capsys)
+    assert (code, err) == (2, f"error: {tmp_path / 'none'} holds no runs to add to; leave --resume out")
+    assert not (tmp_path / "none").exists()
+
+
 def test_other_runs_are_not_written_over(tmp_path, monkeypatch, capsys):
     (tmp_path / "metrics.jsonl").write_text('{"step": 5, "loss": 1.0}\n')
     code, _, err = call(["--quick", "--out", tmp_path], monkeypatch, capsys)

@@ -4,6 +4,7 @@ import csv
 import functools
 import json
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -110,14 +111,39 @@ def test_a_bad_file_is_told_by_its_place(changes, message, tmp_path):
     assert str(error.value).startswith(str(path))
 
 
-def test_a_picture_must_be_of_the_size_and_mode_that_was_learned(tmp_path):
+def test_a_picture_comes_in_the_colours_that_were_learned(tmp_path):
     pixels, path = np.random.default_rng(0).integers(0, 256, (4, 8, 3)).astype(np.uint8), tmp_path / "a.png"
     Image.fromarray(pixels).save(path)
     np.testing.assert_array_equal(read_picture(path, (4, 8, 3)).sequences[0], pixels)
-    with pytest.raises(InputError, match="must be 8 x 4 pixels of mode L, got 8 x 4 of mode RGB"):
-        read_picture(path, (4, 8, 1))
-    with pytest.raises(InputError, match="must be 4 x 8 pixels of mode RGB, got 8 x 4 of mode RGB"):
+    grey = read_picture(path, (4, 8, 1)).sequences[0]
+    np.testing.assert_allclose(grey[..., 0], pixels @ [0.299, 0.587, 0.114], atol=1)
+    for mode in ("L", "LA", "RGBA"):
+        Image.fromarray(grey[..., 0]).convert(mode).save(path)
+        np.testing.assert_array_equal(read_picture(path, (4, 8, 1)).sequences[0], grey)
+        np.testing.assert_array_equal(read_picture(path, (4, 8, 3)).sequences[0], np.repeat(grey, 3, axis=-1))
+    for mode in ("1", "P"):
+        Image.fromarray(np.where(grey[..., 0] > 99, 255, 0).astype(np.uint8)).convert(mode).save(path)
+        np.testing.assert_array_equal(read_picture(path, (4, 8, 1)).sequences[0], np.where(grey > 99, 255, 0))
+
+
+def test_a_picture_that_can_not_be_read(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 8, 3)).astype(np.uint8)).save(path)
+    with pytest.raises(InputError, match="must be 4 x 8 pixels wide and high, got 8 x 4"):
         read_picture(path, (8, 4, 3))
+    whole = path.read_bytes()
+    Image.fromarray(np.zeros((4, 8, 4), np.uint8)).save(path)
+    with pytest.raises(InputError, match="has transparent pixels"):
+        read_picture(path, (4, 8, 1))
+    Image.fromarray(np.zeros((4, 8), np.uint16)).save(path)
+    with pytest.raises(InputError, match="must have 8 bits a pixel and colour, got Pillow's mode I;16"):
+        read_picture(path, (4, 8, 1))
+    header = b"IHDR" + struct.pack(">IIBBBBB", 40000, 40000, 8, 0, 0, 0, 0)
+    size = struct.pack(">I", 13)
+    path.write_bytes(whole[:8] + size + header + struct.pack(">I", zlib.crc32(header)) + whole[33:])
+    with pytest.raises(InputError, match="is not a readable image: Image size"):
+        read_picture(path, (4, 8, 1))
+    path.write_bytes(whole)
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(InputError, match="is not a readable image"):
         read_picture(path, (4, 8, 3))
@@ -164,7 +190,7 @@ def test_texts_of_other_images(trained, tmp_path, monkeypatch, capsys):
     assert (code, err, printed) == (0, "", f"1 texts in {out}: c\n")
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(picture)
     code, _, err = call([*arguments, picture], monkeypatch, capsys)
-    assert (code, err) == (2, f"error: {picture} must be 8 x 4 pixels of mode L, got 4 x 4 of mode L")
+    assert (code, err) == (2, f"error: {picture} must be 8 x 4 pixels wide and high, got 4 x 4")
     np.savez(path, images=np.zeros((1, 4, 4)))
     code, _, err = call([*arguments, path], monkeypatch, capsys)
     assert (code, err) == (2, f"error: {path} has images [4, 4, 1]; expected [4, 8, 1]")

@@ -149,6 +149,8 @@ def main() -> int:
     config = cli.parse(MemoryTasksConfig, DESCRIPTION)
     cli.check_backend()
     folder = RunFolder(config.out)
+    if config.resume and not folder.metrics.exists():
+        raise InputError(f"{folder.path} holds no runs to add to; leave --resume out")
     check_writable(folder.path)
     with folder.lock():
         if folder.metrics.exists() and not config.resume:

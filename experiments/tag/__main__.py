@@ -158,16 +158,14 @@ def _paths(config: TagConfig) -> tuple[Path, Path | None, Path | None]:
 
 def _model(config: TagConfig, vocabulary: TokenVocabulary, labels: Labels, scheme: str | None) -> TaggerConfig:
     """The model's config with all that the data decide."""
-    decided: dict[str, Any] = {
-        "vocab_size": vocabulary.num_words,
-        "num_characters": None if config.model.spelling == "none" else vocabulary.num_characters,
-        "tags": labels.names,
-        "scheme": scheme,
-    }
-    for name, value in decided.items():
-        if getattr(config.model, name) not in (None, value):
-            raise InputError(f"--model.{name.replace('_', '-')} is for the data to decide; leave it out")
-    return dataclasses.replace(config.model, **decided)
+    decided: TaggerConfig = settings.decided_by_data(
+        config,
+        vocab_size=vocabulary.num_words,
+        num_characters=None if config.model.spelling == "none" else vocabulary.num_characters,
+        tags=labels.names,
+        scheme=scheme,
+    )
+    return decided
 
 
 def _prepare(model: Any, config: TagConfig, vocabulary: TokenVocabulary, train: sentences.Encoded) -> None:

@@ -184,13 +184,12 @@ def _files(config: TranslateConfig, omissions: list[str]) -> Texts:
 
 def _model(config: TranslateConfig, vocabulary: PairVocabulary) -> Seq2SeqConfig:
     """The model's config with all that the data decide."""
-    decided: dict[str, Any] = {"source_vocab_size": len(vocabulary.source), "target_vocab_size": len(vocabulary.target)}
-    for name, value in decided.items():
-        if getattr(config.model, name) not in (None, value):
-            raise InputError(f"--model.{name.replace('_', '-')} is for the data to decide; leave it out")
+    decided: Seq2SeqConfig = settings.decided_by_data(
+        config, source_vocab_size=len(vocabulary.source), target_vocab_size=len(vocabulary.target)
+    )
     if config.model.share_embeddings and not vocabulary.shared:
         raise InputError("--model.share-embeddings needs one vocabulary for both sides, see --share-symbols")
-    return dataclasses.replace(config.model, **decided)
+    return decided
 
 
 def _described(texts: Texts, parts: pairs.Parts, train: Any, vocabulary: PairVocabulary, kind: str) -> str:

@@ -14,6 +14,7 @@ from lstmjax.errors import InputError
 
 MODES = {1: "L", 3: "RGB"}
 """What Pillow calls images of so many channels."""
+PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
 
 def read_clips(path: str | Path, *, has_labels: bool = True) -> Labelled:
@@ -109,14 +110,14 @@ def read_picture(path: str | Path, image_shape: tuple[int, int, int]) -> Labelle
     """One image from a file such as a PNG.
 
     Args:
-      path: anything that Pillow reads.
-      image_shape: H, W, C that it must have; C is 1 for grey images and 3 for coloured ones.
+      path: anything that Pillow reads, of 8 bits: black and white, grey, a palette, or colours, opaque.
+      image_shape: H, W, C that it must have; where C is 1, colours become grey, where it is 3, grey becomes a colour.
 
     Returns:
       one array uint8 [H, W, C], without targets.
 
     Raises:
-      InputError: it can't be read, is of another size or mode, or Pillow is missing.
+      InputError: it can't be read, is of another size, has 16 bits or transparent pixels, or Pillow is missing.
     """
     try:
         from PIL import Image
@@ -125,13 +126,25 @@ def read_picture(path: str | Path, image_shape: tuple[int, int, int]) -> Labelle
     height, width, channels = image_shape
     try:
         with Image.open(path) as image:
-            size, mode, pixels = image.size, image.mode, np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
+            if image.size != (width, height):  # before its pixels are read, which may be very many
+                came = f"{image.size[0]} x {image.size[1]}"
+                raise InputError(f"{path} must be {width} x {height} pixels wide and high, got {came}")
+            pixels = _as_mode(path, image, MODES[channels])
+    except OSError as error:
+        raise InputError(f"{path} is not a readable image: {error.strerror or error}") from error
+    except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is not a readable image: {error}") from error
-    if (size, mode) != ((width, height), MODES.get(channels)):
-        wanted = f"{width} x {height} pixels of mode {MODES.get(channels)}"
-        raise InputError(f"{path} must be {wanted}, got {size[0]} x {size[1]} of mode {mode}")
     return Labelled([pixels.reshape(image_shape)], None, [str(path)])
+
+
+def _as_mode(path: str | Path, image: Any, mode: str) -> np.ndarray:
+    """Pixels of an open image in another of Pillow's modes, uint8; nothing is lost but colours."""
+    if image.mode not in PLAIN_MODES:
+        raise InputError(f"{path} must have 8 bits a pixel and colour, got Pillow's mode {image.mode}")
+    opacity = np.asarray(image.convert("RGBA"))[..., 3]
+    if opacity.min() < 255:
+        raise InputError(f"{path} has transparent pixels; expected an image on a background of its own")
+    return np.asarray(image.convert(mode))
 
 
 def _arrays(path: str | Path, needed: set[str], known: set[str]) -> dict[str, np.ndarray]:
@@ -169,7 +182,7 @@ def _array(path: str | Path, file: Any, name: str) -> np.ndarray:
     except Exception as error:  # damaged zips and headers fail in every way there is
         reason = str(error).partition("\n")[0] or type(error).__name__
         if "allow_pickle" in reason:
-            reason = "it holds Python objects, and must hold plain numbers or texts"
+            reason = "it holds Python objects; save texts with .astype(str), numbers with .astype(float)"
         raise InputError(f"{path}: the array {name} can't be read: {reason:.120}") from error
 
 
