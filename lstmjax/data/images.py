@@ -132,6 +132,8 @@ def read_picture(path: str | Path, image_shape: tuple[int, int, int]) -> Labelle
             pixels = _as_mode(path, image, MODES[channels])
     except OSError as error:
         raise InputError(f"{path} is not a readable image: {error.strerror or error}") from error
+    except InputError:
+        raise
     except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is not a readable image: {error}") from error
     return Labelled([pixels.reshape(image_shape)], None, [str(path)])
