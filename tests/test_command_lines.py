@@ -223,7 +223,11 @@ def test_sampling_stops_at_the_stop_text(finished, monkeypatch, capsys):
         ),
         ("--data short.txt --validation-fraction 0.001", 2, "error: the validation text has"),
         ("--data text.txt --out /proc/nowhere", 2, "error: the output folder /proc/nowhere can't be written to"),
-        ("--data text.txt --out text.txt", 2, "error: the output folder text.txt can't be written to: File exists"),
+        (
+            "--data text.txt --out text.txt",
+            2,
+            "error: the output folder text.txt can't be written to: text.txt is a file",
+        ),
         ("--data text.txt --out used", 2, "error: used already holds a run; add --resume to go on with it"),
         ("--data text.txt --out orphan", 2, "error: orphan/checkpoints holds the checkpoints of another run"),
         ("--data text.txt --out=", 2, "error: --out must name where to write, got ''"),
