@@ -100,7 +100,8 @@ def check_folder(folder: Path) -> None:
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
-        raise InputError(f"the output folder {folder} can't be written to: {nearest} is a file")
+        which = "it" if nearest == folder else nearest
+        raise InputError(f"the output folder {folder} can't be written to: {which} is a file")
     if not os.access(nearest, os.W_OK):
         raise InputError(f"the output folder {folder} can't be written to: no permission to write to {nearest}")
 
