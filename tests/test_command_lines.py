@@ -226,7 +226,7 @@ def test_sampling_stops_at_the_stop_text(finished, monkeypatch, capsys):
         (
             "--data text.txt --out text.txt",
             2,
-            "error: the output folder text.txt can't be written to: text.txt is a file",
+            "error: the output folder text.txt can't be written to: it is a file",
         ),
         ("--data text.txt --out used", 2, "error: used already holds a run; add --resume to go on with it"),
         ("--data text.txt --out orphan", 2, "error: orphan/checkpoints holds the checkpoints of another run"),
