@@ -112,7 +112,8 @@ def _parts(config: ClipsConfig) -> list[Labelled]:
         raise InputError(f"--data must name a file, or one of {', '.join(MAKERS)}")
     if config.data in MAKERS:
         if (config.data == "visible") != config.model.each_frame:
-            raise InputError(_wrong_pooling(f"--data {config.data}", config.data == "visible", config.model.pooling))
+            wrong = _wrong_pooling(f"--data {config.data}", config.data == "visible", config.model.pooling)
+            raise settings.not_for(config, wrong)
         return _made(config.data, config.at_most(config.clips or CLIPS))
     image_parts.check_name(config.data, MAKERS)
     return in_parts(read_clips(config.data), None if config.test is None else read_clips(config.test), config)

@@ -1,4 +1,4 @@
-"""What the studies of clips and of images share: the parts of their data, and baselines beside a run."""
+"""What the studies of clips, images and frames share: names and parts of their data, and baselines beside a run."""
 
 import dataclasses
 import hashlib

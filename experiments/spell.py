@@ -81,7 +81,7 @@ class SpellConfig(PartsConfig):
         super().__post_init__()
         if self.count is not None:
             checks.index("count", self.count, 8)
-            if self.data not in (None, *MADE):
+            if self.images is not None or self.data not in (None, *MADE):
                 raise ValueError(f"count is for {' and '.join(MADE)}; a file has as many as it has")
         checks.one_of("symbols", self.symbols, ("characters", "words"))
         if (self.images is None) != (self.labels is None):

@@ -230,6 +230,7 @@ def test_stopped_and_resumed_is_uninterrupted(tmp_path, monkeypatch, capsys):
         ("--images i.idx", "images and labels are two files that belong together; only one of them is given"),
         ("--images i.idx --labels l.idx", "i.idx, image 1 has the label 100; expected 0 to 99, which can be spelled"),
         ("--images i.idx --labels l.idx --data a.npz", "images and labels take the place of data"),
+        ("--images i.idx --labels l.idx --count 8", "count is for digit and sum; a file has as many as it has"),
         ("--data sum --test a.npz", "test is for images from a file; sum makes its own"),
         ("--data a.npz --model.vocab-size 4", "--model.vocab-size is for the data to decide; leave it out"),
     ],
