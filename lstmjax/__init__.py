@@ -16,7 +16,7 @@ Rooms:
 Cells over time:
 
 - `unroll.py`: any cell over the steps of each sequence, and the plain loop that says what that means
-- `steps.py`: lengths, masks and resets as what each step takes
+- `masking.py`: lengths, masks and resets as what each step takes
 - `chunks.py`: a scan over chunks of steps
 - `derivative.py`: a function with a backward pass of its own
 - `initializers.py`: how weights start
@@ -57,7 +57,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstmjax import cells, initializers, kernels, types
 from lstmjax.cells import GRUParams, HiddenState, LSTMParams, LSTMState, Record, Recording, StackedCells
-from lstmjax.steps import valid_steps
+from lstmjax.masking import valid_steps
 from lstmjax.unroll import unroll, unroll_loop
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from flax import nnx
 
 from lstmjax import checks
 from lstmjax.layers.recurrent import check_rngs
+from lstmjax.masking import valid_steps
 from lstmjax.positions import counted, keep_counted
-from lstmjax.steps import valid_steps
 from lstmjax.tasks import Mean
 from lstmjax.types import Array, ArrayLike, Bool, DTypeLike, Float, Int
 

@@ -22,8 +22,8 @@ import numpy as np
 from jax import lax
 
 from lstmjax import checks
+from lstmjax.masking import valid_steps
 from lstmjax.positions import classes
-from lstmjax.steps import valid_steps
 from lstmjax.types import Array, Bool, Float, Int
 
 

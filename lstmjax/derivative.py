@@ -24,7 +24,7 @@ import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from lstmjax.steps import add_trees
+from lstmjax.masking import add_trees
 from lstmjax.types import Array, PyTree
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import optax
 
 from lstmjax import checks
+from lstmjax.masking import valid_steps
 from lstmjax.positions import classes, counted, keep_counted, spread
-from lstmjax.steps import valid_steps
 from lstmjax.tasks import Mean
 from lstmjax.types import Array, ArrayLike, Bool, Float, Int
 

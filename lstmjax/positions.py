@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import checks
-from lstmjax.steps import valid_steps
+from lstmjax.masking import valid_steps
 from lstmjax.types import Array, ArrayLike
 
 

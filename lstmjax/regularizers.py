@@ -10,7 +10,7 @@ from flax import nnx
 from lstmjax import checks
 from lstmjax.cells.noise import RecurrentDropout, WeightDrop, Zoneout
 from lstmjax.cells.precision import accumulation_dtype
-from lstmjax.steps import valid_steps
+from lstmjax.masking import valid_steps
 from lstmjax.types import Array, Bool, Float, Int, Key, PyTree
 
 __all__ = [

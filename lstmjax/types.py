@@ -65,11 +65,11 @@ class GatedCell(Cell[Params, State], Protocol[Params, State]):
 
 
 class NoisyCell(Cell[Params, State], Protocol[Params, State]):
-    """A cell with noise in training: `noisy` draws it for a whole call, before any step is run.
+    """A cell with noise in training: `draw_noise` draws it for a whole call, before any step is run.
 
     It gives a cell, parameters and inputs [T, B, ...] to run in place of these. Running the cell itself is evaluation.
     """
 
-    def noisy(
+    def draw_noise(
         self, params: Params, xs: Float[Array, "T B *in"], key: Key[Array, ""]
     ) -> tuple[Cell[Any, State], Any, PyTree]: ...

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import kernels
-from lstmjax.cells.wrappers import with_noise
+from lstmjax.cells.wrappers import draw_noise
 from lstmjax.chunks import in_chunks
-from lstmjax.steps import Steps, check_running, prepare, vary_alike
+from lstmjax.masking import Steps, check_options, prepare, vary_alike
 from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
 
 Params = TypeVar("Params")
@@ -76,11 +76,11 @@ def unroll(
     >>> ys.shape, bool(jnp.all(ys[1, 4:] == 0)), bool(jnp.all(state.h[1] == ys[1, 3]))
     ((2, 7, 5), True, True)
     """
-    remat = check_running(reverse, remat, key)
+    remat = check_options(reverse, remat, key)
     steps, state, initial = prepare(cell, params, xs, state, lengths, mask, resets, initial_state, time_major)
     running, inputs = cell, steps.xs
     if key is not None:
-        running, params, inputs = with_noise(cell, params, steps.xs, key)
+        running, params, inputs = draw_noise(cell, params, steps.xs, key)
     chosen = kernels.backend_for(backend, running, params, steps, mask is None)
     backends = (chosen.backend, *chosen.elsewhere)
     state, ys = _run(running, params, steps._replace(xs=inputs), state, initial, reverse, remat, backends)

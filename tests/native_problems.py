@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import lstmjax as lx
-from lstmjax.cells.precision import Thinned
+from lstmjax.cells.masked import MaskedWeight
 from lstmjax.kernels import native
 from lstmjax.kernels.native.calls import Way
-from lstmjax.steps import InMemory, Steps
+from lstmjax.masking import InMemory, Steps
 from tests.reference_gradients import Case, run
 
 VALID = ("all", "lengths", "any", "none")
@@ -85,7 +85,7 @@ def by_native(problem, params, keep, steps, states, cotangents):
 
     def function(params, xs, start, initial):
         if problem.has_dropout:
-            params = params._replace(w_h=Thinned(params.w_h, keep))
+            params = params._replace(w_h=MaskedWeight(params.w_h, keep))
         xs = jnp.swapaxes(xs, 0, 1) if problem.batch_major else xs
         return native.run(cell, params, steps._replace(xs=xs, in_memory=turn), start, initial, problem.reverse)
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from jax.experimental import rnn
 
 import lstmjax as lx
-from lstmjax.cells.precision import Thinned
+from lstmjax.cells.masked import MaskedWeight, mask_weight
 from lstmjax.kernels import cudnn, fused, scan
 from lstmjax.kernels.fused import Plan, equations
 from lstmjax.kernels.native import library
-from lstmjax.steps import Steps
+from lstmjax.masking import Steps
 from tests.cases import HIDDEN, IN, random_like, random_params, random_state
 from tests.test_unroll import BATCH, assert_close
 
@@ -42,7 +42,7 @@ def problem(cell, form, dtype):
     valid = resets = None
     if form == "thinned":
         mask = 2.0 * jax.random.bernoulli(next(keys), 0.5, state.h.shape).astype(dtype)
-        params = params._replace(w_h=Thinned(Thinned(params.w_h, mask), mask + 1))
+        params = params._replace(w_h=mask_weight(mask_weight(params.w_h, mask), mask + 1))
     if form.startswith("flags"):
         valid = jax.random.bernoulli(next(keys), 0.7, (STEPS, BATCH))
         resets = jax.random.bernoulli(next(keys), 0.4, (STEPS, BATCH))
@@ -62,7 +62,7 @@ def gradients(run, cell, form, params, steps, state, initial):
     d_params, *others = jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True)(params, steps.xs, state, initial)[0]
     out = loss(params, steps.xs, state, initial)[1]
     weight = d_params.w_h
-    while isinstance(weight, Thinned):  # a mask's gradient goes nowhere: it comes from a key
+    if isinstance(weight, MaskedWeight):  # a mask's gradient goes nowhere: it comes from a key
         weight = weight.w
     return out, d_params._replace(w_h=weight), others
 

@@ -34,7 +34,7 @@ class Remembering(lx.cells.LSTM):
 def test_zoneout_draws_what_each_leaf_keeps_on_its_own():
     cell = lx.regularizers.Zoneout(Remembering(3, 8), 0.5, 0.5)
     params = cell.init(jax.random.key(0))
-    _, _, (_, keep) = cell.noisy(params, jnp.ones((6, 4, 3)), jax.random.key(1))
+    _, _, (_, keep) = cell.draw_noise(params, jnp.ones((6, 4, 3)), jax.random.key(1))
     for one, other in ((keep.h, keep.c), (keep.h, keep.m), (keep.c, keep.m)):
         assert 0.25 < np.mean(one == other) < 0.75
 

@@ -74,7 +74,7 @@ def test_recurrent_dropout_masks_what_enters_the_recurrent_product():
     cell, params, xs, state = setup(OURS["lstm"])
     key = jax.random.key(3)
     ys, end = lx.unroll(reg.RecurrentDropout(cell, 0.5), params, xs, state, key=key)
-    _, thinned, _ = reg.RecurrentDropout(cell, 0.5).noisy(params, xs.swapaxes(0, 1), key)
+    _, thinned, _ = reg.RecurrentDropout(cell, 0.5).draw_noise(params, xs.swapaxes(0, 1), key)
     mask = np.asarray(thinned.w_h.mask)
     assert set(mask.flat) == {0.0, 2.0}
     for b in range(BATCH):
@@ -95,7 +95,7 @@ def test_recurrent_dropout_leaves_the_state_a_gru_keeps(name):
 
 def test_weight_drop_runs_on_weights_with_holes():
     cell, params, xs, state = setup(OURS["lstm"])
-    noisy, dropped, _ = reg.WeightDrop(cell, 0.5).noisy(params, xs, jax.random.key(0))
+    noisy, dropped, _ = reg.WeightDrop(cell, 0.5).draw_noise(params, xs, jax.random.key(0))
     assert noisy == cell
     ratio = np.asarray(dropped.w_h / params.w_h)
     assert set(ratio.round(5).flat) == {0.0, 2.0}
@@ -105,7 +105,7 @@ def test_weight_drop_runs_on_weights_with_holes():
 
 def test_zoneout_keeps_or_renews_each_unit():
     cell, params, xs, state = setup(OURS["lstm"])
-    _, _, (_, keep) = reg.Zoneout(cell, 0.3, 0.5).noisy(params, xs.swapaxes(0, 1), jax.random.key(0))
+    _, _, (_, keep) = reg.Zoneout(cell, 0.3, 0.5).draw_noise(params, xs.swapaxes(0, 1), jax.random.key(0))
     ys, end = lx.unroll(reg.Zoneout(cell, 0.3, 0.5), params, xs, state, key=jax.random.key(0))
     before = state
     for t in range(STEPS):
@@ -117,7 +117,7 @@ def test_zoneout_keeps_or_renews_each_unit():
 
 def test_zoneout_keeps_as_often_as_it_says():
     cell = lx.cells.LSTM(IN, 50)
-    _, _, (_, keep) = reg.Zoneout(cell, 0.1, 0.6).noisy(None, jnp.ones((40, 10, IN)), jax.random.key(0))
+    _, _, (_, keep) = reg.Zoneout(cell, 0.1, 0.6).draw_noise(None, jnp.ones((40, 10, IN)), jax.random.key(0))
     assert abs(float(keep.h.mean()) - 0.1) < 0.01
     assert abs(float(keep.c.mean()) - 0.6) < 0.015
 

@@ -10,7 +10,8 @@
 - `convolution.py`: its product, with gradients that are fast on CPUs
 - `wrappers.py`: cells stepped as one, and a look inside a cell
 - `noise.py`: recurrent dropout, weight drop and zoneout
-- `precision.py`: products in one dtype with sums in another, and dropout on what enters them
+- `masked.py`: dropout on the hidden state where it enters a recurrent product
+- `precision.py`: products in one dtype with sums in another
 - `shapes.py`: what a cell takes, gives and holds
 """
 

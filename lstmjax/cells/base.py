@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from lstmjax import checks, initializers
-from lstmjax.cells.precision import matmul, through_mask
+from lstmjax.cells.masked import masked
+from lstmjax.cells.precision import matmul
 from lstmjax.types import Array, DTypeLike, Float, Initializer, Key
 
 
@@ -19,7 +20,7 @@ class HiddenState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class FusedCell(abc.ABC):
+class BaseCell(abc.ABC):
     """Fields and helpers of cells whose gates' weights stand side by side; not a cell itself.
 
     Args:
@@ -99,10 +100,10 @@ class FusedCell(abc.ABC):
 
     def recur(self, params: Any, h: Float[Array, "*batch H"]) -> Float[Array, "*batch G*H"]:
         """The state's share of the gates, `h W_h`."""
-        h, w_h = through_mask(h, params.w_h)
+        h, w_h = masked(h, params.w_h)
         return matmul(h, w_h, self.compute_dtype)
 
-    def _fused(
+    def _init_weights(
         self, key: Key[Array, ""], fan_in: tuple[int, ...], fan_h: tuple[int, ...]
     ) -> tuple[Array, Array, Array | None]:
         """Fresh `w_x [*fan_in, G*H]`, `w_h [*fan_h, G*H]` and `b [G*H]`."""

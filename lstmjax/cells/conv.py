@@ -8,7 +8,7 @@ from lstmjax import checks
 from lstmjax.cells.base import add_bias
 from lstmjax.cells.convolution import convolve
 from lstmjax.cells.lstm import LSTMParams, LSTMState, MemoryCell
-from lstmjax.cells.precision import through_mask
+from lstmjax.cells.masked import masked
 from lstmjax.types import Array, Float, Key
 
 
@@ -73,7 +73,7 @@ class ConvLSTM(MemoryCell):
 
     def init(self, key: Key[Array, ""]) -> LSTMParams:
         fans = (*self.kernel_size, self.in_features), (*self.kernel_size, self.hidden_features)
-        return LSTMParams(*self._fused(key, *fans))
+        return LSTMParams(*self._init_weights(key, *fans))
 
     def initial_state(self, batch_shape: tuple[int, ...]) -> LSTMState:
         """Zeros [*batch, *grid, H]."""
@@ -85,6 +85,6 @@ class ConvLSTM(MemoryCell):
         return add_bias(z, params.b)
 
     def recur(self, params: Any, h: Float[Array, "*batch_grid H"]) -> Float[Array, "*batch_grid 4*H"]:
-        h, w_h = through_mask(h, params.w_h)
+        h, w_h = masked(h, params.w_h)
         ones = (1,) * len(self.grid)
         return convolve(h, w_h, self.compute_dtype, ones, ones, "SAME")

@@ -7,8 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstmjax.cells.base import FusedCell, HiddenState
-from lstmjax.cells.precision import scale, through_mask
+from lstmjax.cells.base import BaseCell, HiddenState
+from lstmjax.cells.masked import masked
+from lstmjax.cells.precision import scale
 from lstmjax.types import Array, Float, Initializer, Key
 
 
@@ -21,13 +22,13 @@ class ElmanParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class ElmanRNN(FusedCell):
+class ElmanRNN(BaseCell):
     """The plain recurrent network.
 
         h' = activation_fn(x W_x + b + h W_h)
 
     Args:
-      activation_fn: `jnp.tanh`, `jax.nn.relu` or any other; other fields are those of `FusedCell`.
+      activation_fn: `jnp.tanh`, `jax.nn.relu` or any other; other fields are those of `BaseCell`.
 
     Source: Elman 1990, "Finding Structure in Time".
 
@@ -42,7 +43,7 @@ class ElmanRNN(FusedCell):
     gate_order: ClassVar[str] = "h"
 
     def init(self, key: Key[Array, ""]) -> ElmanParams:
-        return ElmanParams(*self._fused(key, (self.in_features,), (self.hidden_features,)))
+        return ElmanParams(*self._init_weights(key, (self.in_features,), (self.hidden_features,)))
 
     def gates(self, params: ElmanParams, state: HiddenState, z: Float[Array, "*batch H"]) -> tuple[()]:
         """None: this cell has no gates."""
@@ -78,8 +79,8 @@ class IndRNN(ElmanRNN):
     activation_fn: Callable[[Array], Array] = dataclasses.field(default=jax.nn.relu, kw_only=True)
 
     def init(self, key: Key[Array, ""]) -> ElmanParams:
-        return ElmanParams(*self._fused(key, (self.in_features,), ()))
+        return ElmanParams(*self._init_weights(key, (self.in_features,), ()))
 
     def recur(self, params: Any, h: Float[Array, "*batch H"]) -> Float[Array, "*batch H"]:
-        h, w_h = through_mask(h, params.w_h)
+        h, w_h = masked(h, params.w_h)
         return scale(h, w_h, self.compute_dtype)

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from lstmjax import checks
-from lstmjax.cells.base import FusedCell, HiddenState, add_bias
-from lstmjax.cells.precision import matmul, through_mask
+from lstmjax.cells.base import BaseCell, HiddenState, add_bias
+from lstmjax.cells.masked import masked
+from lstmjax.cells.precision import matmul
 from lstmjax.types import Array, Float, Key
 
 
@@ -32,7 +33,7 @@ class GRUGates(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class InterpolatingCell(FusedCell):
+class InterpolatingCell(BaseCell):
     """Fields and equations of cells that move between old state and candidate; not a cell itself.
 
     Args:
@@ -77,7 +78,7 @@ class GRU(InterpolatingCell):
         h' = z * h + (1 - z) * n
 
     Args:
-      reset_after: where the reset gate acts; other fields are those of `InterpolatingCell` and `FusedCell`.
+      reset_after: where the reset gate acts; other fields are those of `InterpolatingCell` and `BaseCell`.
 
     Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder".
 
@@ -94,14 +95,14 @@ class GRU(InterpolatingCell):
         checks.boolean("reset_after", self.reset_after)
 
     def init(self, key: Key[Array, ""]) -> GRUParams:
-        fused = self._fused(key, (self.in_features,), (self.hidden_features,))
+        fused = self._init_weights(key, (self.in_features,), (self.hidden_features,))
         has_second = self.use_bias and self.reset_after
         return GRUParams(*fused, jnp.zeros(self.hidden_features, self.param_dtype) if has_second else None)
 
     def gates(self, params: GRUParams, state: HiddenState, z: Float[Array, "*batch 3*H"]) -> GRUGates:
         if self.reset_after:
             return self.activate(z, self.recur(params, state.h), params.b_h)
-        h, w_h = through_mask(state.h, params.w_h)
+        h, w_h = masked(state.h, params.w_h)
         x_rz, x_n = jnp.split(z, [2 * self.hidden_features], axis=-1)
         w_rz, w_n = jnp.split(w_h, [2 * self.hidden_features], axis=-1)
         r, keep = jnp.split(self.gate_fn(x_rz + matmul(h, w_rz, self.compute_dtype)), 2, axis=-1)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from lstmjax import checks
-from lstmjax.cells.base import FusedCell, HiddenState, add_bias
+from lstmjax.cells.base import BaseCell, HiddenState, add_bias
 from lstmjax.cells.gru import GRUGates, InterpolatingCell
 from lstmjax.cells.lstm import LSTMGates, LSTMState, MemoryCell, remember
 from lstmjax.cells.precision import accumulation_dtype, scale
@@ -16,7 +16,7 @@ from lstmjax.types import Array, Float, Key
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerNormCell(FusedCell):
+class LayerNormCell(BaseCell):
     """Fields and equations of cells that normalise each share of their gates; not a cell itself.
 
         norm(a) = (a - mean) / sqrt(var + epsilon)
@@ -63,7 +63,7 @@ class LayerNormLSTM(LayerNormCell, MemoryCell):
 
     Means and variances are over all 4H sums of a share and over the H memories.
 
-    Fields: those of `LayerNormCell`, `MemoryCell` and `FusedCell`.
+    Fields: those of `LayerNormCell`, `MemoryCell` and `BaseCell`.
 
     Source: Ba, Kiros and Hinton 2016, "Layer Normalization", equations 20 to 22.
 
@@ -73,7 +73,7 @@ class LayerNormLSTM(LayerNormCell, MemoryCell):
     """
 
     def init(self, key: Key[Array, ""]) -> LayerNormLSTMParams:
-        w_x, w_h, b = self._fused(key, (self.in_features,), (self.hidden_features,))
+        w_x, w_h, b = self._init_weights(key, (self.in_features,), (self.hidden_features,))
         ones = jnp.ones(4 * self.hidden_features, self.param_dtype)
         b_c = jnp.zeros(self.hidden_features, self.param_dtype) if self.use_bias else None
         return LayerNormLSTMParams(w_x, w_h, b, ones, ones, ones[: self.hidden_features], b_c)
@@ -113,7 +113,7 @@ class LayerNormGRU(LayerNormCell, InterpolatingCell):
 
     r and z (2H sums) are normalised together, n (H sums) on its own.
 
-    Fields: those of `LayerNormCell`, `InterpolatingCell` and `FusedCell`.
+    Fields: those of `LayerNormCell`, `InterpolatingCell` and `BaseCell`.
 
     Source: Ba, Kiros and Hinton 2016, "Layer Normalization", supplement, with z and 1 - z as in `GRU`.
 
@@ -123,7 +123,7 @@ class LayerNormGRU(LayerNormCell, InterpolatingCell):
     """
 
     def init(self, key: Key[Array, ""]) -> LayerNormGRUParams:
-        w_x, w_h, b = self._fused(key, (self.in_features,), (self.hidden_features,))
+        w_x, w_h, b = self._init_weights(key, (self.in_features,), (self.hidden_features,))
         ones = jnp.ones(3 * self.hidden_features, self.param_dtype)
         b_h = jnp.zeros(self.hidden_features, self.param_dtype) if self.use_bias else None
         return LayerNormGRUParams(w_x, w_h, b, b_h, ones, ones)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lstmjax import checks
-from lstmjax.cells.base import FusedCell
+from lstmjax.cells.base import BaseCell
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.types import Array, Float, Key
 
@@ -38,7 +38,7 @@ class LSTMGates(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class MemoryCell(FusedCell):
+class MemoryCell(BaseCell):
     """Fields and equations of cells with a gated memory c; not a cell itself.
 
     The equations are the LSTM's; each relative puts its own in the place of one of them.
@@ -87,10 +87,10 @@ class MemoryCell(FusedCell):
         h = (gates.o * self.activation_fn(seen)).astype(self.compute_dtype)
         return LSTMState(h, c), h
 
-    def _fused(
+    def _init_weights(
         self, key: Key[Array, ""], fan_in: tuple[int, ...], fan_h: tuple[int, ...]
     ) -> tuple[Array, Array, Array | None]:
-        w_x, w_h, b = super()._fused(key, fan_in, fan_h)
+        w_x, w_h, b = super()._init_weights(key, fan_in, fan_h)
         start = self.gate_order.index("f") * self.hidden_features
         return w_x, w_h, None if b is None else b.at[start : start + self.hidden_features].add(self.forget_bias)
 
@@ -108,7 +108,7 @@ class LSTM(MemoryCell):
         c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
         h' = sigmoid(o) * tanh(c')
 
-    Fields: those of `MemoryCell` and `FusedCell`.
+    Fields: those of `MemoryCell` and `BaseCell`.
 
     Source: Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000.
 
@@ -122,4 +122,4 @@ class LSTM(MemoryCell):
 
     def init(self, key: Key[Array, ""]) -> LSTMParams:
         """Fresh parameters: `w_x` Glorot and `w_h` orthogonal in each gate, `b` zero but for the forget gate."""
-        return LSTMParams(*self._fused(key, (self.in_features,), (self.hidden_features,)))
+        return LSTMParams(*self._init_weights(key, (self.in_features,), (self.hidden_features,)))

@@ -31,7 +31,7 @@ class PeepholeLSTM(MemoryCell):
         h' = sigmoid(o + w_o * c') * tanh(c')
 
     Args:
-      peephole_init: draws each row [H] of `w_c`; other fields are those of `MemoryCell` and `FusedCell`.
+      peephole_init: draws each row [H] of `w_c`; other fields are those of `MemoryCell` and `BaseCell`.
 
     Source: Gers and Schmidhuber 2000, "Recurrent Nets that Time and Count".
 
@@ -45,7 +45,7 @@ class PeepholeLSTM(MemoryCell):
     def init(self, key: Key[Array, ""]) -> PeepholeParams:
         key, *keys = jax.random.split(key, 4)
         rows = [self.peephole_init(k, (self.hidden_features,), self.param_dtype) for k in keys]
-        return PeepholeParams(*self._fused(key, (self.in_features,), (self.hidden_features,)), jnp.stack(rows))
+        return PeepholeParams(*self._init_weights(key, (self.in_features,), (self.hidden_features,)), jnp.stack(rows))
 
     def gates(self, params: PeepholeParams, state: LSTMState, z: Float[Array, "*batch 4*H"]) -> LSTMGates:
         a_i, a_f, a_g, a_o = jnp.split(z + self.recur(params, state.h), 4, axis=-1)
@@ -64,7 +64,7 @@ class CoupledLSTM(MemoryCell):
         c' = sigmoid(f) * c + (1 - sigmoid(f)) * tanh(g)
         h' = sigmoid(o) * tanh(c')
 
-    Parameters are `LSTMParams` with fused width 3H, gate order f, g, o. Fields: those of `MemoryCell` and `FusedCell`.
+    Parameters are `LSTMParams` with fused width 3H, gate order f, g, o. Fields: those of `MemoryCell` and `BaseCell`.
 
     Source: Greff et al. 2017, "LSTM: A Search Space Odyssey".
 
@@ -75,7 +75,7 @@ class CoupledLSTM(MemoryCell):
     gate_order: ClassVar[str] = "fgo"
 
     def init(self, key: Key[Array, ""]) -> LSTMParams:
-        return LSTMParams(*self._fused(key, (self.in_features,), (self.hidden_features,)))
+        return LSTMParams(*self._init_weights(key, (self.in_features,), (self.hidden_features,)))
 
     def gates(self, params: LSTMParams, state: LSTMState, z: Float[Array, "*batch 3*H"]) -> LSTMGates:
         f, g, o = jnp.split(z + self.recur(params, state.h), 3, axis=-1)
@@ -102,7 +102,7 @@ class ProjectedLSTM(MemoryCell):
     The state is `h [*batch, P]` and `c [*batch, H]`; outputs are [*batch, P].
 
     Args:
-      proj_features: P, at most H; other fields are those of `MemoryCell` and `FusedCell`.
+      proj_features: P, at most H; other fields are those of `MemoryCell` and `BaseCell`.
 
     Raises:
       ValueError: P below 1 or above H.
@@ -124,7 +124,7 @@ class ProjectedLSTM(MemoryCell):
     def init(self, key: Key[Array, ""]) -> ProjectedParams:
         key, key_p = jax.random.split(key)
         w_p = self.kernel_init(key_p, (self.hidden_features, self.proj_features), self.param_dtype)
-        return ProjectedParams(*self._fused(key, (self.in_features,), (self.proj_features,)), w_p)
+        return ProjectedParams(*self._init_weights(key, (self.in_features,), (self.proj_features,)), w_p)
 
     def initial_state(self, batch_shape: tuple[int, ...]) -> LSTMState:
         h = jnp.zeros((*batch_shape, self.proj_features), self.compute_dtype)

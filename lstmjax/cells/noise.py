@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from lstmjax import checks
-from lstmjax.cells.precision import Thinned
+from lstmjax.cells.masked import mask_weight
 from lstmjax.cells.shapes import output_shape
-from lstmjax.cells.wrappers import Wrapper, with_noise
+from lstmjax.cells.wrappers import Wrapper, draw_noise
 from lstmjax.types import Array, Cell, Float, Key, PyTree
 
 
@@ -45,14 +45,14 @@ class RecurrentDropout(Wrapper):
         _check_has_h(self)
         _check_has_w_h(self)
 
-    def noisy(
+    def draw_noise(
         self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]
     ) -> tuple[Cell[Any, Any], Any, PyTree]:
         key_mask, key_inner = jax.random.split(key)
         h = self.initial_state(xs.shape[1:2]).h
         mask = _dropout(jnp.ones_like(h), self.rate, key_mask)
-        cell, params, xs = with_noise(self.cell, params, xs, key_inner)
-        return cell, params._replace(w_h=Thinned(params.w_h, mask)), xs
+        cell, params, xs = draw_noise(self.cell, params, xs, key_inner)
+        return cell, params._replace(w_h=mask_weight(params.w_h, mask)), xs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +80,11 @@ class WeightDrop(Wrapper):
         checks.rate("rate", self.rate)
         _check_has_w_h(self)
 
-    def noisy(
+    def draw_noise(
         self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]
     ) -> tuple[Cell[Any, Any], Any, PyTree]:
         key_weights, key_inner = jax.random.split(key)
-        return with_noise(self.cell, params._replace(w_h=_dropout(params.w_h, self.rate, key_weights)), xs, key_inner)
+        return draw_noise(self.cell, params._replace(w_h=_dropout(params.w_h, self.rate, key_weights)), xs, key_inner)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Zoneout(Wrapper):
         mixed = jax.tree.map(lambda rate, old, new: rate * old + (1 - rate) * new, rates, state, after)
         return mixed, mixed.h
 
-    def noisy(
+    def draw_noise(
         self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]
     ) -> tuple[Cell[Any, Any], Any, PyTree]:
         key_inner, key_h, key_rest = jax.random.split(key, 3)
@@ -141,7 +141,7 @@ class Zoneout(Wrapper):
         others, structure = jax.tree.flatten(state)
         leaf_keys = jax.tree.unflatten(structure, list(jax.random.split(key_rest, len(others))))._replace(h=key_h)
         keep = jax.tree.map(lambda k, p, leaf: jax.random.bernoulli(k, p, leaf.shape), leaf_keys, rates, state)
-        cell, params, inner_xs = with_noise(self.cell, params, xs, key_inner)
+        cell, params, inner_xs = draw_noise(self.cell, params, xs, key_inner)
         return ZonedOut(cell), params, (inner_xs, keep)
 
     def _per_leaf(self, hidden: Any, memory: Any, state: Any) -> Any:

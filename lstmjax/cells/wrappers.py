@@ -17,7 +17,7 @@ class Wrapper:
     cell: Cell[Any, Any]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # see FusedCell
+        return self  # see BaseCell
 
     @property
     def in_features(self) -> int:
@@ -47,18 +47,18 @@ class Wrapper:
         return self.cell.step(params, state, z)
 
 
-def with_noise(
+def draw_noise(
     cell: Cell[Any, Any], params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]
 ) -> tuple[Cell[Any, Any], Any, PyTree]:
     """What to run in place of `cell` on `xs` when its noise, if it has any, is on."""
-    if not hasattr(cell, "noisy"):
+    if not hasattr(cell, "draw_noise"):
         return cell, params, xs
-    return cast(NoisyCell[Any, Any], cell).noisy(params, xs, key)
+    return cast(NoisyCell[Any, Any], cell).draw_noise(params, xs, key)
 
 
 def has_noise(cell: Cell[Any, Any]) -> bool:
     """Whether a key makes a difference to a run of `cell`."""
-    return has_noise(cell.cell) if isinstance(cell, Recording) else hasattr(cell, "noisy")
+    return has_noise(cell.cell) if isinstance(cell, Recording) else hasattr(cell, "draw_noise")
 
 
 class Record(NamedTuple):
@@ -91,9 +91,9 @@ class Recording(Wrapper):
         after, y = self.cell.step(params, state, z)
         return after, Record(y, after, self.cell.gates(params, state, z))
 
-    def noisy(self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]) -> tuple[Any, Any, PyTree]:
+    def draw_noise(self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]) -> tuple[Any, Any, PyTree]:
         cell: Any
-        cell, params, inputs = with_noise(self.cell, params, xs, key)
+        cell, params, inputs = draw_noise(self.cell, params, xs, key)
         return dataclasses.replace(self, cell=cell), params, inputs
 
 
@@ -134,7 +134,7 @@ class StackedCells:
                 )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # see FusedCell
+        return self  # see BaseCell
 
     @property
     def in_features(self) -> int:

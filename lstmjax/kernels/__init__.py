@@ -19,10 +19,10 @@ import jax
 from jax import lax
 from jax.sharding import AxisType
 
-from lstmjax.cells.wrappers import with_noise
+from lstmjax.cells.wrappers import draw_noise
 from lstmjax.kernels import cudnn, fused, native, scan
 from lstmjax.kernels.backend import Backend, Explanation, Request, select
-from lstmjax.steps import Steps, check_running, prepare
+from lstmjax.masking import Steps, check_options, prepare
 from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
 
 __all__ = ["BACKENDS", "Backend", "Explanation", "Request", "backend_for", "explain", "run"]
@@ -56,10 +56,10 @@ def explain(
     >>> chosen.backend, chosen.reasons["fused"]
     ('scan', 'it knows cells.LSTM and cells.GRU, got PeepholeLSTM')
     """
-    check_running(reverse, remat, key)
+    check_options(reverse, remat, key)
     steps, _, _ = prepare(cell, params, xs, state, lengths, mask, resets, initial_state, time_major)
     if key is not None:
-        cell, params, _ = with_noise(cell, params, steps.xs, key)
+        cell, params, _ = draw_noise(cell, params, steps.xs, key)
     return backend_for(backend, cell, params, steps, mask is None)
 
 

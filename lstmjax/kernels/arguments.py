@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lstmjax.cells.precision import Thinned
+from lstmjax.cells.masked import MaskedWeight
 from lstmjax.kernels import scan
-from lstmjax.steps import Steps
+from lstmjax.masking import Steps
 from lstmjax.types import Array, Cell, Float
 
 
@@ -26,9 +26,8 @@ class Arguments(NamedTuple):
 def arguments_of(params: Any, steps: Steps, state: Any, initial: Any) -> Arguments:
     """With a plain `w_h` in the parameters, and the mask of a thinned one beside them."""
     w_h, mask = params.w_h, None
-    while isinstance(w_h, Thinned):
-        mask = w_h.mask if mask is None else mask * w_h.mask
-        w_h = w_h.w
+    if isinstance(w_h, MaskedWeight):
+        w_h, mask = w_h
     return Arguments(params._replace(w_h=w_h), mask, steps, state, None if steps.resets is None else initial)
 
 
@@ -37,7 +36,7 @@ def by_scan(cell: Cell[Any, Any], reverse: bool) -> Callable[[Arguments], tuple[
 
     def run(arguments: Arguments) -> tuple[Any, Any]:
         params, mask, steps, state, initial = arguments
-        thinned = params if mask is None else params._replace(w_h=Thinned(params.w_h, mask))
+        thinned = params if mask is None else params._replace(w_h=MaskedWeight(params.w_h, mask))
         return scan.run(cell, thinned, steps, state, initial, reverse)
 
     return run

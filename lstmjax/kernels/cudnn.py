@@ -14,11 +14,11 @@ from jax.experimental import rnn
 from jaxlib import gpu_rnn
 
 from lstmjax.cells.lstm import LSTM, LSTMParams, LSTMState
-from lstmjax.cells.precision import Thinned
+from lstmjax.cells.masked import MaskedWeight
 from lstmjax.derivative import with_backward
 from lstmjax.kernels import fused, scan
 from lstmjax.kernels.backend import Backend, Request
-from lstmjax.steps import Steps, choose, where_steps, zeros
+from lstmjax.masking import Steps, where_rows, zero_invalid, zeros
 from lstmjax.types import Array, Float, Int
 
 
@@ -52,7 +52,7 @@ def refuses(request: Request) -> str | None:
         return f"it knows cells.LSTM, got {type(cell).__name__}"
     if not cell.param_dtype == cell.compute_dtype == jnp.float32:
         return f"it knows float32, got {cell.param_dtype} parameters computed in {cell.compute_dtype}"
-    if isinstance(request.params.w_h, Thinned):
+    if isinstance(request.params.w_h, MaskedWeight):
         return "it has no recurrent dropout"
     if not request.right_padded:
         return "it knows lengths, got a mask"
@@ -95,7 +95,7 @@ def _one_layer(
         lengths, start = jnp.full(batch, time, jnp.int32), state
     else:
         lengths = jnp.sum(valid, axis=0, dtype=jnp.int32)
-        xs, start = where_steps(valid, xs, time_major=True), choose(lengths > 0, state, zeros(state))
+        xs, start = zero_invalid(valid, xs, time_major=True), where_rows(lengths > 0, state, zeros(state))
     xs = _turn(xs, lengths) if reverse else xs
     ys, h, c = rnn.lstm(
         xs.swapaxes(0, 1),
@@ -113,7 +113,7 @@ def _one_layer(
     ys = ys.swapaxes(0, 1)
     end = LSTMState(h[0], c[0])
     if valid is not None:
-        ys, end = where_steps(valid, ys, time_major=True), choose(lengths > 0, end, state)
+        ys, end = zero_invalid(valid, ys, time_major=True), where_rows(lengths > 0, end, state)
     return end, _turn(ys, lengths) if reverse else ys
 
 

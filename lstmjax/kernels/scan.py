@@ -5,7 +5,7 @@ from typing import TypeVar
 from jax import lax
 
 from lstmjax.kernels.backend import Backend, never
-from lstmjax.steps import Steps, choose, zeros
+from lstmjax.masking import Steps, where_rows, zeros
 from lstmjax.types import Cell, PyTree
 
 Params = TypeVar("Params")
@@ -18,15 +18,15 @@ def run(
     """The state after the last step, and the outputs, time first."""
     xs, valid, resets, _ = steps
     if valid is not None:  # a NaN that no valid step reads would come back through the gradient of the choice below
-        xs = choose(valid, xs, zeros(xs))
+        xs = where_rows(valid, xs, zeros(xs))
 
     def step(state: State, inputs: PyTree) -> tuple[State, PyTree]:
         z, is_valid, is_reset = inputs
-        before = state if is_reset is None else choose(is_reset, initial, state)
+        before = state if is_reset is None else where_rows(is_reset, initial, state)
         if is_valid is None:
             return cell.step(params, before, z)
-        after, y = cell.step(params, choose(is_valid, before, zeros(before)), z)
-        return choose(is_valid, after, state), choose(is_valid, y, zeros(y))
+        after, y = cell.step(params, where_rows(is_valid, before, zeros(before)), z)
+        return where_rows(is_valid, after, state), where_rows(is_valid, y, zeros(y))
 
     return lax.scan(step, state, (cell.project(params, xs), valid, resets), reverse=reverse)
 

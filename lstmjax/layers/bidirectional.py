@@ -10,7 +10,7 @@ from flax import nnx
 from lstmjax import checks
 from lstmjax.layers.keywords import called_with_state_by_name
 from lstmjax.layers.recurrent import Layer, check_layer
-from lstmjax.steps import Running, other_way
+from lstmjax.masking import RunOptions, reversed_options
 from lstmjax.types import Array, Float, Key
 
 Merge = Literal["concat", "sum", "mul", "ave", "none"]
@@ -95,7 +95,7 @@ class Bidirectional(nnx.Module):
         *,
         state: BidirectionalState | None = None,
         key: Key[Array, ""] | None = None,
-        **running: Unpack[Running],
+        **options: Unpack[RunOptions],
     ) -> tuple[Any, BidirectionalState]:
         """Run both directions; see `lstmjax.unroll`. With `reverse`, the layers change places in time.
 
@@ -106,7 +106,7 @@ class Bidirectional(nnx.Module):
             raise TypeError(f"state must be a pair of states (forward, backward), got {type(state).__name__}")
         ahead, back = (None, None) if state is None else state
         key_ahead, key_back = (None, None) if key is None else jax.random.split(key)
-        ys_ahead, ahead = self.forward(xs, state=ahead, key=key_ahead, **running)
-        ys_back, back = self.backward(xs, state=back, key=key_back, **other_way(running, jnp.shape(xs)))
+        ys_ahead, ahead = self.forward(xs, state=ahead, key=key_ahead, **options)
+        ys_back, back = self.backward(xs, state=back, key=key_back, **reversed_options(options, jnp.shape(xs)))
         checks.dtype_among("the backward layer's output", ys_back, [ys_ahead.dtype])
         return _MERGES[self.merge](ys_ahead, ys_back), BidirectionalState(ahead, back)

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
-from lstmjax.steps import Running
+from lstmjax.masking import RunOptions
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 
@@ -90,7 +90,7 @@ def called_with_state_by_name(call: Call) -> Call:
                 f"state must be given by keyword, layer(xs, state=...), got {len(args) - 1} more in place after xs; "
                 "to run layers one on another use lstmjax.Stacked, not nnx.Sequential"
             )
-        known = {"xs", "state", "key", *Running.__annotations__}
+        known = {"xs", "state", "key", *RunOptions.__annotations__}
         refuse_unknown("a call of a layer", keywords, known, _IN_A_CALL)
         return call(self, *args, **keywords)
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import checks
-from lstmjax.steps import valid_steps
+from lstmjax.masking import valid_steps
 from lstmjax.types import Array, Bool, Float, Int
 
 Pooling = Callable[..., Float[Array, "B F"]]

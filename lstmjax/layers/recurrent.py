@@ -9,7 +9,7 @@ from flax import nnx
 from lstmjax import checks
 from lstmjax.cells import input_shape, output_shape
 from lstmjax.layers.keywords import called_with_state_by_name
-from lstmjax.steps import Running
+from lstmjax.masking import RunOptions
 from lstmjax.types import Array, Cell, Float, Key
 from lstmjax.unroll import unroll
 
@@ -33,7 +33,7 @@ class Layer(Protocol):
         *,
         state: State | None = None,
         key: Key[Array, ""] | None = None,
-        **running: Unpack[Running],
+        **options: Unpack[RunOptions],
     ) -> tuple[Float[Array, "B T *out"], State]: ...
 
 
@@ -117,13 +117,13 @@ class Recurrent(WeightedCell):
         *,
         state: State | None = None,
         key: Key[Array, ""] | None = None,
-        **running: Unpack[Running],
+        **options: Unpack[RunOptions],
     ) -> tuple[Float[Array, "B T *out"], State]:
         """See `lstmjax.unroll`."""
         initial = None
         if self.initial is not None and jnp.ndim(xs) >= 2:  # if it is less, unroll says so
-            initial = self.initial_state(jnp.shape(xs)[1 if running.get("time_major") else 0])
-        return unroll(self.cell, self.params, xs, state, initial_state=initial, key=key, **running)
+            initial = self.initial_state(jnp.shape(xs)[1 if options.get("time_major") else 0])
+        return unroll(self.cell, self.params, xs, state, initial_state=initial, key=key, **options)
 
 
 def check_rngs(name: str, rngs: object) -> None:

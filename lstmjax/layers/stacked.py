@@ -11,8 +11,8 @@ from flax import nnx
 from lstmjax import checks
 from lstmjax.layers.keywords import called_with_state_by_name
 from lstmjax.layers.recurrent import Layer, State, check_layer
+from lstmjax.masking import RunOptions, valid_steps, zero_invalid
 from lstmjax.regularizers import Dropout
-from lstmjax.steps import Running, valid_steps, where_steps
 from lstmjax.types import Array, Float, Key
 
 
@@ -60,14 +60,14 @@ class Residual(nnx.Module):
         *,
         state: State | None = None,
         key: Key[Array, ""] | None = None,
-        **running: Unpack[Running],
+        **options: Unpack[RunOptions],
     ) -> tuple[Float[Array, "B T *in"], State]:
         """See `lstmjax.unroll`."""
-        ys, state = self.layer(xs, state=state, key=key, **running)
-        time_major = running.get("time_major", False)
+        ys, state = self.layer(xs, state=state, key=key, **options)
+        time_major = options.get("time_major", False)
         batch, steps = ys.shape[1::-1] if time_major else ys.shape[:2]
-        valid = valid_steps(running.get("lengths"), running.get("mask"), steps, batch, time_major)
-        return ys + where_steps(valid, jnp.asarray(xs).astype(ys.dtype), time_major), state
+        valid = valid_steps(options.get("lengths"), options.get("mask"), steps, batch, time_major)
+        return ys + zero_invalid(valid, jnp.asarray(xs).astype(ys.dtype), time_major), state
 
 
 class Stacked(nnx.Module):
@@ -122,7 +122,7 @@ class Stacked(nnx.Module):
         *,
         state: Sequence[State] | None = None,
         key: Key[Array, ""] | None = None,
-        **running: Unpack[Running],
+        **options: Unpack[RunOptions],
     ) -> tuple[Float[Array, "B T *out"], tuple[State, ...]]:
         """Run the layers bottom up over whole sequences.
 
@@ -139,12 +139,12 @@ class Stacked(nnx.Module):
         """
         states = self._states(state)
         keys_drop, keys_cell = self._keys(key)
-        time_major = running.get("time_major", False)
+        time_major = options.get("time_major", False)
         finals = []
         for depth, layer in enumerate(self.layers):
             if depth > 0:
                 xs = _batch_major(self.dropout, xs, keys_drop[depth], time_major)
-            xs, final = layer(xs, state=states[depth], key=keys_cell[depth], **running)
+            xs, final = layer(xs, state=states[depth], key=keys_cell[depth], **options)
             finals.append(final)
         return xs, tuple(finals)
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import checks, crf
+from lstmjax.masking import valid_steps
 from lstmjax.positions import classes, keep_counted
-from lstmjax.steps import valid_steps
 from lstmjax.types import Array, Bool, Float, Int
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import checks
-from lstmjax.steps import valid_steps, where_steps
+from lstmjax.masking import valid_steps, zero_invalid
 from lstmjax.types import Array, Bool, Float, Int
 
 
@@ -44,6 +44,6 @@ class TimeDistributed(nnx.Module):
         lead = xs.shape[:2]
         batch, steps = lead[::-1] if time_major else lead
         valid = valid_steps(lengths, mask, steps, batch, time_major)
-        xs = where_steps(valid, xs, time_major)  # so that a NaN in the padding reaches no gradient
+        xs = zero_invalid(valid, xs, time_major)  # so that a NaN in the padding reaches no gradient
         ys = self.layer(xs.reshape(-1, *xs.shape[2:]))
-        return where_steps(valid, ys.reshape(*lead, *ys.shape[1:]), time_major)
+        return zero_invalid(valid, ys.reshape(*lead, *ys.shape[1:]), time_major)

@@ -8,9 +8,9 @@ from flax import nnx
 
 from lstmjax import checks, layers
 from lstmjax.layers.recurrent import check_rngs
+from lstmjax.masking import valid_steps, zero_invalid
 from lstmjax.models.frame_encoder import FrameEncoder
 from lstmjax.models.sequence_to_one import SequenceClassifier
-from lstmjax.steps import valid_steps, where_steps
 from lstmjax.types import Array, Bool, Float, Int, Key
 
 
@@ -133,7 +133,7 @@ class StackedCNN(nnx.Module):
         height, width, channels = self.frames.image_shape
         checks.shape("clips", clips, ("B", "T", height, width, channels // self.window))
         valid = valid_steps(lengths, mask, clips.shape[1], clips.shape[0])
-        seen = where_steps(valid, clips, False)[:, : self.window]
+        seen = zero_invalid(valid, clips, False)[:, : self.window]
         seen = jnp.pad(seen, ((0, 0), (0, self.window - seen.shape[1]), (0, 0), (0, 0), (0, 0)))
         image = jnp.moveaxis(seen, 1, 3).reshape(len(seen), height, width, channels)
         is_there = None if valid is None else jnp.any(valid, axis=0)
@@ -149,4 +149,4 @@ def every_step(
     >>> every_step(jnp.ones((1, 2, 1)), lengths=jnp.array([1])).tolist()
     [[[1.0], [0.0]]]
     """
-    return where_steps(valid_steps(lengths, mask, ys.shape[1], ys.shape[0]), ys, False)
+    return zero_invalid(valid_steps(lengths, mask, ys.shape[1], ys.shape[0]), ys, False)

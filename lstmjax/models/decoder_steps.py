@@ -17,7 +17,7 @@ from jax import lax
 from lstmjax import checks, regularizers
 from lstmjax.attention import Attention, Memory, PredictedCentre, Window
 from lstmjax.cells import output_shape
-from lstmjax.cells.wrappers import with_noise
+from lstmjax.cells.wrappers import draw_noise
 from lstmjax.layers.recurrent import WeightedCell, check_rngs
 from lstmjax.types import Array, Cell, Float, Int, Key
 
@@ -112,7 +112,7 @@ class Decoder(nnx.Module):
         if key_cell is None:
             return Floor(cell, params, None)
         unseen = jnp.zeros((1, rows, cell.in_features))
-        noisy, params, inputs = with_noise(cell, params, unseen, key_cell)
+        noisy, params, inputs = draw_noise(cell, params, unseen, key_cell)
         if inputs is not unseen:
             raise TypeError(f"a cell that steps can't have noise for each step, as {type(cell).__name__} does")
         mask = None if number == 0 else self.dropout(jnp.ones((rows, cell.in_features)), key=key_mask)

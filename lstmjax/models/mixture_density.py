@@ -12,9 +12,9 @@ from lstmjax import cells, checks, layers, regularizers
 from lstmjax.data.source import SequenceBatch
 from lstmjax.data.strokes import ENDS
 from lstmjax.densities import log_density
+from lstmjax.masking import valid_steps
 from lstmjax.positions import keep_counted
 from lstmjax.sampling import GaussianMixture
-from lstmjax.steps import valid_steps
 from lstmjax.tasks import Mean, Task
 from lstmjax.types import Array, Float, Int, Key
 

@@ -9,7 +9,7 @@ from flax import nnx
 
 from lstmjax import checks, layers, regularizers
 from lstmjax.layers.recurrent import Layer, check_layer, check_rngs
-from lstmjax.steps import valid_steps
+from lstmjax.masking import valid_steps
 from lstmjax.types import Array, Float, Int, Key
 
 

@@ -28,7 +28,7 @@ from lstmjax.kernels.arguments import arguments_of, by_scan
 from lstmjax.kernels.backend import Backend, Request
 from lstmjax.kernels.fused.equations import GRUEquations, LSTMEquations
 from lstmjax.kernels.fused.passes import Passes, Plan
-from lstmjax.steps import Steps
+from lstmjax.masking import Steps
 from lstmjax.types import Array, Float
 
 State = TypeVar("State")

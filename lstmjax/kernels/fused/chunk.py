@@ -11,7 +11,7 @@ from jax import lax
 from lstmjax import chunks
 from lstmjax.cells.precision import accumulation_dtype, matmul
 from lstmjax.kernels.fused.equations import Equations
-from lstmjax.steps import Steps, add_trees, choose, where_steps, zeros
+from lstmjax.masking import Steps, add_trees, where_rows, zero_invalid, zeros
 from lstmjax.types import Array, Bool, Float, PyTree
 
 
@@ -80,14 +80,14 @@ class Chunk:
 
         def step(state: Any, inputs: Steps) -> tuple[Any, Trace]:
             x_share, is_valid, is_reset, _ = inputs
-            before = state if is_reset is None else choose(is_reset, rows.initial, state)
+            before = state if is_reset is None else where_rows(is_reset, rows.initial, state)
             after, gates = self.equations.step(self.params, before, x_share, self._h_share(before.h, rows.mask))
-            after = after if is_valid is None else choose(is_valid, after, state)
+            after = after if is_valid is None else where_rows(is_valid, after, state)
             return after, keep(after, gates)
 
-        x_shares = self._x_share(where_steps(steps.valid, steps.xs, time_major=True))
+        x_shares = self._x_share(zero_invalid(steps.valid, steps.xs, time_major=True))
         state, trace = lax.scan(step, state, steps._replace(xs=x_shares), reverse=self.reverse)
-        return state, (where_steps(steps.valid, trace.states.h, time_major=True), trace)
+        return state, (zero_invalid(steps.valid, trace.states.h, time_major=True), trace)
 
     def backward(
         self, carry: RowGradients, rows: PerRow, recorded: Recorded
@@ -114,15 +114,15 @@ class Chunk:
             d_after = carry.state._replace(h=carry.state.h + d_y.astype(carry.state.h.dtype))
             d_shares, d_before = self.equations.backward(known, d_after)
             if is_valid is not None:
-                d_shares = choose(is_valid, d_shares, zeros(d_shares))
+                d_shares = where_rows(is_valid, d_shares, zeros(d_shares))
             d_h = _thin(self._matmul(d_shares[0], w_h_turned), mask)
             d_before = d_before._replace(h=d_before.h + d_h)
             if is_valid is not None:
-                d_before = choose(is_valid, d_before, d_after)
+                d_before = where_rows(is_valid, d_before, d_after)
             if is_reset is None:
                 return RowGradients(d_before, carry.initial), d_shares
-            d_initial = add_trees(carry.initial, choose(is_reset, d_before, zeros(d_before)))
-            return RowGradients(choose(is_reset, zeros(d_before), d_before), d_initial), d_shares
+            d_initial = add_trees(carry.initial, where_rows(is_reset, d_before, zeros(d_before)))
+            return RowGradients(where_rows(is_reset, zeros(d_before), d_before), d_initial), d_shares
 
         inputs = coefficients, d_ys, steps.valid, steps.resets
         carry, d_shares = lax.scan(step, carry, inputs, reverse=not self.reverse)
@@ -132,8 +132,8 @@ class Chunk:
         """The state each step began from; zeros where it is not valid, for a NaN that no valid step reads."""
         before = chunks.before(rows.start, states, self.reverse)
         if steps.resets is not None:
-            before = choose(steps.resets, repeat(rows.initial, len(steps.resets)), before)
-        return before if steps.valid is None else choose(steps.valid, before, zeros(before))
+            before = where_rows(steps.resets, repeat(rows.initial, len(steps.resets)), before)
+        return before if steps.valid is None else where_rows(steps.valid, before, zeros(before))
 
     def _gates(self, rows: PerRow, before: Any, xs: Array) -> Any:
         return self.equations.step(self.params, before, self._x_share(xs), self._h_share(before.h, rows.mask))[1]
@@ -158,7 +158,7 @@ def _ignoring_invalid_steps(recorded: Recorded) -> Recorded:
     if steps.valid is None:
         return recorded
     resets: Bool[Array, "T B"] | None = None if steps.resets is None else steps.resets & steps.valid
-    xs, d_ys = (where_steps(steps.valid, values, time_major=True) for values in (steps.xs, d_ys))
+    xs, d_ys = (zero_invalid(steps.valid, values, time_major=True) for values in (steps.xs, d_ys))
     return Recorded(steps._replace(xs=xs, resets=resets), trace, d_ys)
 
 

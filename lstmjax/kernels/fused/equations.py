@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import jax.numpy as jnp
 import numpy as np
 
-from lstmjax.cells.base import FusedCell, HiddenState, add_bias
+from lstmjax.cells.base import BaseCell, HiddenState, add_bias
 from lstmjax.cells.gru import GRU, GRUParams
 from lstmjax.cells.lstm import LSTM, LSTMParams, LSTMState
 from lstmjax.types import Array, DTypeLike, Float
@@ -20,7 +20,7 @@ class Equations(Protocol):
     """What the fused path knows of a cell. Parameters have `w_x` and `w_h`, states have `h`."""
 
     @property
-    def cell(self) -> FusedCell: ...
+    def cell(self) -> BaseCell: ...
 
     def step(self, params: Any, state: Any, x_share: Array, h_share: Array) -> tuple[Any, Any]:
         """The next state, and what backward needs of the gates, from `x W_x` and `h W_h` (no biases in them)."""

@@ -21,7 +21,7 @@ from lstmjax.kernels.fused.chunk import (
     widen,
 )
 from lstmjax.kernels.fused.equations import Equations
-from lstmjax.steps import add_trees, zeros
+from lstmjax.masking import add_trees, zeros
 from lstmjax.types import Array, Float
 
 

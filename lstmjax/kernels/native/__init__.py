@@ -27,7 +27,7 @@ from lstmjax.kernels.arguments import Arguments, arguments_of, by_scan
 from lstmjax.kernels.backend import Backend, Request, never
 from lstmjax.kernels.native import calls, library
 from lstmjax.kernels.native.calls import Cotangents, Operands, Outputs, Way, nothing
-from lstmjax.steps import Steps
+from lstmjax.masking import Steps
 from lstmjax.types import Array, Float
 
 # Measured on two CPU cores with experiments.speed; see experiments/LOG.md.

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from lstmjax.cells.base import FusedCell
+from lstmjax.cells.base import BaseCell
 from lstmjax.cells.gru import GRU
 from lstmjax.cells.lstm import LSTM
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.kernels.native import library
 from lstmjax.kernels.native.batching import as_layers, as_rows
-from lstmjax.steps import vary_alike
+from lstmjax.masking import vary_alike
 from lstmjax.types import Array, DTypeLike, Float
 
 
@@ -32,7 +32,7 @@ class Way(NamedTuple):
       keeps_gates: whether the backward pass gets them from the forward pass or computes them again.
     """
 
-    cell: FusedCell
+    cell: BaseCell
     batch_major: bool
     reverse: bool
     chunk: int
@@ -224,12 +224,12 @@ def _panels(way: Way) -> Panels:
     return Panels(way.cell.hidden_features, way.cell.num_gates, library.lanes(way.sums), products)
 
 
-def _resets_before(cell: FusedCell) -> bool:
+def _resets_before(cell: BaseCell) -> bool:
     """Whether r * h enters a product, the second one of a step."""
     return isinstance(cell, GRU) and not cell.reset_after
 
 
-def _number(cell: FusedCell) -> np.int32:
+def _number(cell: BaseCell) -> np.int32:
     """As `CellKind` in `source/layer.h`."""
     return np.int32(0 if isinstance(cell, LSTM) else 2 if _resets_before(cell) else 1)
 

@@ -16,7 +16,7 @@ from lstmjax.types import Array, Bool, Cell, Int, Key, PyTree
 Params = TypeVar("Params")
 
 
-class Running(TypedDict, total=False):
+class RunOptions(TypedDict, total=False):
     """The keywords of `unroll` that say how to go through time; layers hand them on to it as they are."""
 
     lengths: Int[Array, "B"] | None
@@ -45,7 +45,7 @@ class Steps(NamedTuple):
     in_memory: InMemory = InMemory(batch_first=False)
 
 
-def check_running(reverse: bool, remat: int | None, key: Key[Array, ""] | None) -> int | None:
+def check_options(reverse: bool, remat: int | None, key: Key[Array, ""] | None) -> int | None:
     """The direction is a boolean, `key` a key, `remat` a number of steps: given back as a Python int."""
     checks.boolean("reverse", reverse)
     if key is not None:
@@ -120,27 +120,27 @@ def _per_step(name: str, flags: Array | None, steps: int, batch: int, time_major
     return flags if time_major else flags.T
 
 
-def other_way(running: Running, leading: tuple[int, ...]) -> Running:
+def reversed_options(options: RunOptions, leading: tuple[int, ...]) -> RunOptions:
     """The same run in the other direction, over inputs whose shape begins with `leading`.
 
     Resets stand where sequences part, so they move to the step that the other direction meets first.
     """
-    reverse, time_major = running.get("reverse", False), running.get("time_major", False)
-    turned: Running = {**running, "reverse": not reverse}
+    reverse, time_major = options.get("reverse", False), options.get("time_major", False)
+    turned: RunOptions = {**options, "reverse": not reverse}
     batch, steps = leading[1::-1] if time_major else leading[:2]
-    valid = valid_steps(running.get("lengths"), running.get("mask"), steps, batch, time_major)
-    flags = _per_step("resets", running.get("resets"), steps, batch, time_major)
+    valid = valid_steps(options.get("lengths"), options.get("mask"), steps, batch, time_major)
+    flags = _per_step("resets", options.get("resets"), steps, batch, time_major)
     if flags is None:
         return turned
-    moved = _before_next_reset(flags, valid, reverse)
+    moved = reversed_resets(flags, valid, reverse)
     return {**turned, "resets": moved if time_major else moved.T}
 
 
-def _before_next_reset(flags: Array, valid: Array | None, reverse: bool) -> Bool[Array, "T B"]:
+def reversed_resets(flags: Array, valid: Array | None, reverse: bool) -> Bool[Array, "T B"]:
     """True at the last valid step before each reset, in running order: where a run coming back enters a sequence."""
     if reverse:
         turned = None if valid is None else jnp.flip(valid, axis=0)
-        return jnp.flip(_before_next_reset(jnp.flip(flags, axis=0), turned, False), axis=0)
+        return jnp.flip(reversed_resets(jnp.flip(flags, axis=0), turned, False), axis=0)
     steps = flags.shape[0]
     times = jnp.broadcast_to(jnp.arange(steps, dtype=jnp.int32)[:, None], flags.shape)
     here = times if valid is None else jnp.where(valid, times, steps)
@@ -149,7 +149,7 @@ def _before_next_reset(flags: Array, valid: Array | None, reverse: bool) -> Bool
     return jnp.take_along_axis(jnp.concatenate([flags, jnp.zeros_like(flags[:1])]), next_valid, axis=0)
 
 
-def choose(flags: Bool[Array, "*lead"], yes: PyTree, no: PyTree) -> PyTree:
+def where_rows(flags: Bool[Array, "*lead"], yes: PyTree, no: PyTree) -> PyTree:
     """One of two trees, row by row; `flags` has the leading axes of every leaf."""
 
     def one(a: Array, b: Array) -> Array:
@@ -181,7 +181,7 @@ def vary_alike(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.where(nowhere, jnp.zeros_like(leaf), leaf), tree)
 
 
-def where_steps(valid: Bool[Array, "T B"] | None, values: Array, time_major: bool) -> Array:
+def zero_invalid(valid: Bool[Array, "T B"] | None, values: Array, time_major: bool) -> Array:
     """`values` [B, T, ...] (or [T, B, ...]) with zeros at invalid steps; `valid` has time first, None means all."""
     if valid is None:
         return values
