@@ -71,7 +71,7 @@ def to_equinox(layer: Any) -> Any:
 
 def _from_cell(source: Any) -> Recurrent:
     if isinstance(source, Mapping):
-        return recurrent(guess("equinox", source), source)
+        return recurrent(guess(["equinox"], source), source)
     kind = class_of(source, "equinox", LAYOUTS["equinox"])
     if kind is None:
         raise TypeError(f"source must be an equinox LSTMCell or GRUCell or a dict, got {type(source).__name__}")

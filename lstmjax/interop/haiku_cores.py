@@ -90,4 +90,4 @@ def _from_core(source: Any) -> Recurrent:
         *module, last = entry.split(".")
         return f"{'/'.join([core, *module])}.{last}"
 
-    return recurrent(guess("haiku", entries, called), entries, called)
+    return recurrent(guess(["haiku"], entries), entries, called)

@@ -3,29 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import checks
+from lstmjax.interop.layouts import KERAS_FUNCTIONS as ACTIVATIONS
 from lstmjax.interop.layouts import LAYOUTS, Layout
 from lstmjax.interop.reading import class_of, guess, kinds, recurrent, settle, stacked
 from lstmjax.interop.writing import directions_of, entries_of, layers_of
 from lstmjax.layers import Recurrent, Stacked
 from lstmjax.layers.bidirectional import Merge
 
-ACTIVATIONS = {
-    "tanh": jnp.tanh,
-    "sigmoid": jax.nn.sigmoid,
-    "relu": jax.nn.relu,
-    "hard_sigmoid": jax.nn.hard_sigmoid,
-    "linear": jax.nn.identity,
-    "hard_tanh": jax.nn.hard_tanh,
-    "softsign": jax.nn.soft_sign,
-    "softplus": jax.nn.softplus,
-    "silu": jax.nn.silu,
-    "elu": jax.nn.elu,
-}
 _NAMES = ("kernel", "recurrent_kernel", "bias")
 
 
@@ -109,11 +97,6 @@ def to_keras(layer: Any) -> list[np.ndarray]:
     """
     weights: list[np.ndarray] = []
     for one in [one for below in layers_of(layer) for one in directions_of(below)]:
-        for field in ("gate_fn", "activation_fn"):
-            function = getattr(one.cell, field, jnp.tanh)
-            if function not in ACTIVATIONS.values():
-                named = getattr(function, "__name__", repr(function))
-                raise ValueError(f"layer's {field} must be one of {', '.join(ACTIVATIONS)} to go to keras, got {named}")
         entries = entries_of("keras", one)
         weights += [entries[name] for name in _NAMES if name in entries]
     return weights
@@ -151,7 +134,7 @@ def _from_cell(layer: Any, given: Mapping[str, Any], backward: bool) -> Recurren
 
 
 def _from_arrays(entries: Mapping[str, Any], given: Mapping[str, Any]) -> Recurrent:
-    layout = _in_form(guess("keras", entries), given["reset_after"])
+    layout = _in_form(guess(["keras"], entries), given["reset_after"])
     return recurrent(layout, entries, str, _functions(layout, given))
 
 

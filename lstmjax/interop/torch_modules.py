@@ -27,8 +27,8 @@ def from_torch(
     """A stack that computes what an LSTM, GRU or RNN of PyTorch does.
 
     PyTorch has two biases for each gate. The sum is kept, rounded to the weights' dtype; only the two of a GRU's
-    candidate stay apart, where the reset gate comes between them. `batch_first` is not kept: ours are called
-    batch-major unless told `time_major=True`.
+    candidate stay apart, where the reset gate comes between them. `batch_first` is not kept: ours
+    are batch-major by default, and time-major where called with `time_major=True`.
 
     Args:
       source: the module, its state dict, or a dict of arrays of any kind under the same names, such as a safetensors
@@ -56,7 +56,10 @@ def from_torch(
         raise TypeError(f"source must be a torch LSTM, GRU or RNN or a dict of arrays, got {type(source).__name__}")
     entries = source if kind is None else source.state_dict()
     groups = _grouped(entries, prefix)
-    layout = _layout(source, kind, groups[0][0], prefix)
+    if kind is None:
+        layout = guess(["torch"], groups[0][0])
+    else:
+        layout = LAYOUTS["torch"]["LSTM with proj_size" if getattr(source, "proj_size", 0) else kind]
     options = _options(layout, nonlinearity, getattr(source, "nonlinearity", None))
     directions = [
         [recurrent(layout, one, _naming(prefix, depth, back), options) for back, one in enumerate(both)]
@@ -159,12 +162,6 @@ def _check_same_parts(groups: list[list[dict[str, Any]]], prefix: str) -> None:
                 if part not in one:
                     name = _naming(prefix, depth, back)(part)
                     raise ValueError(f"source must hold {name}, as other layers have it, got none")
-
-
-def _layout(source: Any, kind: str | None, entries: Mapping[str, Any], prefix: str) -> Layout:
-    if kind is None:
-        return guess("torch", entries, _naming(prefix, 0, 0))
-    return LAYOUTS["torch"]["LSTM with proj_size" if getattr(source, "proj_size", 0) else kind]
 
 
 def _options(layout: Layout, given: str | None, own: str | None) -> dict[str, Any]:
