@@ -47,6 +47,16 @@ def from_table(template: PyTree, table: Table) -> PyTree:
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
 
 
+def without_keys(tree: PyTree) -> PyTree:
+    """A tree with random keys as the numbers they are made of."""
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether it is an array of random keys."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
 def check_fit(what: str, table: Table, template: PyTree) -> None:
     """The table has the names, shapes and dtypes of `template`, or InputError says where `what` differs."""
     got = {name: _describe(leaf) for name, leaf in table.items()}

@@ -10,7 +10,6 @@ facts           JSON: format, step, run, digests of the tables, score, source
 """
 
 import contextlib
-import dataclasses
 import gc
 import logging
 import math
@@ -24,18 +23,12 @@ from typing import Any, Literal, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import (
-    AnyPreservationPolicy,
-    LatestN,
-    PolicyCheckpointInfo,
-    PreservationContext,
-)
 
 from lstmjax import checks
 from lstmjax.errors import InputError
 from lstmjax.training.run_folder import FORMAT
 from lstmjax.training.state import TrainState
-from lstmjax.trees import Table, check_fit, digest, from_table, to_table
+from lstmjax.trees import Table, check_fit, digest, from_table, is_key, to_table, without_keys
 from lstmjax.types import PyTree
 
 log = logging.getLogger(__name__)
@@ -80,9 +73,9 @@ class Checkpoints:
         self, folder: str | Path, keep_last: int = 2, identity: str | None = None, *, read_only: bool = False
     ) -> None:
         self.folder, self.identity, self._read_only = Path(folder).absolute(), identity, read_only
+        self._keep_last = checks.positive_int("keep_last", keep_last)
         self._scores: dict[int, float] = {}
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=AnyPreservationPolicy([LatestN(keep_last), _KeepLowest(self._scores)]),
             cleanup_tmp_directories=not read_only,
             create=not read_only,
             save_root_metadata=False,
@@ -152,13 +145,17 @@ class Checkpoints:
             "source": source_state,
         }
         items = {name: ocp.args.StandardSave(table) for name, table in tables.items() if table}
-        if score is not None and math.isfinite(score):
-            self._scores[step] = float(score)
         args = ocp.args.Composite(**items, facts=ocp.args.JsonSave(facts))
         try:
             _ask_orbax(lambda: self._manager.save(step, args=args, force=True))
         except OrbaxError as error:
             raise OSError(f"a checkpoint can't be written to {self.folder}: {error}") from error
+        if score is not None and math.isfinite(score):
+            self._scores[step] = float(score)
+        # Not orbax's BestN: that reads metrics files as it opens a folder, and one damaged file would close all of it.
+        for old in self.steps()[: -self._keep_last]:
+            if old != self.best_step():
+                self._manager.delete(old)
 
     def restore(self, template: TrainState) -> TrainState | None:
         """The newest readable state, or None where there is no checkpoint.
@@ -193,7 +190,7 @@ class Checkpoints:
           InputError: there is none, none can be read, or it does not fit the templates.
         """
         template = {"weights": params, "other": other}
-        raw = jax.eval_shape(_without_keys, template)
+        raw = jax.eval_shape(without_keys, template)
         steps = self._candidates(step)
         if step not in ("best", "latest"):
             return _model(template, self._read(steps[0], **raw))
@@ -263,16 +260,14 @@ class Checkpoints:
         try:
             found = _ask_orbax(lambda: self._manager.restore(step, args=args))["facts"]
             form = int(found.get("format", 0))
+            facts = _facts(found) if form <= FORMAT else None
         except (OrbaxError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise DamagedError(_first_sentence(error)) from error
-        if form > FORMAT:
+        if facts is None:
             raise InputError(
                 f"checkpoint {step} in {self.folder} has format {form}, and this version of lstmjax reads {FORMAT}"
             )
-        try:
-            return _facts_of_format_0(found) if form == 0 else _facts(found)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DamagedError(_first_sentence(error)) from error
+        return facts
 
     def _read_scores(self) -> None:
         """Learn what every checkpoint scored; whoever wants a damaged one is told then."""
@@ -295,37 +290,19 @@ class Checkpoints:
         self._manager.reload()
 
 
-@dataclasses.dataclass
-class _KeepLowest:
-    """Keep the step with the lowest of `scores`, a table that its owner goes on filling.
-
-    (Orbax's own BestN reads metrics files as it opens a folder, and one damaged file would close the whole folder.)
-    """
-
-    scores: dict[int, float]
-
-    def should_preserve(
-        self, checkpoints: Sequence[PolicyCheckpointInfo], *, context: PreservationContext
-    ) -> Sequence[bool]:
-        lowest = min((self.scores[c.step] for c in checkpoints if c.step in self.scores), default=None)
-        return [lowest is not None and self.scores.get(c.step) == lowest for c in checkpoints]
-
-
 def _facts(found: dict[str, Any]) -> Facts:
+    """Of any format."""
+    if found.get("format", 0) == 0:
+        digests = {"params": found["params"], "other": EMPTY, "average": EMPTY, "training": found["training"]}
+        found = {"step": None, "run": None, "digests": digests, "score": found["validation_loss"], "source": None}
     digests = {name: str(found["digests"][name]) for name in ITEMS}
-    score = found["score"]
-    return Facts(int(found["step"]), found["run"], digests, None if score is None else float(score), found["source"])
-
-
-def _facts_of_format_0(found: dict[str, Any]) -> Facts:
-    digests = {"params": str(found["params"]), "other": EMPTY, "average": EMPTY, "training": str(found["training"])}
-    score = found["validation_loss"]
-    return Facts(None, None, digests, None if score is None else float(score), None)
+    score = None if found["score"] is None else float(found["score"])
+    return Facts(found["step"], found["run"], digests, score, found["source"])
 
 
 def _items(state: TrainState) -> dict[str, PyTree]:
     """What is kept apart in a checkpoint."""
-    raw = _without_keys(state)
+    raw = without_keys(state)
     return {"params": raw.params, "other": raw.other, "training": raw._replace(params=None, other=None)}
 
 
@@ -334,24 +311,15 @@ def _model(template: dict[str, PyTree], trees: dict[str, PyTree]) -> tuple[PyTre
     return model["weights"], model["other"]
 
 
-def _without_keys(tree: PyTree) -> PyTree:
-    """A tree with RNG keys as their raw data."""
-    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
-
-
 def _with_keys(template: PyTree, tree: PyTree) -> PyTree:
-    """The way back: keys where `template` has them."""
+    """The inverse of `without_keys`: random keys where `template` has them."""
 
     def wrap(like: Any, leaf: Any) -> Any:
-        if not _is_key(like):
+        if not is_key(like):
             return leaf
         return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(jnp.zeros((), like.dtype)))
 
     return jax.tree.map(wrap, template, tree)
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 class OrbaxError(Exception):
