@@ -270,7 +270,7 @@ def test_keras_layers_to_ours_and_back(keras, merge):
 
 def test_keras_functions_compute_the_same(keras):
     xs = np.linspace(-4, 4, 33, dtype="float32")
-    for name, function in interop.keras_layers.ACTIVATIONS.items():
+    for name, function in interop.layouts.KERAS_FUNCTIONS.items():
         with foreign():
             theirs = keras.activations.get(name)(xs)
         np.testing.assert_allclose(function(jnp.array(xs)), theirs, rtol=0, atol=1e-6, err_msg=name)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstmjax import checks, scores
+from lstmjax import checks
 from lstmjax.data.windows import WindowBatch, filled_forward
 from lstmjax.decoding.loop import as_partial, decode, start
 from lstmjax.distributions import OUTPUTS, Distribution, Point
@@ -34,19 +34,16 @@ class Forecast(NamedTuple):
     paths: np.ndarray
 
     def quantile(self, p: float | np.ndarray) -> np.ndarray:
-        """Where a share p of the paths lies below: [..., H, C] for a number in (0, 1), [N, ..., H, C] for N of them.
+        """Where a fraction p of the paths lies below: [..., H, C] for a number in (0, 1), [N, ..., H, C] for N of them.
+
+        Hazen's definition: the k-th of S paths, in order, is the quantile (k - 1/2) / S, with straight lines between.
 
         Raises:
-          ValueError: there are no paths.
+          ValueError: there are no paths, or a p outside [0, 1].
         """
         if len(self.paths) == 0:
             raise ValueError("paths must not be empty: a model that gives points alone has no quantiles")
-        ordered = scores.in_order(self.paths)
-        place = np.clip(np.asarray(p) * len(ordered) - 0.5, 0, len(ordered) - 1)  # a path is the middle of its share
-        below = np.floor(place).astype(int)
-        above = np.minimum(below + 1, len(ordered) - 1)
-        share = (place - below).reshape(place.shape + (1,) * self.point.ndim)
-        found: np.ndarray = ordered[below] + share * (ordered[above] - ordered[below])
+        found: np.ndarray = np.quantile(self.paths, p, axis=0, method="hazen")
         return found
 
 
@@ -65,6 +62,9 @@ def forecast(
 
     Args:
       model: any forecaster; the others are those of `lstmjax.models.Forecaster.forecast`.
+
+    Raises:
+      TypeError, ValueError: see `lstmjax.models.Forecaster.forecast`.
     """
     checks.positive_int("num_paths", num_paths)
     steps = model.horizon if horizon is None else checks.positive_int("horizon", horizon)

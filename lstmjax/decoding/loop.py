@@ -120,7 +120,7 @@ def decode(
 
 
 def as_partial(name: str, function: Callable[..., Any], *arguments: PyTree) -> Partial:
-    """A function as a pytree, whose leaves are those of its first arguments: `jit` does not compile these in.
+    """A function with its first arguments, as a pytree of these: `jit` traces them instead of compiling them in.
 
     Raises:
       TypeError: it is no function.
@@ -139,6 +139,13 @@ def one_step(model: nnx.Module) -> Partial:
 def _one_step(model: Any, symbols: Array, state: PyTree) -> tuple[PyTree, PyTree]:
     scores, state = model(symbols[:, None], state)
     return jax.tree.map(lambda leaf: leaf[:, 0], scores), state
+
+
+@jax.jit
+def after_reading(model: Any, xs: Array, key: Key[Array, ""]) -> Decoding:
+    """The moment after such a model has read xs [B, T, ...]: its last scores are those of the next symbol."""
+    scores, state = model(xs)
+    return start(state, jax.tree.map(lambda leaf: leaf[:, -1], scores), key)
 
 
 Loop = tuple[PyTree, Decoding, Int[Array, ""]]  # the symbols so far, where they end, how many were chosen in this call
@@ -189,20 +196,13 @@ def stepped(step: StepFn, symbols: PyTree, state: PyTree, scores: PyTree) -> tup
 
 def _after(now: Decoding, symbols: PyTree, scores: PyTree, state: PyTree, stop: Int[Array, "S"]) -> Decoding:
     """The decoding one symbol on."""
-    recent = now.recent
+    recent, stopped = now.recent, jnp.zeros_like(now.done)
     if stop.size:
         recent = jnp.concatenate([recent[:, 1:], symbols.astype(jnp.int32)[:, None]], axis=1)
-    stopped = ~now.done & _stops(recent, stop)
+        stopped = ~now.done & jnp.all(recent == stop[None, :], axis=1)
     grown = now.lengths + jnp.where(stopped, 1 - stop.size, 1)  # the stop sequence, this symbol among it, is taken off
     lengths = jnp.where(now.done, now.lengths, grown)
     return Decoding(state, scores, now.keys, recent, now.done | stopped, lengths, now.step + 1)
-
-
-def _stops(recent: Int[Array, "B S"], stop: Int[Array, "S"]) -> Bool[Array, "B"]:
-    """Which rows have just written the stop sequence; none where there is no such sequence."""
-    if not stop.size:
-        return jnp.zeros(recent.shape[0], bool)
-    return jnp.all(recent == stop[None, :], axis=1)
 
 
 def _ending(stop: Sequence[int] | Int[Array, "S"]) -> Int[Array, "S"]:

@@ -1,11 +1,10 @@
 """Music from a model of piano rolls: openings read and continued step by step."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import checks
-from lstmjax.decoding.loop import MOST_SYMBOLS, Decoding, decode, one_step, start
+from lstmjax.decoding.loop import MOST_SYMBOLS, after_reading, decode, one_step
 from lstmjax.models.piano_roll import PianoRoll
 from lstmjax.types import Array, ArrayLike, Bool, Key
 
@@ -48,13 +47,6 @@ def sample_rolls(
     openings = jnp.asarray(openings)
     checks.shape("openings", openings, ("B", "S", model.num_notes))
     draw = model.notes.draw(temperature)
-    begin = _read(model, jnp.pad(openings, ((0, 0), (1, 0), (0, 0))), key)
+    begin = after_reading(model, jnp.pad(openings, ((0, 0), (1, 0), (0, 0))), key)  # a silent step comes before all
     drawn, _ = decode(one_step(model), begin, steps, draw)
     return np.asarray(drawn)
-
-
-@jax.jit
-def _read(model: PianoRoll, rolls: Array, key: Key[Array, ""]) -> Decoding:
-    """The moment after rolls that begin with a silent step."""
-    scores, state = model(rolls)
-    return start(state, jax.tree.map(lambda leaf: leaf[:, -1], scores), key)

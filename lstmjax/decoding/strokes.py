@@ -8,10 +8,10 @@ import numpy as np
 
 from lstmjax import checks
 from lstmjax.data.strokes import DRAWS, ENDS
-from lstmjax.decoding.loop import MOST_SYMBOLS, decode, one_step, start
+from lstmjax.decoding.loop import MOST_SYMBOLS, after_reading, decode, one_step
 from lstmjax.models.mixture_density import MixtureDensity, StrokeScores
 from lstmjax.sampling import MixtureSampling
-from lstmjax.types import Array, Float, Key, PyTree
+from lstmjax.types import Array, Float, Key
 
 PIECE = 50
 """Points drawn in one compiled call, after which it is seen whether every drawing has ended."""
@@ -79,19 +79,12 @@ def generate_strokes(
     checks.random_key("key", key)
     left, draw = checks.index("length", length, 2, MOST_SYMBOLS) - 1, StrokeSampling(bias)
     drawn = np.full((count, 1, 3), (0.0, 0.0, DRAWS), np.float32)
-    scores, state = _first(model, drawn[:, 0], model.initial_state(count))
-    now = start(state, scores, key)
+    now = after_reading(model, drawn, key)
     while left > 0 and not np.all(np.any(drawn[:, :, 2] == ENDS, axis=1)):
         points, now = decode(one_step(model), now, PIECE, draw, limit=min(left, PIECE))
         drawn = np.concatenate([drawn, np.asarray(points)[:, : min(left, PIECE)]], axis=1)
         left -= PIECE
     return [_ended(points) for points in drawn]
-
-
-@jax.jit
-def _first(model: MixtureDensity, points: Float[Array, "B 3"], state: PyTree) -> tuple[StrokeScores, PyTree]:
-    scores, state = one_step(model)(points, state)
-    return scores, state
 
 
 def _ended(points: np.ndarray) -> np.ndarray:

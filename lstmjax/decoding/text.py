@@ -73,6 +73,9 @@ def stream(
     Yields:
       a list of B arrays: each row's new symbols, from none to `piece`. What may yet turn out to be the start of the
       stop sequence is held back.
+
+    Raises:
+      TypeError, ValueError: see `generate`; as soon as the first piece is asked for.
     """
     left, size = checks.index("length", length, 1, MOST_SYMBOLS), checks.index("piece", piece, 1, MOST_SYMBOLS)
     step, now, ending = _begin(model, prompts, lengths, key, sampling, stop)
@@ -121,7 +124,11 @@ def stream_text(
     stop: str = "",
     piece: int = 32,
 ) -> Iterator[str]:
-    """Continue one prompt and hand the text out as it comes; joined, it is what `generate_text` gives."""
+    """Continue one prompt and hand the text out as it comes; joined, it is what `generate_text` gives.
+
+    Raises:
+      TypeError, ValueError: see `generate_text`; as soon as the first piece is asked for.
+    """
     ids, lengths, ending = _encode(model, vocabulary, [prompt], stop)
     held = np.zeros(0, np.int32)
     for new in stream(model, ids, length=length, key=key, lengths=lengths, sampling=sampling, stop=ending, piece=piece):

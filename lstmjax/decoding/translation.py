@@ -80,8 +80,8 @@ def translate(
     (1, 1, 4)
     """
     members = as_members(models)
-    if settings.coverage_beta:
-        _check_looks_back(members)
+    if settings.coverage_beta and any(isinstance(model.decoder, PlainDecoder) for model in members):
+        raise ValueError("coverage_beta needs models that look back at their source, got one with a PlainDecoder")
     source, lengths = _checked(members[0], source, lengths)
     penalties = length_divisors(settings.length_penalty, settings.steps)
     compiled_for = dataclasses.replace(settings, length_penalty=UNPENALISED)
@@ -134,6 +134,9 @@ def sample_translations(
 
     Returns:
       symbols [B, N], and how many of each row's count, without the end symbol.
+
+    Raises:
+      TypeError, ValueError: no model, models of different vocabularies, or arguments that do not fit.
     """
     members = as_members(models)
     step, state, scores, _ = _started(members, *_checked(members[0], source, lengths))
@@ -197,8 +200,3 @@ def as_members(models: Seq2Seq | Sequence[Seq2Seq]) -> list[Seq2Seq]:
 def vocabulary_sizes(model: Seq2Seq) -> tuple[int, int]:
     """How many symbols source and target have."""
     return model.source_embed.embed.num_embeddings, model.vocab_size
-
-
-def _check_looks_back(members: Sequence[Seq2Seq]) -> None:
-    if any(isinstance(model.decoder, PlainDecoder) for model in members):
-        raise ValueError("coverage_beta needs models that look back at their source, got one with a PlainDecoder")

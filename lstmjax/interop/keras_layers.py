@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import checks
-from lstmjax.interop.layouts import KERAS_FUNCTIONS as ACTIVATIONS
-from lstmjax.interop.layouts import LAYOUTS, Layout
+from lstmjax.interop.layouts import KERAS_FUNCTIONS, LAYOUTS, Layout
 from lstmjax.interop.reading import class_of, guess, kinds, recurrent, settle, stacked
 from lstmjax.interop.writing import directions_of, entries_of, layers_of
 from lstmjax.layers import Recurrent, Stacked
@@ -30,7 +29,7 @@ def from_keras(
 
     Ours always gives outputs at all steps and final states, so `return_sequences` and `return_state` are not kept, nor
     is what acts in training or at construction only: regularizers, constraints, initializers. Of a GRU's two biases for
-    r and z the sum is kept, rounded to the weights' dtype; going back it comes out in the first, with zeros in the
+    r and z the sum is kept, rounded to the weights' dtype; `to_keras` writes it into the first, and zeros into the
     second. At a masked step ours gives zeros, as Keras does with `zero_output_for_mask`.
 
     Args:
@@ -39,7 +38,7 @@ def from_keras(
         one list, as `Sequential.get_weights()` gives them.
       activation, recurrent_activation: their names in Keras; a layer knows its own, weights don't, and None means
         "tanh" and "sigmoid".
-      reset_after: of a GRU; told by its bias, if it has one, and None means True where nothing tells.
+      reset_after: of a GRU: where its reset gate acts. None: as the shape of its bias says, and True without a bias.
       bidirectional: whether weights in a list belong to `Bidirectional` layers; None means they don't.
       merge: what becomes of two directions' outputs; a layer knows its own, None means "concat".
 
@@ -159,24 +158,24 @@ def _own(cell: Any, name: str) -> Any:
         return value
     if getattr(value, "__module__", "").startswith("keras."):
         return getattr(value, "__name__", repr(value))
-    return next((known for known, function in ACTIVATIONS.items() if function is value), repr(value))
+    return next((known for known, function in KERAS_FUNCTIONS.items() if function is value), repr(value))
 
 
 def _functions(layout: Layout, names: Mapping[str, Any]) -> dict[str, Any]:
     """The cell's functions, by what they are called in Keras."""
     activation, gate = names["activation"] or "tanh", names["recurrent_activation"]
-    checks.one_of("activation", activation, tuple(ACTIVATIONS))
-    functions = {"activation_fn": ACTIVATIONS[activation]}
+    checks.one_of("activation", activation, tuple(KERAS_FUNCTIONS))
+    functions = {"activation_fn": KERAS_FUNCTIONS[activation]}
     if len(layout.gates) == 1:
         if gate is not None:
             raise ValueError(f"recurrent_activation is for gates, of which source has none, got {gate!r}")
         return functions
-    checks.one_of("recurrent_activation", gate or "sigmoid", tuple(ACTIVATIONS))
-    return functions | {"gate_fn": ACTIVATIONS[gate or "sigmoid"]}
+    checks.one_of("recurrent_activation", gate or "sigmoid", tuple(KERAS_FUNCTIONS))
+    return functions | {"gate_fn": KERAS_FUNCTIONS[gate or "sigmoid"]}
 
 
 def _in_form(layout: Layout, reset_after: bool | None) -> Layout:
-    """The layout itself, or that of the GRU whose reset gate acts where we are told."""
+    """The layout itself, or that of the GRU with `reset_after` as given."""
     if reset_after is None or reset_after == layout.reset_after:
         return layout
     if layout.reset_after is None:

@@ -8,7 +8,7 @@ A *part* is one array of ours with its gates in our order; an *entry* is one arr
     w      [I + R, GH]  both, one above the other
     w_p    [H, P]       the projection
     b      [GH]         a bias of all gates
-    b_2    [GH]         a second one, added to the state's share
+    b_2    [GH]         a second one, added to h w_h
     bb     [2, GH]      both, one above the other
     b_n    [H]          a second one, of a GRU's candidate alone
 """
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import cells
-from lstmjax.types import Array
+from lstmjax.types import Array, DTypeLike
 
 Arrays = dict[str, np.ndarray]
 Function = Callable[[Array], Array]
@@ -82,7 +82,7 @@ class Layout:
     @property
     def parts(self) -> set[str]:
         """The parts there are once stacked ones are taken apart."""
-        return set(self.part_shapes(0, 0, 0, self.names))
+        return set(self.blank(0, 0, 0, self.names))
 
     @property
     def needs_bias(self) -> bool:
@@ -92,19 +92,20 @@ class Layout:
     def holds(self, cell: Any) -> bool:
         return type(cell) is self.cell and getattr(cell, "reset_after", None) == self.reset_after
 
-    def part_shapes(self, i: int, h: int, r: int, entries: Collection[str]) -> dict[str, tuple[int, ...]]:
-        """The shape of each part that these entries hold."""
+    def blank(
+        self, i: int, h: int, r: int, entries: Collection[str], dtype: DTypeLike = jnp.float32
+    ) -> dict[str, jax.ShapeDtypeStruct]:
+        """The shape and dtype of each part that these entries hold."""
         width = len(self.gates) * h
         shapes = {"w_x": (i, width), "w_h": (r, width), "w_p": (h, r), "b": (width,), "b_2": (width,), "b_n": (h,)}
         apart = {"w": ("w_x", "w_h"), "bb": ("b", "b_2")}
         present = [place for place, names in self.places.items() if names[0] in entries]
-        return {part: shapes[part] for place in present for part in apart.get(place, (place,))}
+        parts = [part for place in present for part in apart.get(place, (place,))]
+        return {part: jax.ShapeDtypeStruct(shapes[part], dtype) for part in parts}  # type: ignore[no-untyped-call]
 
     def shapes(self, i: int, h: int, r: int) -> dict[str, tuple[int, ...]]:
         """The shape of each entry."""
-        parts = self.part_shapes(i, h, r, self.names)
-        blank = {part: jax.ShapeDtypeStruct(shape, jnp.float32) for part, shape in parts.items()}
-        entries = jax.eval_shape(functools.partial(_laid_out, self), blank)
+        entries = jax.eval_shape(functools.partial(_laid_out, self), self.blank(i, h, r, self.names))
         return {name: entries[name].shape for name in self.names}
 
     def sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
@@ -114,7 +115,7 @@ class Layout:
         if "w" in matrices:
             rows, width = matrices["w"]
             hidden = width // len(self.gates)
-            return rows - hidden, hidden, hidden
+            return max(rows - hidden, 0), hidden, hidden
         r = matrices["w_h"][0]
         return matrices["w_x"][0], matrices.get("w_p", (r,))[0], r
 
@@ -128,8 +129,7 @@ def read(layout: Layout, entries: Mapping[str, np.ndarray]) -> Arrays:
     Laying out permutes numbers and changes signs, so its inverse is its transpose, which JAX derives.
     """
     sizes = layout.sizes({name: array.shape for name, array in entries.items()})
-    dtype = next(iter(entries.values())).dtype
-    parts = {part: jax.ShapeDtypeStruct(shape, dtype) for part, shape in layout.part_shapes(*sizes, entries).items()}
+    parts = layout.blank(*sizes, entries, next(iter(entries.values())).dtype)
     (found,) = jax.linear_transpose(functools.partial(_laid_out, layout), parts)(dict(entries))
     return _shifted(layout, {part: np.array(array) for part, array in found.items()}, 1)
 

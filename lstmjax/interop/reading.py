@@ -38,7 +38,7 @@ def recurrent(
       ValueError: an entry that is missing, not known, or of another shape.
     """
     _check_names(layout, entries, called)
-    arrays = {name: host(called(name), value) for name, value in entries.items()}
+    arrays = {name: copied(called(name), value) for name, value in entries.items()}
     dtype = _common_dtype(arrays, called)
     _check_matrices(layout, arrays, called)
     i, h, r = layout.sizes({name: array.shape for name, array in arrays.items()})
@@ -82,7 +82,7 @@ def guess(libraries: Sequence[str], entries: Mapping[str, Any]) -> Layout:
 
 
 def kinds(source: object, package: str) -> list[str]:
-    """The names of `source`'s classes, its own first, that a package defines; told without importing it."""
+    """The names of `source`'s classes, its own first, that a package defines; it is not imported."""
     return [kind.__name__ for kind in type(source).__mro__ if kind.__module__.split(".")[0] == package]
 
 
@@ -132,17 +132,6 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return entries
 
 
-def host(name: str, value: Any) -> np.ndarray:
-    """A copy of an array of floats of any library in NumPy, bit for bit.
-
-    Raises:
-      TypeError: it is no array of floats.
-    """
-    array = copied(name, value)
-    checks.kind(name, array, jnp.floating)
-    return array
-
-
 def copied(name: str, value: Any) -> np.ndarray:
     """A copy of an array of any library in NumPy, bit for bit.
 
@@ -151,6 +140,8 @@ def copied(name: str, value: Any) -> np.ndarray:
     """
     if kinds(value, "keras"):  # a variable, around an array of Keras' backend
         value = value.value
+    if isinstance(value, nnx.Variable):
+        value = value[...]
     if hasattr(value, "detach"):  # torch, whose bfloat16 NumPy does not know
         value = value.detach().cpu()
         value = value.float().numpy().astype(jnp.bfloat16) if "bfloat16" in str(value.dtype) else value.numpy()
@@ -182,17 +173,14 @@ def _common_dtype(arrays: Arrays, called: Naming) -> np.dtype[Any]:
     """The dtype of all entries, if it is one that JAX would keep.
 
     Raises:
-      TypeError: there are several, or it is float64 and JAX would make float32 of it.
+      TypeError: it is not floating, there are several, or it is float64 and JAX would make float32 of it.
     """
     first = next(iter(arrays.values())).dtype
     array: Any
     for name, array in arrays.items():
+        checks.kind(called(name), array, jnp.floating)
+        checks.floating_dtype(f"the dtype of {called(name)}", array.dtype)
         checks.dtype_among(called(name), array, [first])
-        if jnp.dtype(jax.dtypes.canonicalize_dtype(array.dtype)) != array.dtype:
-            raise TypeError(
-                f"{called(name)} must have dtype float32, float16 or bfloat16 unless jax_enable_x64 is set, "
-                f"got {array.dtype.name}"
-            )
     return first
 
 

@@ -1,6 +1,5 @@
 """Weights from and to `torch.nn.LSTM`, `GRU` and `RNN`. torch itself is needed for `to_torch` alone."""
 
-import importlib
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -12,7 +11,7 @@ import numpy as np
 from lstmjax import checks
 from lstmjax.interop.layouts import LAYOUTS, Arrays, Layout
 from lstmjax.interop.reading import class_of, guess, recurrent, settle, stacked
-from lstmjax.interop.writing import directions_of, entries_of, layers_of
+from lstmjax.interop.writing import directions_of, entries_of, imported, layers_of
 from lstmjax.layers import Recurrent, Stacked
 
 Nonlinearity = Literal["tanh", "relu"]
@@ -114,10 +113,7 @@ def to_torch(layer: Any) -> dict[str, Any]:
     >>> module.load_state_dict(to_torch(layer))  # doctest: +SKIP
     <All keys matched successfully>
     """
-    try:
-        torch: Any = importlib.import_module("torch")
-    except ImportError as error:
-        raise ImportError("to_torch needs torch, which is not installed; to_torch_arrays does without") from error
+    torch = imported("torch", "to_torch", "to_torch_arrays")
 
     def tensor(array: np.ndarray) -> Any:
         if array.dtype == jnp.bfloat16:  # which torch can't take from NumPy

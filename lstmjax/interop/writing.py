@@ -1,5 +1,6 @@
 """Our layers into other libraries' arrays, where these can hold what the layer computes; refused where they can't."""
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,18 @@ from lstmjax.interop.layouts import LAYOUTS, Arrays, Layout, write
 from lstmjax.layers import Bidirectional, Recurrent, Stacked
 
 _WITH_COMPUTE_DTYPE = ("keras", "linen", "nnx")
+
+
+def imported(library: str, wanted_by: str, instead: str) -> Any:
+    """A library that one function alone needs.
+
+    Raises:
+      ImportError: it is not installed.
+    """
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise ImportError(f"{wanted_by} needs {library}, which is not installed; {instead} does without") from error
 
 
 def layers_of(layer: Any) -> list[Any]:
@@ -56,30 +69,35 @@ def entries_of(library: str, layer: Recurrent, style: str | None = None) -> Arra
       TypeError: the library has no cell like ours.
       ValueError: its cell can't compute what ours does, or not in another dtype than that of its parameters.
     """
-    layout = layout_for(library, layer.cell, style)
+    layout = LAYOUTS[library][style_for(library, layer.cell, style)]
     _check_dtype(library, layer.cell)
     return write(layout, parts_of(layout, layer))
 
 
-def layout_for(library: str, cell: Any, style: str | None = None) -> Layout:
-    """The layout of a library, or of one style of it, that can hold a cell; TypeError where there is none."""
-    styles = LAYOUTS[library] if style is None else {style: LAYOUTS[library][style]}
-    layout = next((layout for layout in styles.values() if layout.holds(cell)), None)
-    if layout is None:
+def style_for(library: str, cell: Any, only: str | None = None) -> str:
+    """Which of a library's cells computes what ours does.
+
+    Raises:
+      TypeError: there is none, or it is not the `only` one that is wanted.
+      ValueError: it has other functions.
+    """
+    styles = LAYOUTS[library] if only is None else {only: LAYOUTS[library][only]}
+    style = next((name for name, layout in styles.items() if layout.holds(cell)), None)
+    if style is None:
         form = f"(reset_after={cell.reset_after})" if hasattr(cell, "reset_after") else ""
         raise TypeError(
             f"layer must have a cell that {library}'s {', '.join(styles)} can hold, got {type(cell).__name__}{form}"
         )
     for field in ("gate_fn", "activation_fn"):
-        allowed, function = getattr(layout, f"{field}s"), getattr(cell, field, None)
+        allowed, function = getattr(styles[style], f"{field}s"), getattr(cell, field, None)
         if allowed is not None and function is not None and function not in allowed:
             names, came = " or ".join(one.__name__ for one in allowed), getattr(function, "__name__", repr(function))
             raise ValueError(f"layer's {field} must be {names} to go to {library}, got {came}")
-    return layout
+    return style
 
 
 def _check_dtype(library: str, cell: Any) -> None:
-    """Compute and parameter dtypes are one, unless the library's cells can be told both."""
+    """Compute and parameter dtypes are one, unless the library's cells have an argument for each."""
     if library not in _WITH_COMPUTE_DTYPE and cell.compute_dtype != cell.param_dtype:
         raise ValueError(
             f"layer must compute in the dtype of its parameters to go to {library}, "
@@ -104,5 +122,5 @@ def parts_of(layout: Layout, layer: Recurrent) -> Arrays:
 
 def nested(entries: Arrays) -> dict[str, Any]:
     """{"dense_i.kernel": k} as {"dense_i": {"kernel": k}}."""
-    tree: dict[str, Any] = unflatten_dict(entries, sep=".")
+    tree: dict[str, Any] = unflatten_dict(entries, sep=".")  # type: ignore[no-untyped-call]
     return tree
