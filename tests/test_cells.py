@@ -12,7 +12,17 @@ from flax import nnx
 
 import lstmjax as lx
 from lstmjax.cells.layer_norm import standardize
-from tests.cases import HIDDEN, IN, every_cell, every_reference, random_inputs, random_params, random_state, tolerance
+from tests.cases import (
+    CELLS,
+    HIDDEN,
+    IN,
+    every_cell,
+    every_reference,
+    random_inputs,
+    random_params,
+    random_state,
+    tolerance,
+)
 from tests.reference import convolve, norm
 
 
@@ -25,6 +35,12 @@ def by_name(tree):
     if isinstance(tree, dict):
         return {name: by_name(leaf) for name, leaf in tree.items()}
     return tree if tree is None else np.asarray(tree, np.float64)
+
+
+def test_every_cell_is_enrolled():
+    exported = {getattr(lx.cells, name) for name in lx.cells.__all__}
+    classes = {each for each in exported if hasattr(each, "step") and each is not lx.cells.Recording}
+    assert classes == {type(enrolled.make(jnp.float32)) for enrolled in CELLS.values()} & exported
 
 
 @every_reference

@@ -4,8 +4,7 @@ from typing import Any
 
 from flax import nnx
 
-from lstmjax.cells import input_shape
-from lstmjax.cells.wrappers import has_noise
+from lstmjax.cells.optional import has_noise, input_shape
 from lstmjax.layers.recurrent import WeightedCell
 from lstmjax.types import Array, Cell, Float
 
