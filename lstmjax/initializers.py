@@ -27,7 +27,7 @@ def orthogonal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) ->
 
 
 def per_gate(initializer: Initializer, gates: int) -> Initializer:
-    """Draw each gate's block `[..., fan_in, H]` of a fused weight `[..., fan_in, gates * H]` on its own.
+    """Draw each gate's block `[..., fan_in, H]` of a fused weight `[..., fan_in, gates * H]` separately.
 
     Drawn whole, a fused weight would get the scale of a layer `gates` times as wide, and an orthogonal one would not
     be orthogonal in any gate.

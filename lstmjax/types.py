@@ -1,4 +1,4 @@
-"""Names that every room shares: array aliases and the contract a cell fulfils.
+"""Types used everywhere: array aliases and the contract of a cell.
 
 Dimension letters, the same everywhere: B batch, T time steps, I input features, H hidden features, L layers,
 D embedding features, V vocabulary symbols.

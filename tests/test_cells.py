@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import inspect
+import re
 
 import chex
 import jax
@@ -92,6 +94,22 @@ def test_cells_are_static():
         assert lx.cells.LSTM(3, 4, param_dtype=dtype) == lx.cells.LSTM(3, 4)
         assert hash(lx.cells.LSTM(3, 4, param_dtype=dtype)) == hash(lx.cells.LSTM(3, 4))
     assert lx.cells.LSTM(3, 4) != lx.cells.LSTM(3, 5)
+
+
+@pytest.mark.parametrize("build", [lx.cells.LSTM, lx.cells.GRU, lx.LSTM, lx.GRU, lx.stack])
+def test_help_explains_every_argument(build):
+    arguments = inspect.signature(build.__init__ if isinstance(build, type) else build).parameters.values()
+    required = {"self", "make_cell", "in_features", "hidden_features", "rngs"}
+    assert {each.name for each in arguments if each.default is each.empty} <= required
+    assert {each.name for each in arguments} - {"self"} <= set(re.findall(r"^ +(\w+): ", build.__doc__, re.MULTILINE))
+
+
+def test_a_look_inside_a_cell_without_gates():
+    cell = CELLS["integrator"].make(jnp.float32)
+    params, xs = random_params(cell, jax.random.key(0)), random_inputs(cell, (2, 3), jax.random.key(1))
+    record, end = lx.unroll(lx.cells.Recording(cell), params, xs)
+    chex.assert_trees_all_close((record.output, end), lx.unroll(cell, params, xs), atol=tolerance(jnp.float32))
+    assert record.gates == ()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What all cells share: sizes, dtypes, how fused weights start, and the two products, `x W_x + b` and `h W_h`."""
+"""The base of all cells: sizes, dtypes, how fused weights start, and the two products, `x W_x + b` and `h W_h`."""
 
 import abc
 import dataclasses

@@ -52,10 +52,6 @@ class ElmanRNN(BaseCell):
         return HiddenState(h), h, ()
 
 
-def _uniform_0_1(key: Key[Array, ""], shape: tuple[int, ...], dtype: object) -> Array:
-    return jax.random.uniform(key, shape, dtype)  # type: ignore[arg-type]
-
-
 @dataclasses.dataclass(frozen=True)
 class IndRNN(ElmanRNN):
     """Independently recurrent network: each unit sees its own past only.
@@ -72,7 +68,7 @@ class IndRNN(ElmanRNN):
     (5,)
     """
 
-    recurrent_init: Initializer = dataclasses.field(default=_uniform_0_1, kw_only=True)
+    recurrent_init: Initializer = dataclasses.field(default=jax.nn.initializers.uniform(1.0), kw_only=True)
     activation_fn: Callable[[Array], Array] = dataclasses.field(default=jax.nn.relu, kw_only=True)
 
     def init(self, key: Key[Array, ""]) -> ElmanParams:

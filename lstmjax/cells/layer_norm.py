@@ -135,7 +135,7 @@ class LayerNormGRU(LayerNormCell):
         return LayerNormGRUParams(w_x, w_h, b, b_h, ones, ones)
 
     def normalize(self, a: Float[Array, "*batch 3*H"], gain: Float[Array, "3*H"]) -> Float[Array, "*batch 3*H"]:
-        """r and z together, n on its own."""
+        """r and z together, n alone."""
         cut = [2 * self.hidden_features]
         blocks = zip(jnp.split(a, cut, axis=-1), jnp.split(gain, cut), strict=True)
         return jnp.concatenate([standardize(block, s, self.epsilon) for block, s in blocks], axis=-1)

@@ -41,6 +41,14 @@ class Wrapper(FullCell):
     def step_with_gates(self, params: Any, state: Any, projected: PyTree) -> tuple[Any, Any, Any]:
         return step_with_gates(self.cell, params, state, projected)
 
+    @property
+    def has_noise(self) -> bool:
+        return has_noise(self.cell)
+
+    def draw_noise(self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]) -> tuple[Any, Any, PyTree]:
+        cell, params, inputs = draw_noise(self.cell, params, xs, key)
+        return dataclasses.replace(self, cell=cell), params, inputs
+
 
 class Record(NamedTuple):
     """What happened at a step: the output, the state after it, and the gates (`LSTMGates` of an LSTM)."""
@@ -69,14 +77,6 @@ class Recording(Wrapper):
     def step_with_gates(self, params: Any, state: Any, projected: PyTree) -> tuple[Any, Record, Any]:
         after, y, gates = step_with_gates(self.cell, params, state, projected)
         return after, Record(y, after, gates), gates
-
-    @property
-    def has_noise(self) -> bool:
-        return has_noise(self.cell)
-
-    def draw_noise(self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]) -> tuple[Any, Any, PyTree]:
-        cell, params, inputs = draw_noise(self.cell, params, xs, key)
-        return Recording(cell), params, inputs
 
 
 @dataclasses.dataclass(frozen=True)

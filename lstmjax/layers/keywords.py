@@ -1,4 +1,4 @@
-"""Keywords that a layer does not take: refused by name, with what to write here for those other libraries taught."""
+"""Keywords of other libraries: refused with what to write here instead."""
 
 import functools
 import inspect
