@@ -189,7 +189,7 @@ def weight_decay_mask(params: PyTree) -> PyTree:
 
     This is the one rule of lstmjax, by names: `w_x`, `w_h`, `w_c`, `w_p` of our cells and `kernel` of Flax's layers
     decay. All else is left alone: biases, gains of a normalisation, learned initial states, embeddings (tied ones too),
-    scores of transitions, and whatever has a name of its own.
+    scores of transitions, and whatever has another name.
 
     Args:
       params: a tree whose leaves' names are those of lstmjax and Flax, such as `lstmjax.trees.split_model` gives.

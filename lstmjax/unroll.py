@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import kernels
-from lstmjax.cells.wrappers import draw_noise
+from lstmjax.cells.optional import draw_noise
 from lstmjax.chunks import in_chunks
 from lstmjax.masking import Steps, check_options, prepare, vary_alike
 from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree

@@ -212,7 +212,7 @@ ELSEWHERE = {
     "functions": (lx.cells.LSTM(IN, HIDDEN, gate_fn=jax.nn.hard_sigmoid), {}, "got another gate_fn or activation_fn"),
     "reset-before": (lx.cells.GRU(IN, HIDDEN, reset_after=False), {}, "it knows the GRU with reset_after=True"),
     "recording": (lx.Recording(LSTM), {}, "got Recording"),
-    "zoneout": (lx.regularizers.Zoneout(LSTM, 0.5), {"key": jax.random.key(0)}, "got ZonedOut"),
+    "zoneout": (lx.regularizers.Zoneout(LSTM, 0.5), {"key": jax.random.key(0)}, "got _ZoneoutStep"),
 }
 
 

@@ -19,7 +19,7 @@ import jax
 from jax import lax
 from jax.sharding import AxisType
 
-from lstmjax.cells.wrappers import draw_noise
+from lstmjax.cells.optional import draw_noise
 from lstmjax.kernels import cudnn, fused, native, scan
 from lstmjax.kernels.backend import Backend, Explanation, Request, select
 from lstmjax.masking import Steps, check_options, prepare

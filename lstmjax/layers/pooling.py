@@ -1,4 +1,4 @@
-"""One vector from the outputs of all steps: what a whole sequence comes to. Invalid steps have no say.
+"""One vector for a whole sequence, from its outputs at valid steps.
 
 Every pooling takes [B, T, H] with `lengths` [B] or `mask` [B, T], as `unroll` does, and gives [B, F]; a sequence
 without a valid step gives zeros.
@@ -34,7 +34,7 @@ def last_step(
 def both_ends(
     ys: Float[Array, "B T H"], *, lengths: Int[Array, "B"] | None = None, mask: Bool[Array, "B T"] | None = None
 ) -> Float[Array, "B H"]:
-    """Of a bidirectional layer's concatenated outputs, what each direction says when it has read everything.
+    """Of a bidirectional layer's concatenated outputs, those of each direction when it has read everything.
 
     The first half of the features from the last valid step, the second half from the first valid step.
 

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import checks, crf
-from lstmjax.masking import valid_steps
-from lstmjax.positions import classes, keep_counted
+from lstmjax.positions import classes, counted, keep_counted
 from lstmjax.types import Array, Bool, Float, Int
 
 
@@ -39,7 +38,7 @@ class IndependentTags(nnx.Module):
           lengths: integers [B] in 0..T; None where every sentence has T tokens.
         """
         valid = _valid(emissions, self.num_tags, lengths)
-        tags = classes("tags", tags, valid.shape, self.num_tags, valid)
+        tags = classes("tags", tags, emissions.shape[:2], self.num_tags, valid)
         each = jax.nn.log_softmax(keep_counted(emissions, valid), axis=2)
         of_tags = jnp.take_along_axis(each, tags[..., None], axis=2)[..., 0]
         return jnp.sum(of_tags, axis=1, where=valid)
@@ -47,7 +46,7 @@ class IndependentTags(nnx.Module):
     def decode(self, emissions: Float[Array, "B T K"], *, lengths: Int[Array, "B"] | None = None) -> Int[Array, "B T"]:
         """The most probable tags, int32 [B, T], the first of equals; 0 behind the end."""
         valid = _valid(emissions, self.num_tags, lengths)
-        return jnp.where(valid, jnp.argmax(emissions, axis=2).astype(jnp.int32), 0)
+        return keep_counted(jnp.argmax(emissions, axis=2).astype(jnp.int32), valid)
 
     def marginals(
         self, emissions: Float[Array, "B T K"], *, lengths: Int[Array, "B"] | None = None
@@ -126,8 +125,6 @@ class CRF(nnx.Module):
         return crf.marginals(emissions, self.allowed, lengths=lengths)
 
 
-def _valid(emissions: Array, num_tags: int, lengths: Array | None) -> Bool[Array, "B T"]:
+def _valid(emissions: Array, num_tags: int, lengths: Array | None) -> Bool[Array, "B T"] | None:
     checks.shape("emissions", emissions, ("B", "T", num_tags))
-    batch, steps = emissions.shape[:2]
-    valid = valid_steps(lengths, None, steps, batch)
-    return jnp.ones((batch, steps), bool) if valid is None else valid.T
+    return counted(emissions.shape[:2], lengths, None, None)
