@@ -3,9 +3,7 @@
 A drawing is an array [T, 3], a row a point: how far it is from the point before, in x and in y, and the pen there.
 """
 
-import io
 import json
-import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +12,7 @@ import numpy as np
 
 from lstmjax import checks
 from lstmjax.data import text
+from lstmjax.data.npz import outline, read_arrays
 from lstmjax.errors import InputError
 
 DRAWS, LIFTS, ENDS = 0, 1, 2
@@ -191,7 +190,7 @@ def _numbers(place: str, name: str, values: list[Any]) -> np.ndarray:
 
 
 def _from_npz(path: str | Path) -> Drawings:
-    arrays = _arrays(path)
+    arrays = {name: np.atleast_1d(array) for name, array in read_arrays(path).items()}
     together = {"points", "lengths"}
     if arrays.keys() & together and arrays.keys() != together:
         raise InputError(f"{path}: expected points and lengths together and nothing else, got {', '.join(arrays)}")
@@ -201,34 +200,16 @@ def _from_npz(path: str | Path) -> Drawings:
     points, lengths = arrays["points"], arrays["lengths"]
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or np.any(lengths < 0) or lengths.sum() != len(points):
         wanted = f"whole numbers [K] that add up to the {len(points)} points"
-        raise InputError(f"{path}: expected lengths to be {wanted}, got {lengths.dtype} {list(lengths.shape)}")
+        raise InputError(f"{path}: expected lengths to be {wanted}, got {outline(lengths)}")
     places = [f"{path}, drawing {number}" for number in range(1, len(lengths) + 1)]
     pieces = np.split(points, np.cumsum(lengths)[:-1]) if len(lengths) else []
     return Drawings([_offsets(*each) for each in zip(places, pieces, strict=True)], places)
 
 
-def _arrays(path: str | Path) -> dict[str, np.ndarray]:
-    content = text.read_bytes(path)
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        raise InputError(f"{path} is not an NPZ file, which is a zip archive of arrays")
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {name: np.atleast_1d(file[name]) for name in file.files}
-    except Exception as error:  # damaged zips and headers fail in every way there is
-        if "allow_pickle" in str(error):
-            reason = "has object arrays, which are pickles and may run anything"
-            raise InputError(
-                f"{path} {reason}; expected points [N, 3] and lengths [K], or an array a drawing"
-            ) from None
-        raise InputError(f"{path} is not a readable NPZ file: {error}".partition("\n")[0]) from error
-
-
 def _offsets(place: str, points: np.ndarray) -> np.ndarray:
     """A drawing from dx, dy and whether a stroke ends, as `Drawings` has it."""
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiub" or not len(points):
-        raise InputError(
-            f"{place}: expected numbers [T, 3] of at least 1 point, got {points.dtype} {list(points.shape)}"
-        )
+        raise InputError(f"{place}: expected numbers [T, 3] of at least 1 point, got {outline(points)}")
     offsets = points.astype(np.float64)
     too_large = np.argwhere(~(np.abs(offsets) <= LARGEST))
     if len(too_large):
