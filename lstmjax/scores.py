@@ -169,7 +169,7 @@ def pinball(quantile: Float[np.ndarray, "..."], actual: Float[np.ndarray, "..."]
     >>> pinball(np.array([2.0, 2.0]), np.array([3.0, 1.0]), 0.75).tolist()
     [0.75, 0.25]
     """
-    _check_probability("level", level)
+    checks.fraction("level", level)
     quantile, actual = _pair("quantile", quantile, actual)
     error = actual - quantile
     return _scored(np.maximum(level * error, (level - 1.0) * error), actual)
@@ -218,7 +218,7 @@ def interval_score(
     >>> interval_score(np.zeros(2), np.ones(2), np.array([0.5, 3.0]), 0.8).round(6).tolist()  # 1, 1 + 10 * 2
     [1.0, 21.0]
     """
-    _check_probability("level", level)
+    checks.fraction("level", level)
     low, actual = _pair("low", low, actual)
     high, actual = _pair("high", high, actual)
     outside = np.maximum(low - actual, 0.0) + np.maximum(actual - high, 0.0)
@@ -282,9 +282,3 @@ def _scored(score: np.ndarray, actual: np.ndarray) -> np.ndarray:
 def _ratio(total: np.ndarray, count: np.ndarray) -> np.ndarray:
     """`total / count`; NaN of nothing."""
     return np.asarray(total) / np.where(count == 0, np.nan, count)
-
-
-def _check_probability(name: str, value: float) -> None:
-    checks.number(name, value)
-    if not 0.0 < value < 1.0:
-        raise ValueError(f"{name} must be in (0, 1), got {value}")

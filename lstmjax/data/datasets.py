@@ -27,8 +27,8 @@ class Splits(NamedTuple):
     """A set in its published parts; None for those it has not."""
 
     train: Labelled
-    validation: Labelled | None
-    test: Labelled | None
+    validation: Labelled | None = None
+    test: Labelled | None = None
 
 
 def japanese_vowels() -> Splits:
@@ -61,7 +61,7 @@ def names() -> Splits:
                 sequences.append(line.strip())
                 targets.append(path.stem)
                 places.append(f"{path}, row {row}")
-    return Splits(Labelled(sequences, targets, places), None, None)
+    return Splits(Labelled(sequences, targets, places))
 
 
 def mnist_rows() -> Splits:
@@ -109,12 +109,29 @@ def _mnist(arranged: Callable[[np.ndarray], np.ndarray]) -> Splits:
 
 
 def _digits(part: str, arranged: Callable[[np.ndarray], np.ndarray]) -> Labelled:
-    path, labels_path = find(f"mnist/{part}-images-idx3-ubyte.gz"), find(f"mnist/{part}-labels-idx1-ubyte.gz")
-    images, labels = read_idx(path, 3), read_idx(labels_path, 1)
-    if len(images) != len(labels) or len(images) == 0:
-        raise InputError(f"{path} has {len(images)} images and {labels_path} {len(labels)} labels; expected as many")
-    sequences = list(arranged(images) / np.float32(255))
-    return Labelled(sequences, list(map(str, labels.tolist())), [f"{path}, image {n}" for n in range(len(images))])
+    digits = read_idx_images(*(find(f"mnist/{part}-{file}-ubyte.gz") for file in ("images-idx3", "labels-idx1")))
+    images = np.stack(digits.sequences)[..., 0]
+    return digits._replace(sequences=list(arranged(images) / np.float32(255)))
+
+
+def read_idx_images(images: str | Path, labels: str | Path) -> Labelled:
+    """Images and whole numbers from two files of MNIST's format.
+
+    Args:
+      images: bytes [N, H, W]; see `read_idx`.
+      labels: bytes [N].
+
+    Returns:
+      N arrays uint8 [H, W, 1]; as targets the numbers as texts.
+
+    Raises:
+      InputError: files that can't be read, are something else, or do not agree.
+    """
+    pixels, numbers = read_idx(images, 3), read_idx(labels, 1)
+    if len(pixels) != len(numbers) or pixels.size == 0:
+        raise InputError(f"{images} has {len(pixels)} images and {labels} {len(numbers)} labels; expected as many")
+    places = [f"{images}, image {number}" for number in range(len(pixels))]
+    return Labelled(list(pixels[..., None]), list(map(str, numbers.tolist())), places)
 
 
 def read_idx(path: str | Path, dimensions: int) -> np.ndarray:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from lstmjax.data.datasets import read_idx
 from lstmjax.data.examples import Labelled
 from lstmjax.data.npz import check_lengths, outline, read_arrays
 from lstmjax.errors import InputError
@@ -87,26 +86,6 @@ def read_images(path: str | Path, *, has_texts: bool = True) -> Labelled:
     if texts.dtype.kind != "U" or texts.shape != (len(images),):
         raise InputError(f"{path}: texts must be texts [{len(images)}], as images, got {outline(texts)}")
     return Labelled(list(images), [_label(place, text) for place, text in zip(places, texts, strict=True)], places)
-
-
-def read_idx_images(images: str | Path, labels: str | Path) -> Labelled:
-    """Images and whole numbers from two files of MNIST's format.
-
-    Args:
-      images: bytes [N, H, W]; see `datasets.read_idx`.
-      labels: bytes [N].
-
-    Returns:
-      N arrays uint8 [H, W, 1]; as targets the numbers as texts.
-
-    Raises:
-      InputError: files that can't be read, are something else, or do not agree.
-    """
-    pixels, numbers = read_idx(images, 3), read_idx(labels, 1)
-    if len(pixels) != len(numbers) or pixels.size == 0:
-        raise InputError(f"{images} has {len(pixels)} images and {labels} {len(numbers)} labels; expected as many")
-    places = [f"{images}, image {number}" for number in range(len(pixels))]
-    return Labelled(list(pixels[..., None]), list(map(str, numbers.tolist())), places)
 
 
 def read_picture(path: str | Path, image_shape: tuple[int, int, int]) -> Labelled:

@@ -3,7 +3,6 @@
 A drawing is an array [T, 3], a row a point: how far it is from the point before, in x and in y, and the pen there.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,7 +121,7 @@ def _from_lines(path: str | Path, only_recognized: bool, limit: int | None) -> D
             break
         if line.strip():
             place = f"{path}, line {number}"
-            entry = _parsed(place, line)
+            entry = text.parse_json(place, line)
             if not isinstance(entry, dict) or "drawing" not in entry:
                 raise InputError(f"{place}: expected an object with a drawing, got {line.strip():.60}")
             if not only_recognized or _is_recognized(place, entry):
@@ -139,20 +138,13 @@ def _is_recognized(place: str, entry: dict[str, Any]) -> bool:
 
 
 def _from_json(path: str | Path) -> Drawings:
-    content = _parsed(str(path), text.read_text(path))
+    content = text.parse_json(str(path), text.read_text(path))
     by_point = isinstance(content, dict) and content.keys() == {"points"}
     drawings = content["points"] if by_point else content
     if not isinstance(drawings, list):
         raise InputError(f'{path}: expected a list of drawings or {{"points": [...]}}, got {_shown(drawings)}')
     places = [f"{path}, drawing {number}" for number in range(1, len(drawings) + 1)]
     return Drawings([_drawing(*each, by_point) for each in zip(places, drawings, strict=True)], places)
-
-
-def _parsed(place: str, written: str) -> Any:
-    try:
-        return json.loads(written)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{place} is not JSON: {error}") from error
 
 
 def _drawing(place: str, strokes: Any, by_point: bool = False) -> np.ndarray:

@@ -181,17 +181,10 @@ def _targets(
 ) -> list[str] | list[tuple[str, ...]] | np.ndarray:
     cells = [(f"{path}, row {row.line}, column {at + 1}", row.cells[at].strip()) for row in rows]
     if numbers:
-        return np.array([[_number(place, cell)] for place, cell in cells], np.float64)
+        return np.array([[finite_number(place, cell)] for place, cell in cells], np.float64)
     if separator is not None:
         return [_labels(place, cell, separator) for place, cell in cells]
     return [_label(place, cell) for place, cell in cells]
-
-
-def _number(place: str, cell: str) -> float:
-    number = finite_number(cell)
-    if number is None:
-        raise InputError(f"{place}: expected a finite number, got {cell!r:.60}")
-    return number
 
 
 def _label(place: str, cell: str) -> str:

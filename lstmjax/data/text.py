@@ -175,14 +175,25 @@ def read_text(path: str | Path) -> str:
         raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}, line {line}") from error
 
 
+def parse_json(place: str, written: str) -> Any:
+    """What a text in JSON holds.
+
+    Raises:
+      InputError: it is not JSON; the message begins with `place`.
+    """
+    try:
+        return json.loads(written)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place} is not JSON: {error}") from error
+
+
 def split(text: str, validation_fraction: float) -> tuple[str, str]:
     """The first part for training and the last `validation_fraction`, in (0, 1), of the characters for validation.
 
     >>> split("abcdefghij", 0.1)
     ('abcdefghi', 'j')
     """
-    if not 0.0 < validation_fraction < 1.0:
-        raise ValueError(f"validation_fraction must be in (0, 1), got {validation_fraction}")
+    checks.fraction("validation_fraction", validation_fraction)
     cut = int(len(text) * (1.0 - validation_fraction))
     return text[:cut], text[cut:]
 

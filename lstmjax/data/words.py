@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import gzip
+import math
 import re
 import zlib
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lstmjax import checks
-from lstmjax.data.examples import finite_number, finite_numbers
+from lstmjax.data.examples import any_number, finite_numbers
 from lstmjax.data.text import UNKNOWN
 from lstmjax.errors import InputError
 
@@ -188,7 +189,8 @@ def read_vectors(path: str | Path, words: Sequence[str]) -> tuple[np.ndarray, np
     vectors: dict[bytes, np.ndarray] = {}
     for place, word, numbers in _entries(path):
         if word in wanted and word not in vectors:
-            vectors[word] = _vector(place, numbers)
+            written = [number.decode("ascii", errors="replace") for number in numbers]
+            vectors[word] = finite_numbers(place, written)
     if not vectors:
         raise InputError(f"{path} has a vector for none of the {len(words)} words asked for")
     none = np.zeros_like(next(iter(vectors.values())))
@@ -214,18 +216,10 @@ def _entries(path: str | Path) -> Iterator[tuple[str, bytes, list[bytes]]]:
 
 def _word(place: str, pieces: list[bytes], size: int) -> bytes:
     word = pieces[:-size] if size else []
-    # a number at the end of a word with blanks is one too many for the vector
-    if not word or (len(word) > 1 and finite_number(word[-1].decode("ascii", errors="replace")) is not None):
+    last = any_number(word[-1].decode("ascii", errors="replace")) if len(word) > 1 else None
+    if not word or (last is not None and math.isfinite(last)):  # a number too many for the vector
         raise InputError(f"{place}: expected a word and {size or 'its'} numbers, got {len(pieces) - 1} behind the word")
     return b" ".join(word)
-
-
-def _vector(place: str, numbers: list[bytes]) -> np.ndarray:
-    written = [number.decode("ascii", errors="replace") for number in numbers]
-    vector = finite_numbers(written)
-    if isinstance(vector, int):
-        raise InputError(f"{place}: expected a finite number as value {vector + 1}, got {written[vector]!r:.60}")
-    return vector
 
 
 def _lines(path: str | Path) -> Iterator[bytes]:
