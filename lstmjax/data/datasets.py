@@ -19,7 +19,6 @@ from lstmjax.data.text import read_bytes
 from lstmjax.data.ts_files import read_ts
 from lstmjax.errors import InputError
 
-TRAIN_IMAGES = "mnist/train-images-idx3-ubyte.gz"
 LANGUAGES = [file for file in SHA256 if file.startswith("names/languages/")]
 
 
@@ -71,7 +70,11 @@ def mnist_rows() -> Splits:
 
     Source: LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition (1998).
     """
-    return _mnist(lambda images: images)
+    train, test = _digits("train"), _digits("t10k")
+    count = len(train.sequences)
+    if count <= 5000:
+        raise InputError(f"{train.file} has {count} images; expected over 5000, those kept for validation")
+    return Splits(train.take(range(count - 5000)), train.take(range(count - 5000, count)), test)
 
 
 def mnist_pixels(permuted: bool = False) -> Splits:
@@ -82,12 +85,7 @@ def mnist_pixels(permuted: bool = False) -> Splits:
 
     Source: Le, Jaitly and Hinton, A simple way to initialize recurrent networks of rectified linear units (2015).
     """
-
-    def pixels(images: np.ndarray) -> np.ndarray:
-        steps = images.reshape(len(images), -1, 1)
-        return steps[:, np.random.default_rng(0).permutation(steps.shape[1])] if permuted else steps
-
-    return _mnist(pixels)
+    return Splits(*(_pixels(part, permuted) for part in mnist_rows() if part is not None))
 
 
 DATASETS: dict[str, Callable[[], Splits]] = {
@@ -100,18 +98,15 @@ DATASETS: dict[str, Callable[[], Splits]] = {
 }
 
 
-def _mnist(arranged: Callable[[np.ndarray], np.ndarray]) -> Splits:
-    train, test = _digits("train", arranged), _digits("t10k", arranged)
-    count = len(train.sequences)
-    if count <= 5000:
-        raise InputError(f"{find(TRAIN_IMAGES)} has {count} images; expected over 5000, those kept for validation")
-    return Splits(train.take(range(count - 5000)), train.take(range(count - 5000, count)), test)
-
-
-def _digits(part: str, arranged: Callable[[np.ndarray], np.ndarray]) -> Labelled:
+def _digits(part: str) -> Labelled:
     digits = read_idx_images(*(find(f"mnist/{part}-{file}-ubyte.gz") for file in ("images-idx3", "labels-idx1")))
-    images = np.stack(digits.sequences)[..., 0]
-    return digits._replace(sequences=list(arranged(images) / np.float32(255)))
+    return digits._replace(sequences=[np.asarray(image)[..., 0] / np.float32(255) for image in digits.sequences])
+
+
+def _pixels(digits: Labelled, permuted: bool) -> Labelled:
+    steps = np.stack(digits.sequences).reshape(len(digits.sequences), -1, 1)
+    order = np.random.default_rng(0).permutation(steps.shape[1])
+    return digits._replace(sequences=list(steps[:, order] if permuted else steps))
 
 
 def read_idx_images(images: str | Path, labels: str | Path) -> Labelled:

@@ -80,14 +80,7 @@ class Digits(NamedTuple):
 
 
 def shrunk(image: np.ndarray) -> np.ndarray:
-    """A digit cut to the smallest square around it and brought to 14 x 14 by the means of areas.
-
-    >>> image = np.zeros((28, 28), np.float32)
-    >>> image[3:23, 10:15] = 1.0
-    >>> small = shrunk(image)
-    >>> small.shape, round(float(small.max()), 3), small[:, 0].tolist() == [0.0] * 14
-    ((14, 14), 1.0, True)
-    """
+    """A digit cut to the smallest square around it and brought to 14 x 14 by the means of areas."""
     rows, columns = (np.flatnonzero(image.max(axis=axis) > 0) for axis in (1, 0))
     if len(rows) == 0:
         return np.zeros((DIGIT, DIGIT), np.float32)

@@ -77,7 +77,7 @@ def read_images(path: str | Path, *, has_texts: bool = True) -> Labelled:
     needed, ignored = (["images", "texts"], []) if has_texts else (["images"], ["texts"])
     arrays = read_arrays(path, needed, [], ignored)
     images = _pixels(path, "images", arrays["images"], ("image",))
-    check_unit(path, images, ("image",), np.True_)
+    check_unit(path, images, ("image",), np.array(True))
     images = narrow(images)
     places = [f"{path}, image {number}" for number in range(len(images))]
     if not has_texts:

@@ -22,17 +22,10 @@ def read_arrays(
     *,
     objects: bool = False,
 ) -> dict[str, np.ndarray]:
-    """The arrays of an NPZ file by their names.
+    """The arrays of an NPZ file by their names; InputError where it can't be read, is no NPZ file, or has other arrays.
 
-    Args:
-      path: the file.
-      needed: those that must be there.
-      optional: those that may be there; None allows any.
-      ignored: those that may be there, and are not read.
-      objects: read object arrays too, see `pickles.load`; otherwise they are refused.
-
-    Raises:
-      InputError: the file can't be read, is no NPZ file, or has other arrays.
+    Those `needed` must be there; `optional` ones may be, None allowing any; those `ignored` may be, and are not read.
+    Without `objects`, which are read as `pickles.load` does, object arrays are refused.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -59,20 +52,9 @@ def read_array(path: str | Path) -> np.ndarray:
 
 
 def check_lengths(
-    path: str | Path, lengths: np.ndarray, rows: Sequence[np.ndarray], least: int, names: tuple[str, str]
+    path: str | Path, lengths: np.ndarray, rows: Sequence[np.ndarray] | np.ndarray, least: int, names: tuple[str, str]
 ) -> list[int]:
-    """How much of each of N rows is its own: whole numbers [N] from `least` to the row's length.
-
-    Args:
-      path: the file.
-      lengths: what it says.
-      rows: the N rows.
-      least: the lowest length.
-      names: what all rows are called, and a single one.
-
-    Raises:
-      InputError: another dtype or shape, or a length out of range.
-    """
+    """Whole numbers [N] from `least` to the length of each of the N rows; `names` are those of all rows, and of one."""
     if lengths.shape != (len(rows),) or lengths.dtype.kind not in "iu":
         wanted = f"whole numbers [{len(rows)}], as {names[0]}"
         raise InputError(f"{path}: lengths must be {wanted}, got {outline(lengths)}")

@@ -150,11 +150,7 @@ def _written(generator: np.random.Generator) -> Iterator[tuple[str, datetime.dat
 
 
 def _in_words(form: str, day: datetime.date) -> str:
-    """A day in one of `FORMS`; in English whatever the language of the machine is.
-
-    >>> _in_words("{weekday}, {month} {day}{th}, {year}", datetime.date(1979, 5, 3))
-    'Thursday, May 3rd, 1979'
-    """
+    """A day in one of `FORMS`; in English whatever the language of the machine is."""
     month, weekday = MONTHS[day.month - 1], WEEKDAYS[day.weekday()]
     return form.format(
         day=day.day,

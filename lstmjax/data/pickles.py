@@ -81,7 +81,7 @@ def _array(content: Any, dtype: _StandIn, shape: tuple[int, ...], order: Any) ->
 def _dtype(written: _StandIn) -> np.dtype[Any]:
     """Such as f8, and, in the state, the order of its bytes."""
     (code, *_), state = written.arguments, written.state
-    dtype = np.dtype((state[1] if state else "=") + code)
+    dtype: np.dtype[Any] = np.dtype((state[1] if state else "=") + code)
     if dtype.kind not in "biufSUO":
         raise pickle.UnpicklingError(f"it holds {dtype}, neither numbers nor texts")
     return dtype

@@ -202,11 +202,9 @@ class Bucketed:
         steps = np.maximum(1, np.maximum(self._lengths, self._target_lengths))
         longest = least_padded(steps, self.num_buckets)
         bucket = np.searchsorted(longest, steps)
-        return tuple(self._bucket(np.flatnonzero(bucket == k)) for k in range(len(longest)))
-
-    def _bucket(self, members: np.ndarray) -> "_Bucket":
-        longest = (int(lengths[members].max()) for lengths in (self._lengths, self._target_lengths))
-        return _Bucket(members, *(max(1, steps) for steps in longest))
+        lengths = np.maximum(1, [self._lengths, self._target_lengths])
+        members = [np.flatnonzero(bucket == k) for k in range(len(longest))]
+        return tuple(_Bucket(rows, *lengths[:, rows].max(axis=1).tolist()) for rows in members)
 
     @functools.cached_property
     def _places(self) -> tuple[tuple[int, int], ...]:

@@ -34,6 +34,7 @@ class _Listed:
 
     known: tuple[str, ...]
 
+    kind: ClassVar[str]
     by: ClassVar[str]
     """What makes such texts of a whole one, of `words.TOKENIZERS`."""
     between: ClassVar[str]
@@ -87,7 +88,11 @@ class _Listed:
     def pieces(self, ids: np.ndarray) -> list[str]:
         """What each of integer ids [N] in 0..V-1 stands for; for the first four see `SPECIAL`."""
         checks.within("ids", np.asarray(ids), 0, len(self) - 1)
-        return [SPECIAL[i] if i < len(SPECIAL) else self.known[i - len(SPECIAL)] for i in np.asarray(ids).tolist()]
+        table = (*SPECIAL, *self.known)
+        return [table[i] for i in np.asarray(ids).tolist()]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "known": list(self.known)}
 
 
 class Words(_Listed):
@@ -110,11 +115,9 @@ class Words(_Listed):
     ('ein \ufffd Hund', ['<s>', 'ein', '<unk>', 'Hund', '</s>', '<pad>'])
     """
 
+    kind = "words"
     by = "whitespace"
     between = " "
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": "words", "known": list(self.known)}
 
 
 class Characters(_Listed):
@@ -136,6 +139,7 @@ class Characters(_Listed):
     '1\ufffd2'
     """
 
+    kind = "characters"
     by = "characters"
     between = ""
 
@@ -143,6 +147,3 @@ class Characters(_Listed):
         super().__post_init__()
         if any(len(text) != 1 for text in self.known):
             raise ValueError("known must be texts of one character each")
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": "characters", "known": list(self.known)}

@@ -97,18 +97,10 @@ def _rows(path: str | Path) -> list[Row]:
 
 
 def parse_rows(path: str | Path, content: str, delimiter: str) -> list[Row]:
-    r"""All rows but the empty ones of a file's content, all of one width.
-
-    Args:
-      path: the file, for messages.
-      content: what is in it.
-      delimiter: what parts the cells; quotes are characters like all others where it is a tab.
+    """The rows of a file's content but the empty ones, all of one width; where tabs part cells, quotes are characters.
 
     Raises:
       InputError: nothing but empty lines, rows of several widths, or a quote that does not end.
-
-    >>> parse_rows("sales.csv", 'day,sold\n\n1,"7"\n', ",")
-    [Row(line=1, cells=['day', 'sold']), Row(line=3, cells=['1', '7'])]
     """
     rows = [row for row in _cells(path, content, delimiter) if row.cells]
     if not rows:

@@ -131,12 +131,10 @@ def read_plain(path: str | Path) -> Sentences:
     ...     read_plain(path)[:3]
     ([('Time', 'flies', '.'), ('Yes', '!')], None, [(1, 1, 1), (3, 3)])
     """
-    sentences = [
-        (line, tuple(text.split())) for block in _blocks(path, lambda text: not text.strip()) for line, text in block
-    ]
-    return Sentences(
-        [tokens for _, tokens in sentences], None, [(line,) * len(tokens) for line, tokens in sentences], str(path)
-    )
+    lines = list(itertools.chain(*_blocks(path, lambda text: not text.strip())))
+    tokens = [tuple(text.split()) for _, text in lines]
+    places = [(line,) * len(words) for (line, _), words in zip(lines, tokens, strict=True)]
+    return Sentences(tokens, None, places, str(path))
 
 
 def is_treebank(path: str | Path) -> bool:
