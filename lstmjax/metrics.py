@@ -163,7 +163,7 @@ def _parts(confusion: ArrayLike, average: str | None) -> tuple[Array, Array, Arr
 
 
 def _average(part: Array, whole: Array, average: str | None) -> Array:
-    """The share of each whole, 0 of nothing; in macro the mean of these."""
+    """Each part over its whole, 0 where that is 0; in macro the mean of these."""
     shares = jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1), 0)
     return shares.mean() if average == "macro" else shares
 

@@ -71,11 +71,8 @@ def mase(
       forecast, actual: [..., C]; see `absolute_error`.
       scale: [C], or any shape that goes along with `actual`: one a channel, at least 0.
 
-    Returns:
-      float64 [..., C]. Below 1: better than the seasonal naive forecast was, one step ahead, on the training part.
-
-    Raises:
-      ValueError: shapes that differ.
+    Returns and raises: see `absolute_error`. Below 1 is better than the seasonal naive forecast was on the training
+    part, one step ahead.
 
     Source: Hyndman and Koehler 2006, "Another look at measures of forecast accuracy".
 
@@ -118,14 +115,10 @@ def crps(paths: Float[np.ndarray, "S ..."], actual: Float[np.ndarray, "..."]) ->
     their pinball losses at the levels `(i - 1/2) / S`, so the cost is that of sorting.
 
     Args:
-      paths: [S, ...], the draws.
-      actual: [...], numbers, NaN where missing.
+      paths: [S, ...], the draws, at least one.
+      actual: [...], see `absolute_error`.
 
-    Returns:
-      float64 [...], NaN where `actual` is.
-
-    Raises:
-      ValueError: shapes that differ, or no draw.
+    Returns and raises: see `absolute_error`; ValueError also for no draw.
 
     Source: Jordan, Krüger and Lerch 2019, "Evaluating Probabilistic Forecasts with scoringRules".
 
@@ -155,14 +148,10 @@ def pinball(quantile: Float[np.ndarray, "..."], actual: Float[np.ndarray, "..."]
 
     Args:
       quantile: [...], the forecast of the quantile.
-      actual: [...], numbers, NaN where missing.
+      actual: [...], see `absolute_error`.
       level: in (0, 1), the quantile's probability.
 
-    Returns:
-      float64 [...], NaN where `actual` is.
-
-    Raises:
-      TypeError, ValueError: shapes that differ, a level outside (0, 1).
+    Returns and raises: see `absolute_error`; TypeError or ValueError also for a level that is no number in (0, 1).
 
     Source: Koenker and Bassett 1978, "Regression Quantiles".
 
@@ -182,13 +171,9 @@ def coverage(
 
     Args:
       low, high: [...], the interval's ends.
-      actual: [...], numbers, NaN where missing.
+      actual: [...], see `absolute_error`.
 
-    Returns:
-      float64 [...], NaN where `actual` is.
-
-    Raises:
-      ValueError: shapes that differ.
+    Returns and raises: see `absolute_error`.
 
     >>> coverage(np.zeros(3), np.ones(3), np.array([1.0, 2.0, np.nan])).tolist()
     [1.0, 0.0, nan]
@@ -207,11 +192,7 @@ def interval_score(
       low, high, actual: see `coverage`.
       level: in (0, 1), the interval's nominal probability, such as 0.8.
 
-    Returns:
-      float64 [...], NaN where `actual` is; the lower the better.
-
-    Raises:
-      TypeError, ValueError: shapes that differ, a level outside (0, 1).
+    Returns and raises: see `pinball`; the lower the better.
 
     Source: Gneiting and Raftery 2007, "Strictly Proper Scoring Rules, Prediction, and Estimation", section 6.2.
 

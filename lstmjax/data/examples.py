@@ -1,4 +1,4 @@
-"""What all readers give: sequences, what is to be said of each, and where each stands."""
+"""What all readers return: sequences, their targets, and where each stands in its file."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from lstmjax.errors import InputError
 
 
 class Labelled(NamedTuple):
-    """Sequences, each with what is to be said of it, as a file has them.
+    """Sequences with their targets, as a file has them.
 
     `sequences`: N texts, or N arrays float32 [T_n, I]. `targets`: N labels, N tuples of labels, numbers float64 [N, K],
     or None where the file says nothing. `places`: where each of the N stands, such as "reviews.tsv, row 3". `classes`:
@@ -48,8 +48,8 @@ class Labelled(NamedTuple):
 def split(labelled: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled]:
     """Hold a random part out; both parts keep the order of the file.
 
-    Where each example has one label, every label keeps its share in both parts as nearly as whole numbers allow, and at
-    least one example in the first part.
+    Where each example has one label, both parts have the labels in the same proportions, as nearly as whole numbers
+    allow, and the first part has at least one example of each.
 
     Args:
       labelled: N examples.
@@ -91,7 +91,7 @@ def _groups(labelled: Labelled) -> list[np.ndarray]:
 
 
 def _drawn(groups: list[np.ndarray], fraction: float, generator: np.random.Generator) -> np.ndarray:
-    """A share of each group, those with the largest remainders rounded up; never all of one."""
+    """A fraction of each group, those with the largest remainders rounded up; never all of one."""
     sizes = np.array([len(rows) for rows in groups])
     shares = sizes * fraction
     counts = np.minimum(np.floor(shares).astype(int), sizes - 1)

@@ -181,7 +181,7 @@ class Keyboard:
         """The keys [T, P] of all MIDI notes [T, 128].
 
         Raises:
-          InputError: a note sounds that there is no key for; it is said to be of `place`.
+          InputError: a note sounds that has no key; the message begins with `place`.
         """
         if not self.has(roll):
             step, note = np.argwhere(np.asarray(roll) & ~self.whole(roll[:, self.lowest : self.highest + 1]))[0]

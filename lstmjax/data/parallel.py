@@ -67,7 +67,7 @@ def read_lines(path: str | Path) -> list[str]:
 def read_parallel(source_file: str | Path, target_file: str | Path) -> ParallelText:
     """Two files of one sentence a line, the n-th line of one belonging to the n-th of the other; see `read_lines`.
 
-    Pairs of which a side is empty or blank are left out and told in the result.
+    Pairs of which a side is empty or blank are left out and listed in the result.
 
     Raises:
       InputError: a file that `read_lines` can't read, files of different line counts, or no pair at all.

@@ -125,6 +125,9 @@ def dates(count: int = 20_000, seed: int = 0) -> Parts[ParallelText]:
         test.
       seed: at least 0.
 
+    Raises:
+      TypeError, ValueError: a number that is not whole, or out of range.
+
     >>> splits = dates(20)
     >>> splits.test.source, splits.test.target
     (['SUN 22 NOV 2026', 'July 15, 2021'], ['2026-11-22', '2021-07-15'])

@@ -225,7 +225,7 @@ class Bucketed:
 
     @property
     def padding(self) -> float:
-        """Which share of all steps in a pass is padding, those of targets counted where they are sequences."""
+        """The fraction of all steps in a pass that is padding; steps of targets count too, where they are sequences."""
         buckets = [self._buckets[k] for k, _ in self._places]
         steps, own = sum(bucket.steps for bucket in buckets), self._lengths.sum(dtype=np.int64)
         if not isinstance(self.targets, np.ndarray):

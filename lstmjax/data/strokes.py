@@ -52,7 +52,10 @@ def to_points(strokes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def to_strokes(points: np.ndarray) -> list[np.ndarray]:
-    """A drawing's strokes, float64 arrays [n, 2] of x and y, from its points [T, 3]; the first lies in the origin.
+    """A drawing's strokes, float64 arrays [n, 2] of x and y, from its points; they begin in the origin.
+
+    Raises:
+      ValueError: points of another shape than [T, 3].
 
     >>> [stroke.tolist() for stroke in to_strokes(np.array([[0, 0, 0], [2, 0, 1], [0, 4, 2]]))]
     [[[0.0, 0.0], [2.0, 0.0]], [[2.0, 4.0]]]
@@ -77,7 +80,7 @@ def read_strokes(path: str | Path, *, only_recognized: bool = False, limit: int 
         - `.npz`: `points` [N, 3] with dx, dy, and 1 where a stroke ends after this point, else 0, of K drawings one
           after another, and `lengths` [K]; or any number of such arrays [T, 3], one a drawing. Object arrays, which
           are pickles, are refused.
-      only_recognized: leave out what Quick, Draw! says that nobody recognised; for `.ndjson`.
+      only_recognized: leave out drawings that Quick, Draw! did not recognise; for `.ndjson`.
       limit: read the first so many drawings; None reads all.
 
     Raises:

@@ -13,7 +13,7 @@ from lstmjax.files import replace_text
 
 @dataclasses.dataclass(frozen=True)
 class PairVocabulary:
-    """What the source is read in and what the target is written in; one object for both where they share symbols.
+    """The symbols of the source and those of the target; one object for both where they are the same.
 
     >>> both = Characters.train(["12", "21"])
     >>> PairVocabulary(both, both).shared, PairVocabulary(both, Words.train(["one two"])).shared

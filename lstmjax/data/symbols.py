@@ -48,11 +48,14 @@ class _Listed:
 
     @classmethod
     def train(cls, lines: Iterable[str], min_count: int = 1) -> Self:
-        """Those of a text, the most frequent first, as many as each other in alphabetical order.
+        """Those of a text, the most frequent first, equally frequent ones in alphabetical order.
 
         Args:
           lines: any number of texts.
           min_count: how often one must occur to have a symbol, at least 1.
+
+        Raises:
+          TypeError, ValueError: one text instead of several, a number that is not whole, or below 1.
         """
         return cls(words.WordVocabulary.of(lines, words.TOKENIZERS[cls.by], min_count).words)
 

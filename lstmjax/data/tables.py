@@ -35,10 +35,10 @@ def read_table(
 ) -> Labelled:
     r"""Texts and their targets from two columns of a table.
 
-    Tabs part the columns of `.tsv`, `.tab` and `.txt`, where quotes are characters like all others; commas those of
-    `.csv`, where quotes hold commas and line ends together. A row is named by the line it starts on, counted from 1.
-    Empty lines are skipped; a text may be empty, a target may not, unless `separator` is given: then it has no labels.
-    Blanks around a target are dropped.
+    Columns are separated by tabs in a `.tsv`, `.tab` or `.txt`, where quotes are characters like all others, and by
+    commas in a `.csv`, where a cell in quotes may hold commas and line ends. Messages name a row by the line it starts
+    on, counted from 1. Empty lines are skipped. A text may be empty. A target may not, unless `separator` is given:
+    then it has no labels. Blanks around a target are dropped.
 
     Args:
       path: a UTF-8 file.
@@ -48,13 +48,14 @@ def read_table(
         where none of the first row's stands in the others, two or more; of numbers, where the first row has none; no
         where there is no target column.
       numbers: targets are numbers and not labels.
-      separator: what parts the labels, where a cell may hold any number of them.
+      separator: what separates the labels, where a cell may hold any number of them.
 
     Returns:
       N texts; as targets N labels, float64 [N, 1] with `numbers`, N tuples of labels with a `separator`, or None.
 
     Raises:
       InputError: a file that can't be read or is no such table, or a column it has not.
+      ValueError: another `header`, or a `separator` that is empty or given with `numbers`.
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -1,12 +1,13 @@
 """Text as integer symbols: vocabularies, files, and contiguous streams for truncated backpropagation."""
 
+import contextlib
 import dataclasses
 import gzip
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -144,17 +145,26 @@ def load_vocabulary(path: str | Path, tokenize: Callable[[str], list[str]] | Non
     raise InputError(f"{path} is not a vocabulary: expected kind {expected}")
 
 
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file to read bytes from, unpacked where its name ends in `.gz`; what fails while it is read is an InputError."""
+    open_file: Callable[..., Any] = gzip.open if Path(path).suffix.lower() == ".gz" else open
+    try:
+        with open_file(path, "rb") as file:
+            yield file
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
+
+
 def read_bytes(path: str | Path) -> bytes:
     """The whole of a file, unpacked where its name ends in `.gz`.
 
     Raises:
       InputError: the file is missing, unreadable, or not packed as its name says.
     """
-    try:
-        raw = Path(path).read_bytes()
-        return gzip.decompress(raw) if Path(path).suffix.lower() == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
+    with opened(path) as file:
+        content: bytes = file.read()
+    return content
 
 
 def read_text(path: str | Path) -> str:
@@ -189,6 +199,9 @@ def parse_json(place: str, written: str) -> Any:
 
 def split(text: str, validation_fraction: float) -> tuple[str, str]:
     """The first part for training and the last `validation_fraction`, in (0, 1), of the characters for validation.
+
+    Raises:
+      TypeError, ValueError: a fraction that is no number in (0, 1).
 
     >>> split("abcdefghij", 0.1)
     ('abcdefghi', 'j')
@@ -274,6 +287,9 @@ class EvaluationPlan:
 
     With one row this is one state carried from the first symbol to the last. With more, each row but the first starts
     from zeros `warmup` symbols before its own part, which are read but not counted.
+
+    Raises:
+      TypeError, ValueError: a number that is not whole, or out of range.
     """
 
     rows: int = 32

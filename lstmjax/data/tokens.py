@@ -53,12 +53,15 @@ class TokenVocabulary:
 
     @classmethod
     def of(cls, sentences: Iterable[Sequence[str]], min_count: int = 1, longest: int = 20) -> "TokenVocabulary":
-        """The words and characters of sentences, the most frequent first, as many as each other in alphabetical order.
+        """The words and characters of sentences, the most frequent first, equally frequent ones in alphabetical order.
 
         Args:
           sentences: tuples of tokens.
           min_count: how often a word must occur to have a symbol, at least 1; characters always have one.
           longest: see the class.
+
+        Raises:
+          TypeError, ValueError: see the class; a `min_count` that is not whole, or below 1.
         """
         checks.positive_int("min_count", min_count)
         words = Counter(token for sentence in sentences for token in sentence)

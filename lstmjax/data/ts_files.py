@@ -31,7 +31,8 @@ class Header(NamedTuple):
 def read_ts(path: str | Path, *, has_targets: bool = True) -> Labelled:
     """Sequences with their class labels or target numbers.
 
-    A row is a line of `@data`: dimensions parted by ":", the values of one by ",", a label or number behind the last.
+    A row is a line of `@data`: dimensions with ":" between them, their values with "," between them, a label or number
+    behind the last ":".
     Rows may have different lengths, the dimensions of a row may not. Keys of the header are read in any case; one of
     `@classLabel` and `@targetLabel` must say whether there are targets.
 

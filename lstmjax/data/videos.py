@@ -81,6 +81,9 @@ def clips_of(videos: np.ndarray, *, steps: int, every: int) -> np.ndarray:
     Returns:
       [M, steps, ...], those of a video after one another.
 
+    Raises:
+      TypeError, ValueError: a number that is not whole, or below 1.
+
     >>> clips_of(np.arange(14).reshape(2, 7), steps=4, every=2).tolist()
     [[0, 1, 2, 3], [2, 3, 4, 5], [7, 8, 9, 10], [9, 10, 11, 12]]
     """
