@@ -52,15 +52,10 @@ def names() -> Splits:
 
     Source: Robertson, Classifying names with a character-level RNN, https://github.com/spro/practical-pytorch.
     """
-    sequences, targets, places = [], [], []
-    for file in LANGUAGES:
-        path = find(file)
-        for row, line in numbered_lines(path):
-            if line.strip():
-                sequences.append(line.strip())
-                targets.append(path.stem)
-                places.append(f"{path}, row {row}")
-    return Splits(Labelled(sequences, targets, places))
+    lines = [(path, row, line.strip()) for path in map(find, LANGUAGES) for row, line in numbered_lines(path)]
+    rows = [(path, row, name) for path, row, name in lines if name]
+    places = [f"{path}, row {row}" for path, row, _ in rows]
+    return Splits(Labelled([name for _, _, name in rows], [path.stem for path, _, _ in rows], places))
 
 
 def mnist_rows() -> Splits:

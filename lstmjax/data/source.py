@@ -186,10 +186,6 @@ class Bucketed:
         return np.array([len(sequence) for sequence in self.inputs], np.int32)
 
     @functools.cached_property
-    def _are_equally_long(self) -> bool:
-        return bool(self._lengths[0] > 0 and np.all(self._lengths == self._lengths[0]))
-
-    @functools.cached_property
     def _target_lengths(self) -> np.ndarray:
         """Those of targets that are sequences; zeros for others, which have no steps."""
         if isinstance(self.targets, np.ndarray):
@@ -243,7 +239,7 @@ class Bucketed:
         rows = bucket.members[of_rows[number][first : first + self.batch_size]]
         filled, weights = fill_up(rows, self.batch_size)
         inputs, own_lengths = _pad([self.inputs[row] for row in filled], bucket.steps)
-        lengths = None if self._are_equally_long else own_lengths
+        lengths = None if self._lengths.min() == self._lengths.max() > 0 else own_lengths
         if isinstance(self.targets, np.ndarray):
             return SequenceBatch(inputs, self.targets[filled], lengths, None, weights)
         targets, target_lengths = _pad([self.targets[row] for row in filled], bucket.target_steps)

@@ -63,11 +63,6 @@ class _Listed:
     def _places(self) -> dict[str, int]:
         return {text: place for place, text in enumerate(self.known, len(SPECIAL))}
 
-    @functools.cached_property
-    def _texts(self) -> tuple[str | None, ...]:
-        """What each symbol is decoded to, None where it is left out."""
-        return (None, UNKNOWN, None, None, *self.known)
-
     def _cut(self, text: str) -> list[str]:
         return words.TOKENIZERS[self.by](text)
 
@@ -81,7 +76,8 @@ class _Listed:
     def decode(self, ids: np.ndarray) -> str:
         """The text of integer ids [N] in 0..V-1; 0, 2 and 3 are left out, and 1 becomes U+FFFD."""
         checks.within("ids", np.asarray(ids), 0, len(self) - 1)
-        texts = (self._texts[i] for i in np.asarray(ids).tolist())
+        table = (None, UNKNOWN, None, None, *self.known)
+        texts = (table[i] for i in np.asarray(ids).tolist())
         return self.between.join(text for text in texts if text is not None)
 
     def unknown(self, text: str) -> str:

@@ -147,7 +147,7 @@ def load_vocabulary(path: str | Path, tokenize: Callable[[str], list[str]] | Non
 
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to read bytes from, unpacked where its name ends in `.gz`; what fails while it is read is an InputError."""
+    """A file to read bytes from, unpacked where its name ends in `.gz`; InputError where reading fails."""
     open_file: Callable[..., Any] = gzip.open if Path(path).suffix.lower() == ".gz" else open
     try:
         with open_file(path, "rb") as file:

@@ -197,8 +197,7 @@ def training_origins(cuts: Cuts, input_length: int, horizon: int, stride: int = 
     >>> training_origins(Cuts(5, 12, 14), input_length=4, horizon=3).tolist()
     [2]
     """
-    last = cuts.validation - horizon
-    return np.arange(max(1, min(input_length, last)), last + 1, stride)
+    return origins_between(min(input_length, cuts.validation - horizon), cuts.validation, horizon, stride)
 
 
 def origins_between(first: int, end: int, horizon: int, stride: int = 1) -> np.ndarray:
