@@ -77,7 +77,7 @@ def read_images(path: str | Path, *, has_texts: bool = True) -> Labelled:
     needed, ignored = (["images", "texts"], []) if has_texts else (["images"], ["texts"])
     arrays = read_arrays(path, needed, [], ignored)
     images = _pixels(path, "images", arrays["images"], ("image",))
-    check_unit(path, images, ("image",), np.array(True))
+    check_unit(path, images, ("image",))
     images = narrow(images)
     places = [f"{path}, image {number}" for number in range(len(images))]
     if not has_texts:
@@ -142,7 +142,7 @@ def _pixels(path: str | Path, name: str, array: np.ndarray, axes: tuple[str, ...
     return array if array.ndim == len(axes) + 3 else array[..., None]
 
 
-def check_unit(path: str | Path, array: np.ndarray, axes: tuple[str, ...], is_there: np.ndarray) -> None:
+def check_unit(path: str | Path, array: np.ndarray, axes: tuple[str, ...], is_there: np.ndarray | bool = True) -> None:
     """Floats [*axes, H, W, C] lie in [0, 1] where `is_there` [*axes]; what only fills rows up may be anything."""
     if array.dtype == np.uint8:
         return

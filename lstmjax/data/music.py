@@ -212,10 +212,8 @@ def load_keyboard(path: str | Path) -> Keyboard:
     Raises:
       InputError: the file is missing or is something else.
     """
-    try:
-        return Keyboard(**json.loads(text.read_text(path)))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a readable keyboard: {error}") from error
+    with text.saved(path, "keyboard") as fields:
+        return Keyboard(**fields)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -127,8 +127,8 @@ def load_vocabulary(path: str | Path, tokenize: Callable[[str], list[str]] | Non
     """
     from lstmjax.data import lines, words  # which import this file
 
-    try:
-        match json.loads(Path(path).read_text(encoding="utf-8")):
+    with saved(path, "vocabulary") as content:
+        match content:
             case {"kind": "characters", "symbols": str(symbols)} if tokenize is None:
                 return CharVocabulary(symbols)
             case {"kind": "bytes"} if tokenize is None:
@@ -137,10 +137,6 @@ def load_vocabulary(path: str | Path, tokenize: Callable[[str], list[str]] | Non
                 return lines.LineVocabulary(tuple(known))
             case {"kind": "words", "words": list(known), "tokenize": str(name)}:
                 return words.WordVocabulary(tuple(known), words.tokenizer(name, tokenize))
-    except InputError as error:
-        raise InputError(f"{path} can't be used: {error}") from error
-    except (OSError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a readable vocabulary: {error}") from error
     expected = "'characters', 'bytes', 'lines' or 'words'" if tokenize is None else "'words', as tokenize is given"
     raise InputError(f"{path} is not a vocabulary: expected kind {expected}")
 
@@ -183,6 +179,17 @@ def read_text(path: str | Path) -> str:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}, line {line}") from error
+
+
+@contextlib.contextmanager
+def saved(path: str | Path, what: str) -> Iterator[Any]:
+    """What a file in JSON holds; what goes wrong as long as it is used is an InputError that names the file."""
+    try:
+        yield json.loads(Path(path).read_text(encoding="utf-8"))
+    except InputError as error:
+        raise InputError(f"{path} can't be used: {error}") from error
+    except (OSError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a readable {what}: {error}") from error
 
 
 def parse_json(place: str, written: str) -> Any:

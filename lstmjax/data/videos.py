@@ -54,7 +54,7 @@ def read_videos(path: str | Path, *, frames: int = 1) -> np.ndarray:
         raise InputError(f"{path}: expected videos of at least {frames} frames, got {count} of {steps}")
     if min(height, width) < SMALLEST:
         raise InputError(f"{path}: expected frames of at least {SMALLEST} x {SMALLEST} pixels, got {height} x {width}")
-    check_unit(path, videos, ("video", "frame"), np.array(True))
+    check_unit(path, videos, ("video", "frame"))
     return narrow(videos)
 
 
