@@ -73,6 +73,13 @@ def rate(name: str, value: float) -> None:
         raise ValueError(f"{name} must be in [0, 1), got {value}")
 
 
+def fraction(name: str, value: float) -> None:
+    """A part of a whole, neither nothing nor all of it."""
+    number(name, value)
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"{name} must be in (0, 1), got {value}")
+
+
 def floating_dtype(name: str, dtype: DTypeLike) -> None:
     """float16, bfloat16, float32 or, if JAX would keep it, float64."""
     try:
