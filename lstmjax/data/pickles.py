@@ -4,7 +4,6 @@ A pickle names the functions that it is made by. Each gets a stand-in that only 
 would crash on what a damaged file gives them. The arrays are made from the stand-ins afterwards.
 """
 
-import functools
 import pickle
 from typing import IO, Any
 
@@ -36,7 +35,7 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module in HOMES and name in FUNCTIONS:
-            return functools.partial(_StandIn, name)
+            return lambda *arguments: _StandIn(name, arguments)
         raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no part of an array")
 
 
@@ -45,8 +44,9 @@ class _StandIn:
 
     __match_args__ = ("function", "arguments", "state")
 
-    def __init__(self, function: str, *arguments: Any) -> None:
-        self.function, self.arguments, self.state = function, arguments, None
+    def __init__(self, function: str, arguments: tuple[Any, ...]) -> None:
+        self.function, self.arguments = function, arguments
+        self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
