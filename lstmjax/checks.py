@@ -104,6 +104,13 @@ def function(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a function, got {_brief(value)}")
 
 
+def instance(name: str, value: object, *kinds: type) -> None:
+    """An object of one of these classes."""
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"{name} must be of the class {wanted}, got {type(value).__name__}")
+
+
 def random_key(name: str, key: Any) -> None:
     """One key of `jax.random`, typed or as two raw uint32."""
     dtype = key.dtype if isinstance(key, jax.Array | np.ndarray) else None

@@ -3,6 +3,9 @@
 Nothing here holds an RNG: a call with a key is training, one without is evaluation and leaves everything as it is.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -25,6 +28,15 @@ __all__ = [
     "temporal_activation_penalty",
     "weight_decay_mask",
 ]
+
+
+def split_key(key: Key[Array, ""] | None, count: int) -> Sequence[Any]:
+    """A key for each of `count` parts of a model; None for each, so no noise, where there is no key.
+
+    >>> split_key(None, 2)
+    [None, None]
+    """
+    return [None] * count if key is None else list(jax.random.split(key, count))
 
 
 class Dropout(nnx.Module):
