@@ -14,7 +14,7 @@ from lstmjax import checks
 from lstmjax.cells.noise import RecurrentDropout, WeightDrop, Zoneout
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.masking import valid_steps
-from lstmjax.types import Array, Bool, Float, Int, Key, PyTree
+from lstmjax.types import Array, Bool, Float, Int, Key, Lengths, Mask, PyTree
 
 __all__ = [
     "Dropout",
@@ -148,12 +148,7 @@ class UnknownWords(nnx.Module):
         return jnp.where(is_lost, jnp.asarray(self.unknown, tokens.dtype), tokens)
 
 
-def activation_penalty(
-    ys: Float[Array, "B T *out"],
-    *,
-    lengths: Int[Array, "B"] | None = None,
-    mask: Bool[Array, "B T"] | None = None,
-) -> Float[Array, ""]:
+def activation_penalty(ys: Float[Array, "B T *out"], *, lengths: Lengths = None, mask: Mask = None) -> Float[Array, ""]:
     """Activation regularisation (AR): the mean square of the outputs at valid steps; add `alpha` times it to a loss.
 
     Args:
@@ -173,10 +168,7 @@ def activation_penalty(
 
 
 def temporal_activation_penalty(
-    ys: Float[Array, "B T *out"],
-    *,
-    lengths: Int[Array, "B"] | None = None,
-    mask: Bool[Array, "B T"] | None = None,
+    ys: Float[Array, "B T *out"], *, lengths: Lengths = None, mask: Mask = None
 ) -> Float[Array, ""]:
     """Temporal activation regularisation (TAR): the mean square of what changes from a step to the next.
 
@@ -220,7 +212,7 @@ def weight_decay_mask(params: PyTree) -> PyTree:
     return jax.tree_util.tree_map_with_path(decays, params)
 
 
-def _valid(ys: Array, lengths: Array | None, mask: Array | None) -> Bool[Array, "B T"]:
+def _valid(ys: Array, lengths: Lengths, mask: Mask) -> Bool[Array, "B T"]:
     checks.kind("ys", ys, jnp.floating)
     if ys.ndim < 3:
         raise ValueError(f"ys must have shape [B, T, ...], got {list(ys.shape)}")

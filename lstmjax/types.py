@@ -22,11 +22,15 @@ __all__ = [
     "Initializer",
     "Int",
     "Key",
+    "Lengths",
+    "Mask",
     "NoisyCell",
     "PyTree",
 ]
 
 PyTree = Any
+Lengths = Int[Array, "B"] | None  # valid steps of each sequence; None where all are
+Mask = Bool[Array, "B T"] | None  # True at valid steps; None where all are
 Initializer = Callable[[Key[Array, ""], tuple[int, ...], DTypeLike], jax.Array]
 
 Params = TypeVar("Params")

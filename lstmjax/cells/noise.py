@@ -133,24 +133,23 @@ class Zoneout(NoisyWrapper):
         after, y, gates = step_with_gates(self.cell, params, state, projected)
         if self.evaluation == "off":
             return after, y, gates
-        rates = self._per_leaf(self.hidden_rate, self.memory_rate, state)
+        rates = self._rates(state)
         mixed = jax.tree.map(lambda rate, old, new: rate * old + (1 - rate) * new, rates, state, after)
         return mixed, mixed.h, gates
 
     def draw_noise(self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]) -> tuple[Any, Any, PyTree]:
         key_inner, key_h, key_rest = jax.random.split(key, 3)
         state = self.initial_state(xs.shape[:2])
-        rates = self._per_leaf(self.hidden_rate, self.memory_rate, state)
-        others, structure = jax.tree.flatten(state)
-        leaf_keys = jax.tree.unflatten(structure, list(jax.random.split(key_rest, len(others))))._replace(h=key_h)
+        rates = self._rates(state)
+        leaves, structure = jax.tree.flatten(state)
+        leaf_keys = jax.tree.unflatten(structure, list(jax.random.split(key_rest, len(leaves))))._replace(h=key_h)
         keep = jax.tree.map(lambda k, p, leaf: jax.random.bernoulli(k, p, leaf.shape), leaf_keys, rates, state)
         cell, params, inner_xs = draw_noise(self.cell, params, xs, key_inner)
         return _ZoneoutStep(cell), params, (inner_xs, keep)
 
-    def _per_leaf(self, hidden: Any, memory: Any, state: Any) -> Any:
-        """A tree like `state` with one value at `h` and another at all else."""
-        others = jax.tree.map(lambda _: memory, state)
-        return others._replace(h=hidden)
+    def _rates(self, state: Any) -> Any:
+        """The rate of each leaf, in the tree of `state`."""
+        return jax.tree.map(lambda _: self.memory_rate, state)._replace(h=self.hidden_rate)
 
 
 @dataclasses.dataclass(frozen=True)
