@@ -43,12 +43,14 @@ TAGGER = Row("tagger", 5, 3, 4, 6, layers=2, bidirectional=True)
 RAGGED = Row("ragged", 7, 3, 4, 6, ragged=True)
 STACK = Row("stack", 5, 3, 4, 6, layers=3)
 GENERATION = Row("generation", 9, 3, 8, 8, kind="generation", symbols=11, modes=("generate",))
+JOB = Row("job", 6, 4, 1, 5, kind="job", modes=("epoch",), sequences=10)
 MODES_OF = {
     TINY: ("forward",),
     STACK: ("forward",),
     TAGGER: ("forward", "forward+backward"),
     RAGGED: ("forward", "forward+backward"),
     GENERATION: ("generate",),
+    JOB: ("epoch",),
 }
 MACHINE = {"matrix_flops_per_second": 1e9, "bytes_per_second": 1e9, "cores": 2, "versions": {"jax": "1.2"}}
 
