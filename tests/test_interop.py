@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 import lstmjax as lx
-from experiments.parity.measuring import foreign
+from experiments.peers.common import foreign
 from lstmjax import interop
 from lstmjax.errors import InputError
 from lstmjax.interop.layouts import LAYOUTS, read, write
