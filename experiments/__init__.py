@@ -32,15 +32,21 @@ What these share:
 
 - `study.py`: how a study runs, from its settings to its summary
 - `settings.py`: the settings that every run has, and how its folder keeps them
+- `ranges.py`: which values settings may have
+- `parts.py`: data to learn from, to choose a model by, and to test on
+- `baselines.py`: a model's figures beside those of simpler ones
+- `trained.py`: what a trained model says of other data
 - `cli.py`: command lines and exit codes
 - `signals.py`: Ctrl-C
 - `observers.py`: progress, metrics and their curves
+- `canvas.py`: pictures in files
 - `figures.py`: pictures of predictions
 - `image_figures.py`: pictures of images and clips
 - `frame_pictures.py`: pictures of videos
 - `stroke_pictures.py`: pictures of drawings
 - `inspect_pictures.py`: pictures of units over a text
-- `image_parts.py`: parts of the image studies' data, and their baselines
+- `image_parts.py`: parts of the image studies' data
+- `vectors.py`: pretrained vectors of words
 - `corpora.py`: where text comes from
 - `recipes.py`: published settings of language models by name
 - `ngrams.py`: baselines of language models

@@ -1,6 +1,10 @@
-"""Score a text with a trained language model, in the ways that results are published.
+"""Score a text with a trained language model: nats, bits and perplexity of a symbol.
 
-Usage: python -m experiments.evaluate --checkpoint DIR --text FILE [--block-length 256] [--dynamic] ...; see --help.
+One state carried through the text is always scored; --block-length, --dynamic and --cache-size each add another way.
+Settings of the last two should be chosen on validation text. Exit codes: 0 done, 1 failed on the way, 2 the command or
+its input can't be used.
+
+Usage: python -m experiments.evaluate --checkpoint DIR --text FILE [--block-length 256] [--dynamic] ...
 """
 
 import dataclasses
@@ -9,28 +13,24 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from experiments import cli
-from lstmjax import checks, load_model, text_scores
+from experiments import cli, trained
+from experiments.ranges import Amount, Checked, Index, Positive
+from lstmjax import checks, text_scores
 from lstmjax.data import text
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 from lstmjax.metrics import bits_per_symbol, perplexity
 from lstmjax.models import LanguageModel
 
-DESCRIPTION = """Score a text with a trained language model: nats, bits and perplexity of a symbol.
-
-One state carried through the text is always scored; --block-length, --dynamic and --cache-size each add another way.
-Settings of the last two should be chosen on validation text. Exit codes: 0 done, 1 failed on the way, 2 the command or
-its input can't be used."""
 SYMBOLS: dict[type[Any], str] = {text.CharVocabulary: "character", text.ByteVocabulary: "byte"}
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(Checked):
     """What to score, and how."""
 
     checkpoint: Path
@@ -39,37 +39,31 @@ class EvaluateConfig:
     """UTF-8 text, packed where its name ends in .gz."""
     last_fraction: float = 1.0
     """Share of the text, at its end, that is scored, in (0, 1]; 0.1 is what training validates on by default."""
-    block_length: int | None = None
+    block_length: Positive | None = None
     """Also in blocks of so many predictions, each from an empty state."""
     dynamic: bool = False
     """Also with parameters that follow what was just read (dynamic evaluation)."""
-    learning_rate: float = 1e-3
+    learning_rate: Amount = 1e-3
     """Of dynamic: how far an update goes, at least 0."""
-    decay: float = 1e-3
+    decay: Amount = 1e-3
     """Of dynamic: how strongly parameters are drawn back to the trained ones, at least 0."""
-    chunk_length: int = 20
+    chunk_length: Positive = 20
     """Of dynamic: symbols between updates."""
-    cache_size: int | None = None
+    cache_size: Positive | None = None
     """Also with a cache of so many of the last outputs and what came after them."""
-    cache_weight: float = 0.1
+    cache_weight: Annotated[float, checks.rate] = 0.1
     """Of the cache: its share of the probability, in [0, 1)."""
-    cache_flatness: float = 0.3
+    cache_flatness: Amount = 0.3
     """Of the cache: how much more alike outputs count, at least 0."""
     out: Path | None = None
     """A JSON file for the figures."""
-    step: int | None = None
+    step: Index | None = None
     """Take the checkpoint of this step instead of the one with the lowest validation loss."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0.0 < self.last_fraction <= 1.0:
             raise ValueError(f"last_fraction must be in (0, 1], got {self.last_fraction}")
-        for name in ("block_length", "cache_size"):
-            if getattr(self, name) is not None:
-                checks.positive_int(name, getattr(self, name))
-        checks.positive_int("chunk_length", self.chunk_length)
-        checks.rate("cache_weight", self.cache_weight)
-        for name in ("learning_rate", "decay", "cache_flatness"):
-            checks.at_least_zero(name, getattr(self, name))
         self._check_used()
 
     def _check_used(self) -> None:
@@ -86,13 +80,11 @@ class EvaluateConfig:
 
 
 def main() -> int:
-    config = cli.parse(EvaluateConfig, DESCRIPTION)
+    config = cli.parse(EvaluateConfig, __doc__)
     cli.check_backend()
     if config.out is not None:
         cli.check_out(config.out)
-    model, vocabulary = load_model(config.checkpoint, "best" if config.step is None else config.step)
-    if not isinstance(model, LanguageModel):
-        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a LanguageModel")
+    model, vocabulary = trained.load(config.checkpoint, config.step, LanguageModel)
     ids = read_ids(config, vocabulary)
     symbol = SYMBOLS.get(type(vocabulary), "word")
     print(f"{len(ids):,} {symbol}s, of which {len(ids) - 1:,} are predicted")

@@ -1,25 +1,18 @@
 """Pictures of what a model says beside what is true."""
 
-import warnings
 from pathlib import Path
 
 import jax.numpy as jnp
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
+from experiments.canvas import plt, save
 from lstmjax import metrics
 from lstmjax.data.labels import Labels
 from lstmjax.models.sequence_config import Answer
 
 
-def draw_answers(
-    folder: Path, answer: Answer, targets: np.ndarray, answers: np.ndarray, labels: Labels | None
-) -> list[str]:
-    """The picture that goes with a kind of answer; returns the names of the files.
+def draw_answers(folder: Path, answer: Answer, targets: np.ndarray, answers: np.ndarray, labels: Labels | None) -> None:
+    """The picture that goes with a kind of answer: predictions.png, confusion.png or classes.png.
 
     Args:
       folder: where to.
@@ -30,14 +23,13 @@ def draw_answers(
     """
     if answer == "number":
         plot_numbers(folder / "predictions.png", targets, answers)
-        return ["predictions.png"]
+        return
     assert labels is not None
     if answer == "class":
         counts = metrics.confusion_matrix(jnp.argmax(answers, axis=1), jnp.asarray(targets), len(labels))
         plot_confusion(folder / "confusion.png", np.asarray(counts), labels.names)
-        return ["confusion.png"]
-    plot_scores(folder / "classes.png", targets, answers > 0.5, labels.names)
-    return ["classes.png"]
+    else:
+        plot_scores(folder / "classes.png", targets, answers > 0.5, labels.names)
 
 
 def plot_confusion(image: Path, counts: np.ndarray, names: tuple[str, ...]) -> None:
@@ -55,7 +47,7 @@ def plot_confusion(image: Path, counts: np.ndarray, names: tuple[str, ...]) -> N
                 colour = "white" if share > 0.5 else "black"
                 axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=7)
     figure.colorbar(picture, label="share of the true class")
-    _save(figure, image)
+    save(figure, image)
 
 
 def plot_numbers(image: Path, targets: np.ndarray, answers: np.ndarray) -> None:
@@ -68,7 +60,7 @@ def plot_numbers(image: Path, targets: np.ndarray, answers: np.ndarray) -> None:
         ends = [min(true.min(), said.min()), max(true.max(), said.max())]
         axes.plot(ends, ends, color="0.5", linewidth=0.8)
         axes.set(xlabel="true", ylabel="predicted", title=f"Test part, target {number + 1} of {count}")
-    _save(figure, image)
+    save(figure, image)
 
 
 def plot_scores(image: Path, targets: np.ndarray, said: np.ndarray, names: tuple[str, ...]) -> None:
@@ -83,11 +75,4 @@ def plot_scores(image: Path, targets: np.ndarray, said: np.ndarray, names: tuple
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), title="Test part")
     axes.legend()
-    _save(figure, image)
-
-
-def _save(figure: Figure, image: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # it is drawn as a box
-        figure.savefig(image, dpi=120)
-    plt.close(figure)
+    save(figure, image)

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
+
+from experiments.canvas import plt, save
 
 
 def draw_steps(image: Path, found: Mapping[str, Mapping[str, float]], ahead: int) -> None:
@@ -17,14 +15,13 @@ def draw_steps(image: Path, found: Mapping[str, Mapping[str, float]], ahead: int
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     steps = range(1, ahead + 1)
     for name, figures in found.items():
-        label = name.removeprefix("baseline_").replace("_", " ") or "this model"
-        axes.plot(steps, [figures[f"test_mse_ahead_{step}"] for step in steps], marker="o", markersize=3, label=label)
+        errors = [figures[f"test_mse_ahead_{step}"] for step in steps]
+        axes.plot(steps, errors, marker="o", markersize=3, label=name.replace("_", " "))
     axes.set(xlabel="frames ahead", ylabel="squared error of a frame, summed over pixels", title="Test part", ylim=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     axes.grid(alpha=0.3)
-    figure.savefig(image, dpi=100)
-    plt.close(figure)
+    save(figure, image, dpi=100)
 
 
 def draw_strip(image: Path, given: np.ndarray, true: np.ndarray, said: np.ndarray) -> None:
@@ -40,8 +37,7 @@ def draw_strip(image: Path, given: np.ndarray, true: np.ndarray, said: np.ndarra
             panel.set(xticks=[], yticks=[], frame_on=False)
             if place < len(row):
                 panel.imshow(as_picture(row[place]), cmap="gray", vmin=0, vmax=255)
-    figure.savefig(image, dpi=80)
-    plt.close(figure)
+    save(figure, image, dpi=80)
 
 
 def draw_moving(image: Path, given: np.ndarray, true: np.ndarray, said: np.ndarray) -> None:

@@ -1,38 +1,34 @@
-"""Learn to say the next frames of videos.
+"""Learn to say the next frames of videos, by convolutional LSTMs.
+
+Trains on Moving MNIST, made as it goes, or on a file of videos, and a baseline beside it: an LSTM for every pixel by
+itself. Chooses by the validation part, looks at the test part once. Videos go on, by a trained model, with --checkpoint
+DIR --predict FILE.
 
 Usage: python -m experiments.frames [--data FILE] [--out DIR] ...
-       python -m experiments.frames --checkpoint DIR --predict FILE [--out FILE]; see --help.
 """
 
 import dataclasses
-import hashlib
-import sys
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 
-from experiments import cli, image_parts, settings, study
+from experiments import baselines, cli, image_parts, settings, study, trained
+from experiments.baselines import Figures
 from experiments.frame_pictures import as_picture, draw_moving, draw_steps, draw_strip, save_gif
 from experiments.observers import plot_curves
-from lstmjax import checks, data, load_model, metrics, training
+from experiments.parts import digest
+from experiments.ranges import Checked, Index, Positive
+from lstmjax import checks, data, metrics, training
 from lstmjax.data import moving_digits, videos
 from lstmjax.data.source import Examples
 from lstmjax.errors import InputError
 from lstmjax.models import FramePredictor, FramePredictorConfig
-
-DESCRIPTION = """Learn to say the next frames of videos, by convolutional LSTMs.
-
-Trains on Moving MNIST, made as it goes, or on a file of videos, and a baseline beside it: an LSTM for every pixel by
-itself. Chooses by the validation part, looks at the test part once. Writes checkpoints, metrics, pictures and a summary
-into one folder. Ctrl-C saves and says how to go on. Videos go on, by a trained model, with --checkpoint DIR
---predict FILE, which has options of its own (--checkpoint DIR --help). Exit codes: 0 done, 1 failed on the way, 2 the
-command or its input can't be used, 130 stopped."""
 
 SIZES = {"moving-mnist-32": (32, 14), "moving-mnist-64": (64, 28)}
 """Of the made sets: the side of a frame and that of a digit."""
@@ -43,7 +39,6 @@ SHOWN = 3
 
 CLIPS = 1000
 """Of the made sets: clips to test on."""
-Figures = dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,41 +48,29 @@ class FramesConfig(settings.StepsConfig):
     data: str = "moving-mnist-32"
     """moving-mnist-32, moving-mnist-64, or a file of videos [N, T, H, W] or [N, T, H, W, C], .npy or .npz: bytes, or
     numbers in [0, 1]; also mnist_test_seq.npy as it is published."""
-    given: int = 10
+    given: Positive = 10
     """Frames that the model sees."""
-    ahead: int = 10
+    ahead: Positive = 10
     """Frames that it says."""
-    clips: int | None = None
+    clips: Positive | None = None
     """Of the made sets: clips to test on, 1,000 unless said; a fifth as many to choose by."""
     baselines: bool = True
     """Train the LSTM for every pixel too."""
     quick: bool = False
     """A look in under a minute: 10 steps, and few clips to choose by and to test on."""
-    batch_size: int = 8
-    """Clips of a batch."""
-    steps: int = 2000
-    """Optimisation steps."""
-    eval_every: int = 250
-    """Steps between evaluations on all validation data; each is followed by a checkpoint."""
+    batch_size: Positive = 8
+    steps: settings.Steps = 2000
+    eval_every: Positive = 250
     model: FramePredictorConfig = dataclasses.field(
         default_factory=lambda: FramePredictorConfig(hidden_features=(32, 32), kernel_sizes=(3, 3), patch_size=2)
     )
-    optimizer: training.OptimizerConfig = dataclasses.field(
-        default_factory=lambda: training.OptimizerConfig(learning_rate=3e-3, beta2=0.999)
-    )
+    optimizer: training.OptimizerConfig = training.OptimizerConfig(learning_rate=3e-3, beta2=0.999)
+    quick_steps: ClassVar[int] = 10
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("given", "ahead"):
-            checks.positive_int(name, getattr(self, name))
-        if self.clips is not None:
-            checks.positive_int("clips", self.clips)
-            if self.data not in SIZES:
-                raise ValueError(f"clips is for {', '.join(SIZES)}; a file has as many as it has")
-
-    def cadence(self, train: Any) -> training.Cadence:
-        steps = min(self.steps, 10) if self.quick else self.steps
-        return training.Cadence(steps, self.log_every, self.eval_every, self.patience)
+        if self.clips is not None and self.data not in SIZES:
+            raise ValueError(f"clips is for {', '.join(SIZES)}; a file has as many as it has")
 
 
 def load(config: FramesConfig) -> study.Data:
@@ -128,7 +111,7 @@ def _made(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, 
     train = data.MovingDigits(
         digits[0], config.batch_size, config.seed, given=config.given, ahead=config.ahead, size=size
     )
-    return train, fixed[0][..., None], fixed[1][..., None], {"made": config.data, "test": _digest(fixed[1])}
+    return train, fixed[0][..., None], fixed[1][..., None], {"made": config.data, "test": digest([fixed[1].tobytes()])}
 
 
 def _read(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -145,7 +128,7 @@ def _read(config: FramesConfig) -> tuple[Any, np.ndarray, np.ndarray, dict[str, 
     if config.quick:
         train = train[:200]
     source = videos.Bright(data.Shuffled(_cut(train, config.given), config.batch_size, config.seed))
-    return source, validation, test, {"videos": list(whole.shape), "sha256": _digest(whole)}
+    return source, validation, test, {"videos": list(whole.shape), "sha256": digest([whole.tobytes()])}
 
 
 def _videos(path: str | Path, frames: int) -> np.ndarray:
@@ -154,10 +137,6 @@ def _videos(path: str | Path, frames: int) -> np.ndarray:
     if str(path).endswith(".npy") and videos.is_time_first(path, np.load(path, mmap_mode="r")):
         print(f"{path} has time first, as mnist_test_seq.npy is published: {len(whole)} videos of 20 frames")
     return whole
-
-
-def _digest(frames: np.ndarray) -> str:
-    return hashlib.sha256(frames.tobytes()).hexdigest()
 
 
 def _cut(clips: np.ndarray, given: int) -> Examples:
@@ -171,9 +150,10 @@ def _ordered(clips: np.ndarray, config: FramesConfig) -> videos.Bright:
 def finish(run: study.Run, model: Any, companion: None) -> Figures:
     """Test once, train the baseline, draw the pictures, and say how good all are and where everything lies."""
     assert run.data.test is not None
-    found = {"": measure(run, model, companion), "baseline_copy_last_": copy_last(run)}
+    found = {"model": measure(run, model, companion), "copy_last": copy_last(run)}
     if run.config.baselines and any(size > 1 for size in run.data.model.kernel_sizes):
-        found["baseline_pixel_lstm_"] = pixel_lstm(run)
+        sizes = {name: getattr(run.data.model, name) for name in ("spatial_shape", "channels")}
+        found["pixel_lstm"] = baselines.train(run, "pixel_lstm", dataclasses.replace(PIXEL, **sizes), measure)
     folder, batch = run.folder, run.data.test.batch(0)
     shown = slice(min(SHOWN, int(batch.weights.sum())))
     clips = batch.inputs[shown], batch.targets[shown]
@@ -182,13 +162,12 @@ def finish(run: study.Run, model: Any, companion: None) -> Figures:
     draw_steps(folder.path / "steps.png", found, run.config.ahead)
     draw_strip(folder.path / "frames.png", *clips, said)
     draw_moving(folder.path / "frames.gif", *clips, said)
-    for name, figures in found.items():
-        shown_as = name.removeprefix("baseline_").strip("_").replace("_", " ") or "model"
-        print(f"test, {shown_as}: " + ", ".join(f"{k[5:]} {v:.4g}" for k, v in figures.items() if "ahead" not in k))
-    files = f"config.json, metrics.jsonl, summary.json, {folder.curve.name}, steps.png, frames.png, frames.gif"
-    print(f"saved in {folder.path}: {files}, and the newest and best checkpoints in checkpoints/")
-    print(f"go on with videos: {cli.command(STUDY.module, '--checkpoint', folder.path, '--predict', 'FILE')}")
-    return {prefix + name: value for prefix, figures in found.items() for name, value in figures.items()}
+    names = [name for name in found["model"] if "ahead" not in name]
+    for model_name, figures in found.items():
+        each = ", ".join(f"{name.removeprefix('test_')} {figures[name]:.4g}" for name in names if name in figures)
+        print(f"test, {model_name.replace('_', ' ')}: {each}")
+    baselines.print_saved(run, "go on with videos", "--predict", "FILE")
+    return baselines.summary(found)
 
 
 def measure(run: study.Run, model: Any, companion: None) -> Figures:
@@ -207,27 +186,9 @@ def copy_last(run: study.Run) -> Figures:
     return {name: value for name, value in scores(run, say).items() if name != "test_cross_entropy"}
 
 
-def pixel_lstm(run: study.Run) -> Figures:
-    """The figures of an LSTM for every pixel by itself, trained by the same code in a folder of its own."""
-    print("\nbaseline, an LSTM for every pixel:")
-    folder = training.RunFolder(run.folder.path / "baselines" / "pixel_lstm")
-    config = dataclasses.replace(run.config, out=folder.path, resume=folder.holds_a_run())
-    sizes = {name: getattr(run.data.model, name) for name in ("spatial_shape", "channels")}
-    alone = run.data._replace(model=dataclasses.replace(PIXEL, **sizes))
-    found = study.complete(dataclasses.replace(STUDY, finish=measure), config, alone, folder)
-    return {name: value for name, value in found.items() if name.startswith("test_")}
-
-
 def predictor(model: Any, ahead: int) -> Callable[[Any], Any]:
     """From given frames to the logits of those that a model says."""
-    graphdef, params, other = training.split_model(model)
-
-    @jax.jit
-    def say(params: Any, other: Any, frames: Any) -> Any:
-        merged: Any = nnx.merge(graphdef, params, other)
-        return merged(frames, steps=ahead)
-
-    return lambda frames: say(params, other, jnp.asarray(frames))
+    return trained.compiled(model, lambda model, frames: model(frames, steps=ahead))
 
 
 def scores(run: study.Run, say: Callable[[Examples], Any]) -> Figures:
@@ -257,7 +218,7 @@ def of_frames(logits: Any, true: Any) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(Checked):
     """Which videos to go on with, with which model, and where to write."""
 
     checkpoint: Path
@@ -266,29 +227,22 @@ class PredictConfig:
     """Videos, as in training; each goes on behind its last frames."""
     out: Path = Path("frames.npy")
     """The file to write: .npy for the frames that are said, float32 [N, steps, H, W, C]; .gif to see the first one."""
-    ahead: int | None = None
+    ahead: Positive | None = None
     """Frames to say; without it, as many as in training."""
-    step: int | None = None
+    step: Index | None = None
     """Which checkpoint; without it, the best."""
-    batch_size: int = 16
+    batch_size: Positive = 16
     """Videos at a time."""
 
     def __post_init__(self) -> None:
-        checks.positive_int("batch_size", self.batch_size)
+        super().__post_init__()
         checks.one_of("the ending of out", self.out.suffix, (".npy", ".gif"))
-        if self.ahead is not None:
-            checks.positive_int("ahead", self.ahead)
-        if self.step is not None:
-            checks.index("step", self.step, 0)
 
 
-def predict(config: PredictConfig) -> int:
-    """Say the frames behind each of a file's videos, and write them; returns the exit code."""
+def predict(config: PredictConfig) -> None:
+    """Say the frames behind each of a file's videos, and write them."""
     cli.check_out(config.out)
-    cli.check_backend()
-    model, _ = load_model(config.checkpoint, "best" if config.step is None else config.step)
-    if not isinstance(model, FramePredictor):
-        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a FramePredictor")
+    model, _ = trained.load(config.checkpoint, config.step, FramePredictor)
     fields = training.RunFolder(config.checkpoint).read_config()
     whole = _videos(config.predict, fields["given"])
     wanted = (*(model.config.spatial_shape or ()), model.config.channels)
@@ -306,24 +260,19 @@ def predict(config: PredictConfig) -> int:
     else:
         np.save(config.out, said)
     print(f"{ahead} frames behind each of {len(said)} videos in {config.out}")
-    return 0
 
 
 STUDY: study.Study[FramesConfig] = study.Study(
     module="experiments.frames",
-    description=DESCRIPTION,
+    description=__doc__,
     family="frame-predictor",
     config=FramesConfig,
     name=lambda config: "frames",
     load=load,
     finish=finish,
+    use=study.Use(PredictConfig, predict),
 )
-
-
-def main() -> int:
-    if any(argument.split("=")[0] in ("--checkpoint", "--predict") for argument in sys.argv[1:]):
-        return predict(cli.parse(PredictConfig, DESCRIPTION))
-    return study.run(STUDY, sys.argv[1:])
+main = functools.partial(study.main, STUDY)
 
 
 if __name__ == "__main__":

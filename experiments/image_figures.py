@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from experiments.canvas import plt, save
 
 
 def plot_clips(image: Path, clips: Sequence[Any], titles: Sequence[str], are_right: Sequence[bool]) -> None:
@@ -79,5 +77,4 @@ def _title(panel: Axes, text: str, **style: Any) -> None:
 def _save(figure: Figure, image: Path) -> None:
     for panel in figure.axes:
         panel.axis("off")
-    figure.savefig(image, dpi=90, bbox_inches="tight")
-    plt.close(figure)
+    save(figure, image, dpi=90, tight=True)

@@ -1,6 +1,11 @@
-"""Look inside a trained language model: one page to browse what its units do over a text, and a picture of two of them.
+"""Look inside a trained language model: what each unit does at each symbol of a text.
 
-Usage: python -m experiments.inspect --checkpoint DIR --text FILE [--out FILE.html] ...; see --help.
+Ranks all units by what they keep track of in the text (quotes, brackets, lines, words, ...): chosen on the first half
+of what is read, and reported on the second, which the choice has not seen. Writes one page that needs nothing else
+and opens in any browser, and beside it tracked.png, with the text coloured by the units that track quotes and lines.
+Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used.
+
+Usage: python -m experiments.inspect --checkpoint DIR --text FILE [--out FILE.html] ...
 """
 
 import base64
@@ -10,25 +15,19 @@ import itertools
 import json
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import cli, inspect_pictures
-from lstmjax import cells, checks, inspection, load_model
+from experiments import cli, inspect_pictures, trained
+from experiments.ranges import Checked, Index, Positive, at_least
+from lstmjax import cells, inspection
 from lstmjax.data.text import ByteVocabulary, Vocabulary, read_text
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 from lstmjax.models import LanguageModel
-
-DESCRIPTION = """Look inside a trained language model: what each unit does at each symbol of a text.
-
-Ranks all units by what they keep track of in the text (quotes, brackets, lines, words, ...): chosen on the first half
-of what is read, and reported on the second, which the choice has not seen. Writes one page that needs nothing else
-and opens in any browser, and beside it tracked.png, with the text coloured by the units that track quotes and lines.
-Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used."""
 
 SIGNALS = ("c", "tanh c", "h", "i", "f", "g", "o")
 CHUNK = 1024
@@ -38,7 +37,7 @@ LINES = ("characters since the line began", "characters until the line ends")
 
 
 @dataclasses.dataclass(frozen=True)
-class InspectConfig:
+class InspectConfig(Checked):
     """What to look at."""
 
     checkpoint: Path
@@ -47,21 +46,17 @@ class InspectConfig:
     """UTF-8 text to read, of at least 100 symbols; best one that the model was not trained on."""
     out: Path | None = None
     """The page to write, FILE.html; without it, inspect.html in the checkpoint's folder."""
-    read: int = 40_000
+    read: Annotated[int, at_least(FEWEST)] = 40_000
     """Symbols to read, from the text's start; units are ranked over all of them."""
-    length: int = 4000
+    length: Positive = 4000
     """Symbols to show, from the middle of what was read on. The page has 8 bytes for each symbol and unit."""
-    units: int = 112
+    units: Positive = 112
     """Units to show, of all layers: those that track any feature best. The defaults make a page of about 4 MB."""
-    step: int | None = None
+    step: Index | None = None
     """Take the checkpoint of this step instead of the one with the lowest validation loss."""
 
     def __post_init__(self) -> None:
-        checks.index("read", self.read, FEWEST)
-        checks.positive_int("length", self.length)
-        checks.positive_int("units", self.units)
-        if self.step is not None:
-            checks.index("step", self.step, 0)
+        super().__post_init__()
         if self.out is not None and self.out.suffix not in (".html", ".htm"):
             raise ValueError(f"out must be an HTML file, such as inspect.html, got {str(self.out)!r}")
 
@@ -108,7 +103,7 @@ class Ranking(NamedTuple):
 
 
 def main() -> int:
-    config = cli.parse(InspectConfig, DESCRIPTION)
+    config = cli.parse(InspectConfig, __doc__)
     cli.check_backend()
     model, vocabulary = load_lstm(config)
     passage, unknown = read_passage(config, vocabulary)
@@ -131,9 +126,7 @@ def main() -> int:
 
 def load_lstm(config: InspectConfig) -> tuple[LanguageModel, Vocabulary]:
     """A language model of LSTM cells, and its vocabulary."""
-    model, vocabulary = load_model(config.checkpoint, "best" if config.step is None else config.step)
-    if not isinstance(model, LanguageModel):
-        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a LanguageModel")
+    model, vocabulary = trained.load(config.checkpoint, config.step, LanguageModel)
     for layer in model.recurrent.layers:
         own: Any = getattr(layer, "cell", layer)
         if not isinstance(getattr(own, "cell", own), cells.LSTM):  # a regularised cell has the plain one inside

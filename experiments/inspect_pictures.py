@@ -1,16 +1,13 @@
 """Pictures of units over a text: the text in a unit's colours, and its gates over time."""
 
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
+
+from experiments.canvas import plt, save
 
 COLOURS = LinearSegmentedColormap.from_list("unit", ["#6fb1ea", "#ffffff", "#f4a259"])
 ROWS, COLUMNS = 10, 100
@@ -44,10 +41,7 @@ def draw(image: Path, panels: list[Panel]) -> None:
     for panel, text, lines in zip(panels, axes[::2], axes[1::2], strict=True):
         draw_text(text, panel, line_start(panel.pieces, liveliest(panel.follows, ROWS * COLUMNS // 2)))
         draw_gates(lines, panel, liveliest(panel.follows, COLUMNS))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # it is drawn as a box
-        figure.savefig(image, dpi=100)
-    plt.close(figure)
+    save(figure, image, dpi=100)
 
 
 def draw_text(axes: Axes, panel: Panel, begin: int) -> None:

@@ -1,6 +1,10 @@
 """What training on a long sequence keeps in memory, by backend and with `remat`, by the compiler's own account.
 
-Usage: python -m experiments.memory [--steps 8000] ...; see --help. Nothing is run, only compiled.
+Temporary memory of one loss and its gradient over a whole sequence, as JAX's memory analysis of the compiled program
+gives it, in megabytes, and how many times less than that of scan; nothing is run. With the loss on every output,
+outputs and their gradients are part of it, whatever one does.
+
+Usage: python -m experiments.memory [--steps 8000] ...
 """
 
 import dataclasses
@@ -18,10 +22,6 @@ import lstmjax as lx
 from experiments import cli
 from lstmjax import checks
 from lstmjax.types import Cell
-
-DESCRIPTION = """Temporary memory of one loss and its gradient over a whole sequence, as JAX's memory analysis of the
-compiled program gives it, in megabytes, and how many times less than that of scan. With the loss on every output,
-outputs and their gradients are part of it, whatever one does."""
 
 LOSSES = {
     "every output": lambda ys, end: jnp.sum(jnp.square(ys)),
@@ -66,7 +66,7 @@ def temporary_megabytes(
 
 
 def main() -> int:
-    config = cli.parse(MemoryConfig, DESCRIPTION)
+    config = cli.parse(MemoryConfig, __doc__)
     sizes = config.in_features, config.hidden_features
     cells = {"LSTM": lx.cells.LSTM(*sizes), "GRU": lx.cells.GRU(*sizes), "ElmanRNN": lx.cells.ElmanRNN(*sizes)}
     chunk = math.isqrt(config.steps)

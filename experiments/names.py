@@ -1,88 +1,65 @@
 """Invent names: a language model of characters, trained on whole names.
 
-Usage: python -m experiments.names [--data FILE] [--out DIR] [--resume] ...; see --help.
+Usage: python -m experiments.names [--data FILE] [--out DIR] [--resume] ...
 """
 
 import dataclasses
-import hashlib
-import sys
+import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 
-from experiments import cli, settings, study
+from experiments import baselines, cli, settings, study
 from experiments.ngrams import kneser_ney
 from experiments.observers import plot_curves
-from lstmjax import checks, training
+from experiments.parts import Parts, digest
+from experiments.ranges import Fraction, Positive, Seed
 from lstmjax.data import text
 from lstmjax.data.downloads import find
 from lstmjax.data.source import Ordered, Shuffled
 from lstmjax.decoding import generate
 from lstmjax.errors import InputError
+from lstmjax.files import replace_text
 from lstmjax.models import LanguageModel, LanguageModelConfig
 
-DESCRIPTION = """Invent names: a language model of characters, trained on whole names.
-
-Writes checkpoints, metrics, a loss curve, invented names and a summary into one folder. Ctrl-C saves and says how to go
-on. Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped."""
 SEPARATOR = "\n"
 """The symbol before a name's first character and after its last."""
 
 
 @dataclasses.dataclass(frozen=True)
-class NamesConfig(settings.StepsConfig):
+class NamesConfig(settings.StepsConfig, settings.HeldOutConfig):
     """Every setting of a run."""
 
     data: Path | None = None
     """UTF-8 text, one name a line; without it, the 32,033 given names of makemore."""
-    validation_fraction: float = 0.1
-    """Share of the distinct names to choose the model by, in (0, 1)."""
-    test_fraction: float = 0.1
-    """Share of the distinct names to look at once, at the end, in (0, 1)."""
-    split_seed: int = 0
+    test_fraction: Fraction = 0.1
+    split_seed: Seed = 0
     """Fixes which names are in which part."""
-    longest: int = 40
+    longest: Positive = 40
     """Characters that a name may have."""
-    invent: int = 1000
+    invent: Positive = 1000
     """How many names to invent at the end."""
     baselines: bool = True
     """Score the test part by counts of two and three characters in a row, too."""
     quick: bool = False
     """A look in under a minute: at most 300 steps, at most 5,000 names."""
-    steps: int = 3000
-    """Optimisation steps."""
-    eval_every: int = 300
-    """Steps between evaluations on all validation data; each is followed by a checkpoint."""
-    batch_size: int = 128
-    """B, names of a batch."""
+    steps: settings.Steps = 3000
+    eval_every: Positive = 300
+    batch_size: Positive = 128
     model: LanguageModelConfig = dataclasses.field(
         default_factory=lambda: LanguageModelConfig(32, 192, 1, input_dropout=0.1, output_dropout=0.3)
     )
+    quick_steps: ClassVar[int] = 300
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("longest", "invent"):
-            checks.positive_int(name, getattr(self, name))
-        checks.index("split_seed", self.split_seed, 0, 2**32 - 1)
-        for name in ("validation_fraction", "test_fraction"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
         if self.validation_fraction + self.test_fraction >= 1.0:
             raise ValueError("validation_fraction and test_fraction must leave names to train on")
 
-    def cadence(self, train: Any) -> training.Cadence:
-        steps = min(self.steps, 300) if self.quick else self.steps
-        return training.Cadence(steps, self.log_every, min(self.eval_every, steps), self.patience)
 
-
-class Names(NamedTuple):
-    """Distinct names in three parts."""
-
-    train: list[str]
-    validation: list[str]
-    test: list[str]
+Names = Parts[list[str]]
 
 
 def load(config: NamesConfig) -> study.Data:
@@ -100,7 +77,7 @@ def load(config: NamesConfig) -> study.Data:
         test=Ordered(parts[2], 256),
         model=dataclasses.replace(config.model, vocab_size=len(vocabulary)),
         save_companion=lambda folder: text.save_vocabulary(vocabulary, folder.vocabulary),
-        identity={"names": len(everything), "sha256": hashlib.sha256("\n".join(everything).encode()).hexdigest()},
+        identity={"names": len(everything), "sha256": digest(["\n".join(everything).encode()])},
         symbols_per_step=round(config.batch_size * float(np.mean([len(name) + 1 for name in names.train]))),
         description=(
             f"names: {len(everything):,}, of which {len(distinct):,} are distinct; {len(names.train):,} to train on, "
@@ -133,7 +110,7 @@ def _split(names: list[str], config: NamesConfig) -> Names:
     held = test + validation
     if held >= len(names):
         raise InputError(f"{len(names)} distinct names are too few to learn from and to hold {held} of them out")
-    return Names(names[test + validation :], names[test : test + validation], names[:test])
+    return Parts(names[held:], names[test:held], names[:test])
 
 
 def whole_sequences(vocabulary: text.CharVocabulary, names: list[str], longest: int) -> text.Batch:
@@ -151,9 +128,7 @@ def finish(run: study.Run, model: Any, vocabulary: text.CharVocabulary) -> dict[
     """Draw the curve, look at the test names, invent names and say how many of them are new."""
     folder, config, names = run.folder, run.config, run.data.parts
     plot_curves(folder.metrics, folder.curve, "Names", {"loss": "loss (nats per character)"})
-    graphdef, params, other = training.split_model(model)
-    evaluate = training.make_evaluate(run.task, graphdef)
-    nll = {part: evaluate(params, other, getattr(run.data, part))["loss"] for part in ("validation", "test")}
+    nll = {part: figures["loss"] for part, figures in baselines.evaluate(run, model).items()}
     summary = {"validation_nll": nll["validation"], **_per_name("", nll["test"], names.test)}
     if config.baselines:
         for order, name in ((2, "bigram"), (3, "trigram")):
@@ -161,13 +136,12 @@ def finish(run: study.Run, model: Any, vocabulary: text.CharVocabulary) -> dict[
     for name, value in summary.items():
         print(f"{name}: {value:.4f}")
     invented = invent(model, vocabulary, config.invent, max(map(len, names.train)) + 1, jax.random.key(config.seed))
-    (folder.path / "names.txt").write_text("\n".join(invented) + "\n", encoding="utf-8")
+    replace_text(folder.path / "names.txt", "\n".join(invented) + "\n")
     shares = novelty(invented, names)
     print(f"\n{' '.join(invented[:20])}\n")
     print(f"of {len(invented)} invented names ", end="")
     print(", ".join(f"{name.removesuffix('_share')} {value:.1%}" for name, value in shares.items()))
-    print(f"saved in {folder.path}: config.json, vocabulary.json, metrics.jsonl, summary.json, loss.png, names.txt,")
-    print("  and the newest and best checkpoints in checkpoints/")
+    baselines.print_saved(run, "more names", module="experiments.sample")
     return summary | shares
 
 
@@ -202,7 +176,7 @@ def invent(
 def novelty(invented: list[str], names: Names) -> dict[str, float]:
     """Shares of the invented names: not among those trained on, among those tested on, and the same as another one.
 
-    >>> novelty(["ann", "bo", "cy", "cy"], Names(train=["ann"], validation=[], test=["bo"]))
+    >>> novelty(["ann", "bo", "cy", "cy"], Parts(train=["ann"], validation=[], test=["bo"]))
     {'novel_share': 0.75, 'in_test_share': 0.25, 'duplicate_share': 0.25}
     """
     known, tested = set(names.train), set(names.test)
@@ -215,7 +189,7 @@ def novelty(invented: list[str], names: Names) -> dict[str, float]:
 
 STUDY = study.Study(
     module="experiments.names",
-    description=DESCRIPTION,
+    description=__doc__,
     family="language-model",
     config=NamesConfig,
     name=lambda config: "names" if config.data is None else config.data.stem,
@@ -224,8 +198,7 @@ STUDY = study.Study(
 )
 
 
-def main() -> int:
-    return study.run(STUDY, sys.argv[1:])
+main = functools.partial(study.main, STUDY)
 
 
 if __name__ == "__main__":

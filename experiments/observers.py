@@ -7,13 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from experiments.canvas import plt, save
 from lstmjax.files import replace_text
 
 log = logging.getLogger(__name__)
@@ -140,8 +137,7 @@ def plot_curves(metrics: Path, image: Path, title: str, units: dict[str, str]) -
         axes.set(xlabel="step", ylabel=unit)
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    figure.savefig(image, dpi=120)
-    plt.close(figure)
+    save(figure, image)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

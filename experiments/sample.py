@@ -1,6 +1,9 @@
 """Write text with a trained language model.
 
-Usage: python -m experiments.sample --checkpoint DIR [--prompt TEXT] ...; see --help.
+One sample is streamed as it comes; several are written together and printed one after another. The text on stdout is
+the prompt and what follows it. Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used.
+
+Usage: python -m experiments.sample --checkpoint DIR [--prompt TEXT] ...
 """
 
 import dataclasses
@@ -8,21 +11,16 @@ from pathlib import Path
 
 import jax
 
-from experiments import cli
-from lstmjax import checks, load_model
+from experiments import cli, trained
+from experiments.ranges import Checked, Index, Positive, Seed
 from lstmjax.data.text import Vocabulary
 from lstmjax.decoding import Sampling, generate_text, stream_text
 from lstmjax.errors import InputError
 from lstmjax.models import LanguageModel
 
-DESCRIPTION = """Write text with a trained language model.
-
-One sample is streamed as it comes; several are written together and printed one after another. The text on stdout is
-the prompt and what follows it. Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used."""
-
 
 @dataclasses.dataclass(frozen=True)
-class SampleConfig:
+class SampleConfig(Checked):
     """What to write."""
 
     checkpoint: Path
@@ -35,25 +33,21 @@ class SampleConfig:
     """At least 1: draw from the k likeliest symbols only."""
     top_p: float | None = None
     """In (0, 1]: draw from the likeliest symbols that together have this probability only."""
-    length: int = 500
+    length: Positive = 500
     """Symbols to write."""
     stop: str = ""
     """Text at which to stop; it is not printed. Nothing stops at the empty text."""
-    seed: int = 0
+    seed: Seed = 0
     """The same seed writes the same text."""
-    num_samples: int = 1
+    num_samples: Positive = 1
     """How many texts to write."""
-    step: int | None = None
+    step: Index | None = None
     """Take the checkpoint of this step instead of the one with the lowest validation loss."""
 
     def __post_init__(self) -> None:
-        checks.positive_int("length", self.length)
-        checks.positive_int("num_samples", self.num_samples)
-        checks.index("seed", self.seed, 0, 2**32 - 1)
+        super().__post_init__()
         if not self.prompt:
             raise ValueError("prompt must have at least one symbol, got none")
-        if self.step is not None:
-            checks.index("step", self.step, 0)
         self.sampling()
 
     def sampling(self) -> Sampling:
@@ -61,11 +55,9 @@ class SampleConfig:
 
 
 def main() -> int:
-    config = cli.parse(SampleConfig, DESCRIPTION)
+    config = cli.parse(SampleConfig, __doc__)
     cli.check_backend()
-    model, vocabulary = load_model(config.checkpoint, "best" if config.step is None else config.step)
-    if not isinstance(model, LanguageModel):
-        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a LanguageModel")
+    model, vocabulary = trained.load(config.checkpoint, config.step, LanguageModel)
     for name, text in (("prompt", config.prompt), ("stop", config.stop)):
         if vocabulary.unknown(text):
             raise InputError(f"--{name} has symbols that the model has never seen: {vocabulary.unknown(text)!r}")

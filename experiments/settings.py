@@ -3,41 +3,47 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
-from lstmjax import checks, training
+from flax.traverse_util import flatten_dict
+
+from experiments.ranges import Checked, Fraction, Positive, Seed, at_least
+from lstmjax import training
 from lstmjax.data.source import Source
 from lstmjax.errors import InputError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Checked):
     """The settings that every study has."""
 
     out: Path | None = None
     """Folder for everything the run writes; without it, the first free one of runs/NAME-1, runs/NAME-2, ..."""
     resume: bool = False
     """Go on with the stopped run in --out exactly as if it had never stopped; its own settings are used."""
-    batch_size: int = 32
+    batch_size: Positive = 32
     """B, rows of a batch."""
-    log_every: int = 10
+    log_every: Positive = 10
     """Steps between lines in the metrics file."""
-    patience: int | None = None
+    patience: Positive | None = None
     """Stop early after so many evaluations in a row without a better validation score."""
-    keep: int = 2
+    keep: Positive = 2
     """How many of the newest checkpoints to keep, besides the best."""
-    seed: int = 0
+    seed: Seed = 0
     """Fixes the initial parameters and all noise."""
-    optimizer: training.OptimizerConfig = dataclasses.field(default_factory=training.OptimizerConfig)
+    baselines: bool = True
+    """Train the simple models too that this one should beat."""
+    quick: bool = False
+    """A look in about a minute: at most a few steps on a few examples."""
+    optimizer: training.OptimizerConfig = training.OptimizerConfig()
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "log_every", "keep"):
-            checks.positive_int(name, getattr(self, name))
-        if self.patience is not None:
-            checks.positive_int("patience", self.patience)
-        checks.index("seed", self.seed, 0, 2**32 - 1)
+        super().__post_init__()
         if self.out is not None and str(self.out) in ("", "."):
             raise ValueError(f"out must name a folder of the run's own, got {str(self.out)!r}")
 
@@ -50,52 +56,72 @@ class RunConfig:
         return figures["loss"]
 
 
+Steps = Annotated[int, at_least(1, 2**31 - 1)]
+"""They are counted in int32."""
+
+
 @dataclasses.dataclass(frozen=True)
 class StepsConfig(RunConfig):
     """A run that is so many steps long."""
 
-    steps: int = 1200
+    steps: Steps = 1200
     """Optimisation steps."""
-    eval_every: int = 200
+    eval_every: Positive = 200
     """Steps between evaluations on all validation data; each is followed by a checkpoint."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive_int("eval_every", self.eval_every)
-        checks.index("steps", self.steps, 1, 2**31 - 1)  # they are counted in int32
+    quick_steps: ClassVar[int] = 60
 
     def cadence(self, train: Source[Any]) -> training.Cadence:
-        return training.Cadence(self.steps, self.log_every, self.eval_every, self.patience)
+        steps = min(self.steps, self.quick_steps) if self.quick else self.steps
+        return training.Cadence(steps, self.log_every, min(self.eval_every, steps), self.patience)
 
 
 @dataclasses.dataclass(frozen=True)
 class EpochsConfig(RunConfig):
     """A run of so many passes over the training data, each followed by an evaluation and a checkpoint."""
 
-    epochs: int = 20
+    epochs: Positive = 20
     """Passes over the training data."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive_int("epochs", self.epochs)
+    quick_epochs: ClassVar[int] = 3
 
     def cadence(self, train: Source[Any]) -> training.Cadence:
-        return training.Cadence.of_epochs(self.epochs, train, self.log_every, self.patience)
+        epochs = min(self.epochs, self.quick_epochs) if self.quick else self.epochs
+        return training.Cadence.of_epochs(epochs, train, self.log_every, self.patience)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOutConfig(Checked):
+    """How much is held out of data that come without parts."""
+
+    validation_fraction: Fraction = 0.1
+    """Share of the data kept to choose the model by, where no part of its own is given, in (0, 1)."""
+    test_fraction: Fraction = 0.2
+    """Share of the data kept for the test, where no part of its own is given, in (0, 1)."""
+
+    @property
+    def fractions(self) -> tuple[float, float]:
+        return self.validation_fraction, self.test_fraction
 
 
 Config = TypeVar("Config", bound=RunConfig)
+Model = TypeVar("Model", bound="DataclassInstance")
 
 
-def decided_by_data(config: Any, **decided: Any) -> Any:
+def decided_by_data(config: RunConfig, model: Model, **decided: object) -> Model:
     """The config of a run's model with what the data decide, which no option may contradict.
 
     Raises:
       InputError: one does; of a resumed run, whose model is known, the data are others.
     """
     for name, value in decided.items():
-        if getattr(config.model, name) not in (None, value):
+        if getattr(model, name) not in (None, value):
             raise not_for(config, f"--model.{name.replace('_', '-')} is for the data to decide; leave it out")
-    return dataclasses.replace(config.model, **decided)
+    return dataclasses.replace(model, **decided)
+
+
+def keep_findable(config: RunConfig, data: str | None, named: Collection[str]) -> None:
+    """Where --data is a file and no named set, have its whole path in the config: a resumed run may start elsewhere."""
+    if data is not None and data not in named:
+        object.__setattr__(config, "data", str(Path(data).absolute()))
 
 
 def not_for(config: RunConfig, sentence: str) -> InputError:
@@ -140,6 +166,8 @@ def _dataclass(kind: type[Any], fields: Any, absent: Sequence[str] = ()) -> Any:
 def _value(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint):
         return _dataclass(typing.cast(type[Any], hint), value)
+    if isinstance(value, list):  # JSON has no tuples
+        return tuple(value)
     alternatives = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return Path(value) if Path in alternatives and value is not None else value
 
@@ -158,10 +186,6 @@ def check_alike(saved: RunConfig, asked: RunConfig, folder: training.RunFolder) 
             )
 
 
-def _by_option(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _by_option(fields: dict[str, Any]) -> dict[str, Any]:
     """{"model": {"num_layers": 2}} as {"model.num-layers": 2}, the way options are spelled."""
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        option = prefix + name.replace("_", "-")
-        flat |= _by_option(value, option + ".") if isinstance(value, dict) else {option: value}
-    return flat
+    return {name.replace("_", "-"): value for name, value in flatten_dict(fields, sep=".").items()}  # type: ignore[no-untyped-call]

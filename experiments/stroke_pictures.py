@@ -6,12 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 
+from experiments.canvas import plt, save
 from lstmjax.data.strokes import to_strokes
 from lstmjax.densities import log_density
 from lstmjax.models import MixtureDensity
@@ -30,8 +27,7 @@ def draw(image: Path, rows: Mapping[str, Sequence[np.ndarray]], titles: bool = T
             draw_one(axes, points)
         if titles:
             row[0].set_title(name, loc="left", fontsize=9)
-    figure.savefig(image, dpi=90)
-    plt.close(figure)
+    save(figure, image, dpi=90)
 
 
 def draw_one(axes: Any, points: np.ndarray, **line: Any) -> None:
@@ -66,5 +62,4 @@ def draw_densities(image: Path, model: MixtureDensity, points: np.ndarray) -> No
     draw_one(axes, points, color="white", linewidth=0.5, alpha=0.7)
     axes.set_aspect("equal", adjustable="box")
     axes.set(title="Where each next point was expected: predicted densities, added up", xticks=[], yticks=[])
-    figure.savefig(image, dpi=90)
-    plt.close(figure)
+    save(figure, image, dpi=90)

@@ -1,26 +1,28 @@
-"""Learn to draw: handwriting and sketches as movements of a pen, each next point a mixture of Gaussians.
+"""Learn to draw: handwriting and sketches as movements of a pen.
+
+Trains on handwriting that it makes itself, or on a file of drawings (.ndjson as Quick, Draw! publishes it, .json,
+.npz), and baselines beside it; chooses by a validation part, looks at the test part once. More drawings of a trained
+model are written by --checkpoint DIR.
 
 Usage: python -m experiments.strokes [--data FILE] [--out DIR] ...
-       python -m experiments.strokes --checkpoint DIR [--sample N] [--bias B] [--out FILE]; see --help.
 """
 
 import dataclasses
-import hashlib
+import functools
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Column, Table
 from scipy.stats import multivariate_normal
 
-from experiments import cli, settings, study
+from experiments import baselines, cli, settings, study, trained
+from experiments.baselines import Figures
 from experiments.observers import plot_curves
+from experiments.parts import Parts, described, digest, in_batches
+from experiments.ranges import Amount, Checked, Fraction, Positive, Seed, at_least
 from experiments.stroke_pictures import draw, draw_densities
 from lstmjax import checks, data, training
 from lstmjax.data.made_strokes import made_words
@@ -29,77 +31,38 @@ from lstmjax.decoding import generate_strokes
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 from lstmjax.models import MixtureDensity, MixtureDensityConfig
-from lstmjax.saved import load_model
-
-DESCRIPTION = """Learn to draw: handwriting and sketches as movements of a pen.
-
-Trains on handwriting that it makes itself, or on a file of drawings (.ndjson as Quick, Draw! publishes it, .json,
-.npz), and baselines beside it; chooses by a validation part, looks at the test part once. Writes checkpoints, metrics,
-figures, drawings of its own and a summary into one folder. Ctrl-C saves and says how to go on. More drawings of a
-trained model are written by --checkpoint DIR, which has options of its own (--checkpoint DIR --help). Exit codes: 0
-done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped."""
 
 BIASES = (0.0, 0.5, 1.0, 2.0)
-Figures = dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class StrokesConfig(settings.StepsConfig):
+class StrokesConfig(settings.StepsConfig, settings.HeldOutConfig):
     """Every setting of a run."""
 
     data: str = "made"
     """made: words in handwriting that the study makes; or a file of drawings."""
-    limit: int | None = None
+    limit: Positive | None = None
     """Read the first so many drawings of a file; of made ones, make so many, 5000 where nothing is said."""
     only_recognized: bool = False
     """Leave out what Quick, Draw! says that nobody recognised."""
-    longest: int = 300
+    longest: Annotated[int, at_least(2)] = 300
     """Drawings of more points are left out; how many these are is said."""
-    validation_fraction: float = 0.08
-    """Share of the drawings to choose the model by, in (0, 1)."""
-    test_fraction: float = 0.12
-    """Share of the drawings to look at once, at the end, in (0, 1)."""
-    num_buckets: int = 4
+    validation_fraction: Fraction = 0.08
+    test_fraction: Fraction = 0.12
+    num_buckets: Positive = 4
     """At most so many lengths of batches, so that drawings are batched with others of nearly their length."""
-    columns: int = 6
+    columns: Positive = 6
     """Drawings in a row of the pictures."""
-    baselines: bool = True
-    """Train the simple models too that this one should beat."""
     quick: bool = False
     """A look in under a minute: 400 drawings, 60 steps."""
-    steps: int = 2000
-    """Optimisation steps."""
-    eval_every: int = 200
-    """Steps between evaluations on all validation data; each is followed by a checkpoint."""
+    steps: settings.Steps = 2000
     model: MixtureDensityConfig = dataclasses.field(default_factory=MixtureDensityConfig)
-    optimizer: training.OptimizerConfig = dataclasses.field(
-        default_factory=lambda: training.OptimizerConfig(learning_rate=5e-3)
-    )
+    optimizer: training.OptimizerConfig = training.OptimizerConfig(learning_rate=5e-3)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("num_buckets", "columns"):
-            checks.positive_int(name, getattr(self, name))
-        checks.index("longest", self.longest, 2)
-        if self.limit is not None:
-            checks.positive_int("limit", self.limit)
-        for name in ("validation_fraction", "test_fraction"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
         if self.only_recognized and not self.data.lower().endswith((".ndjson", ".ndjson.gz")):
             raise ValueError(f"only_recognized is for .ndjson files of Quick, Draw!, got {self.data}")
-
-    def cadence(self, train: Any) -> training.Cadence:
-        steps = min(self.steps, 60) if self.quick else self.steps
-        return training.Cadence(steps, self.log_every, min(self.eval_every, steps), self.patience)
-
-
-class Parts(NamedTuple):
-    """Drawings to learn from, to choose a model by, and to look at once."""
-
-    train: Drawings
-    validation: Drawings
-    test: Drawings
 
 
 def load(config: StrokesConfig) -> study.Data:
@@ -107,20 +70,16 @@ def load(config: StrokesConfig) -> study.Data:
     drawings, notes = read(config)
     parts = split(drawings, config, notes)
     buckets = 1 if config.quick else config.num_buckets  # each takes its time to compile
-    seeds = (config.seed, None, None)
-    train, *others = (batches(part, config.batch_size, buckets, seed) for part, seed in zip(parts, seeds, strict=True))
+    sources = in_batches(parts, lambda part, seed: batches(part, config.batch_size, buckets, seed), config.seed)
     offsets = [points[1:, :2] for points in parts.train.points]
-    count = [len(part.points) for part in parts]
-    described = f"drawings: {count[0]:,} to learn from, {count[1]:,} to choose by, {count[2]:,} to test on"
+    counts = [len(part.points) for part in parts]
     return study.Data(
-        train=train,
-        validation=others[0],
-        test=others[1],
+        *sources,
         model=config.model,
         save_companion=lambda folder: None,
-        identity={"drawings": count, "sha256": digest(parts)},
+        identity={"drawings": counts, "sha256": digest(_pieces(parts))},
         symbols_per_step=round(config.batch_size * np.mean([len(points) for points in parts.train.points])),
-        description="\n".join([described, *notes]),
+        description="\n".join([described("drawings", counts), *notes]),
         prepare=lambda model: model.standardize.adapt(offsets),  # type: ignore[attr-defined]
         parts=parts,
     )
@@ -146,7 +105,7 @@ def read(config: StrokesConfig) -> tuple[Drawings, list[str]]:
     return kept, notes
 
 
-def split(drawings: Drawings, config: StrokesConfig, notes: Sequence[str] = ()) -> Parts:
+def split(drawings: Drawings, config: StrokesConfig, notes: Sequence[str] = ()) -> Parts[Drawings]:
     """Three parts at random, each of at least one drawing."""
     count = len(drawings.points)
     held = [max(1, round(count * share)) for share in (config.test_fraction, config.validation_fraction)]
@@ -163,19 +122,18 @@ def batches(part: Drawings, batch_size: int, num_buckets: int, seed: int | None)
     return data.Bucketed(before, after, batch_size, num_buckets, seed)
 
 
-def digest(parts: Parts) -> str:
-    found = hashlib.sha256()
+def _pieces(parts: Parts[Drawings]) -> Iterator[bytes]:
     for part in parts:
         for points in part.points:
-            found.update(len(points).to_bytes(8, "little") + points.tobytes())
-    return found.hexdigest()
+            yield len(points).to_bytes(8, "little") + points.tobytes()
 
 
 def finish(run: study.Run, model: Any, companion: None) -> Figures:
     """Test once, train the baselines, draw, and say how good all are and where everything lies."""
     found = {run.data.model.cell: measure(run, model, companion)} | simple_figures(run.data.parts, model)
     if run.config.baselines:
-        found["one_gaussian"] = train_baseline(run)
+        one = dataclasses.replace(run.data.model, components=1)
+        found["one_gaussian"] = baselines.train(run, "one_gaussian", one, measure)
     folder, parts = run.folder.path, run.data.parts
     plot_curves(run.folder.metrics, run.folder.curve, folder.name, {"loss": "nats a point", "pen_accuracy": "accuracy"})
     columns, key = run.config.columns, jax.random.key(run.config.seed)
@@ -185,29 +143,21 @@ def finish(run: study.Run, model: Any, companion: None) -> Figures:
     for name in ("samples.png", "samples.svg"):
         draw(folder / name, drawn)
     draw_densities(folder / "densities.png", model, parts.test.points[0])
-    print_table(found)
-    print(f"saved in {folder}: summary.json, loss.png, true.png, samples.png, samples.svg, densities.png")
-    print(f"draw more: {cli.command('experiments.strokes', '--checkpoint', folder, '--out', 'drawings.svg')}")
-    own, *others = found
+    shown = ("test_nll", "test_offset_nll", "test_pen_nll", "test_pen_accuracy")
+    baselines.print_models(found, shown)
+    baselines.print_saved(run, "draw more", "--out", "drawings.svg")
     unit = float(np.sum(np.log(model.standardize.scale[...])))
-    beside = {f"baseline_{name}_{figure}": value for name in others for figure, value in found[name].items()}
-    return found[own] | {"test_nll_in_own_units": found[own]["test_nll"] + unit} | beside
+    own = found[run.data.model.cell]["test_nll"]
+    return baselines.summary(found) | {"test_nll_in_own_units": own + unit}
 
 
 def measure(run: study.Run, model: Any, companion: None) -> Figures:
     """The figures of the validation and of the test part, in nats a point."""
-    graphdef, params, other = training.split_model(model)
-    evaluate = training.make_evaluate(run.task, graphdef)
-    sources: dict[str, Any] = {"validation": run.data.validation, "test": run.data.test}
-    found = {name: evaluate(params, other, source) for name, source in sources.items()}
-    return {
-        f"{part}_{'nll' if name == 'loss' else name}": value
-        for part, figures in found.items()
-        for name, value in figures.items()
-    }
+    found = baselines.evaluate(run, model)
+    return baselines.by_name({part: {"nll": each.pop("loss")} | each for part, each in found.items()})
 
 
-def simple_figures(parts: Parts, model: MixtureDensity) -> dict[str, Figures]:
+def simple_figures(parts: Parts[Drawings], model: MixtureDensity) -> dict[str, Figures]:
     """Two baselines without a network: one Gaussian for all offsets, and one around a line through the last two."""
     seen, asked = (rows_of(part, model) for part in (parts.train, parts.test))
     found = {}
@@ -251,61 +201,34 @@ def rows_of(part: Drawings, model: MixtureDensity) -> Rows:
     return Rows(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def train_baseline(run: study.Run) -> Figures:
-    """The same network with one Gaussian, by the same code, in a folder of its own."""
-    print("\nbaseline one_gaussian:")
-    folder = training.RunFolder(run.folder.path / "baselines" / "one_gaussian")
-    config = dataclasses.replace(run.config, out=folder.path, resume=folder.holds_a_run())
-    one = run.data._replace(model=dataclasses.replace(run.data.model, components=1))
-    found = study.complete(dataclasses.replace(STUDY, finish=measure), config, one, folder)
-    return {name: value for name, value in found.items() if name.startswith("test_")}
-
-
-def print_table(models: dict[str, Figures]) -> None:
-    """The test part, a line a model."""
-    names = ("nll", "offset_nll", "pen_nll", "pen_accuracy")
-    table = Table("test", *(Column(name.replace("_", " "), justify="right") for name in names), box=SIMPLE_HEAD)
-    for model, found in models.items():
-        table.add_row(model.replace("_", " "), *(f"{found[f'test_{name}']:.4f}" for name in names))
-    Console(highlight=False).print(table)
-
-
 @dataclasses.dataclass(frozen=True)
-class SampleConfig:
+class SampleConfig(Checked):
     """What to draw."""
 
     checkpoint: Path
     """The folder of a trained run."""
-    sample: int = 12
+    sample: Positive = 12
     """How many drawings."""
-    bias: float = 0.5
+    bias: Amount = 0.5
     """At least 0: 0 follows the model, more is neater."""
-    seed: int = 0
+    seed: Seed = 0
     """The same seed draws the same."""
-    length: int = 500
+    length: Annotated[int, at_least(2)] = 500
     """Points after which a drawing is ended if it has not ended by then."""
-    columns: int = 6
+    columns: Positive = 6
     """Drawings in a row of a picture."""
     out: Path = Path("drawings.svg")
     """Where to: a picture that ends in .svg or .png; or .json, which --data reads."""
 
     def __post_init__(self) -> None:
-        for name in ("sample", "columns"):
-            checks.positive_int(name, getattr(self, name))
-        checks.index("seed", self.seed, 0, 2**32 - 1)
-        checks.index("length", self.length, 2)
-        checks.at_least_zero("bias", self.bias)
+        super().__post_init__()
         checks.one_of("the ending of out", self.out.suffix.lower(), (".svg", ".png", ".json"))
 
 
-def write_samples(arguments: Sequence[str]) -> int:
-    """Draw with a trained model; returns the exit code."""
-    config = cli.parse(SampleConfig, DESCRIPTION, arguments)
+def write_samples(config: SampleConfig) -> None:
+    """Draw with a trained model."""
     cli.check_out(config.out)
-    cli.check_backend()
-    model, _ = load_model(config.checkpoint)
-    if not isinstance(model, MixtureDensity):
-        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a MixtureDensity")
+    model, _ = trained.load(config.checkpoint, None, MixtureDensity)
     key = jax.random.key(config.seed)
     drawn = generate_strokes(model, config.sample, key=key, bias=config.bias, length=config.length)
     if config.out.suffix.lower() == ".json":
@@ -315,24 +238,19 @@ def write_samples(arguments: Sequence[str]) -> int:
         size = config.columns
         draw(config.out, {f"{n}": drawn[n : n + size] for n in range(0, len(drawn), size)}, titles=False)
     print(f"{len(drawn)} drawings in {config.out}")
-    return 0
 
 
 STUDY: study.Study[StrokesConfig] = study.Study(
     module="experiments.strokes",
-    description=DESCRIPTION,
+    description=__doc__,
     family="mixture-density",
     config=StrokesConfig,
     name=lambda config: f"strokes-{Path(config.data).name.split('.')[0]}",
     load=load,
     finish=finish,
+    use=study.Use(SampleConfig, write_samples, "--sample"),
 )
-
-
-def main() -> int:
-    if any(argument.split("=")[0] == "--checkpoint" for argument in sys.argv[1:]):
-        return write_samples(sys.argv[1:])
-    return study.run(STUDY, sys.argv[1:])
+main = functools.partial(study.main, STUDY)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -40,33 +41,34 @@ class Data(NamedTuple):
     Args:
       train: batches, without end.
       validation: batches that cover the validation data once.
+      test: batches that cover the test data once, for the figures at the end; None where there are none.
       model: the family's config with every size that the data decides.
       save_companion: writes what goes with the model, such as its vocabulary, into the run's folder.
       identity: tells these data from others, whatever file they are in.
       symbols_per_step: for the speed that is shown.
       unit: what these symbols are called.
       description: a line or two for the reader.
-      test: batches that cover the test data once, for the figures at the end; None where there are none.
       prepare: gives a fresh model what the data bring, such as means and pretrained vectors.
       parts: whatever else of the data the study's `finish` asks for.
     """
 
     train: Source[Any]
     validation: Source[Any]
+    test: Source[Any] | None
     model: Any
     save_companion: Callable[[training.RunFolder], None]
     identity: dict[str, Any]
     symbols_per_step: int
     description: str
-    test: Source[Any] | None = None
     prepare: Callable[[nnx.Module], None] = lambda model: None
     unit: str = "tokens"
     parts: Any = None
 
 
 class Run(NamedTuple):
-    """A run under way: its settings, its data, its folder, the model with its task and optimiser, and its length."""
+    """A run under way: of which study, its settings, data and folder, the model with task and optimiser, its length."""
 
+    study: "Study[Any]"
     config: Any
     data: Data
     folder: training.RunFolder
@@ -74,6 +76,26 @@ class Run(NamedTuple):
     task: Task
     optimizer: training.Optimizer
     cadence: training.Cadence
+
+
+ENDING = """Checkpoints, metrics, figures and a summary go into one folder. Ctrl-C saves and says how to go on. Exit
+codes: 0 done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped."""
+
+
+class Use(NamedTuple):
+    """What trained models of a study do, as a command line of its own that is known by --checkpoint.
+
+    Args:
+      config: its settings.
+      run: does it.
+      option: by which it is known, too.
+      description: what --help says first; None stands for the study's.
+    """
+
+    config: type[Any]
+    run: Callable[[Any], None]
+    option: str = "--predict"
+    description: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +111,7 @@ class Study(Generic[Config]):
       load: reads the data.
       finish: draws its figures and gives its summary, every figure by its plain name, from the run, the best model
         and its companion.
+      use: what its trained models do, where there is a command line for it.
     """
 
     module: str
@@ -97,7 +120,25 @@ class Study(Generic[Config]):
     config: type[Config]
     name: Callable[[Config], str]
     load: Callable[[Config], Data]
-    finish: Callable[[Run, nnx.Module, Any], dict[str, float]]
+    finish: Callable[[Run, Any, Any], dict[str, float]]
+    use: Use | None = None
+
+    @property
+    def help(self) -> str:
+        """What --help says before it lists the options."""
+        own_options = "" if self.use is None else "Trained models have options of their own (--checkpoint DIR --help). "
+        return f"{self.description}\n{own_options}{ENDING}"
+
+
+def main(study: Study[Config]) -> int:
+    """Do what this program's command line asks for: a run, or something with a trained model; returns the exit code."""
+    arguments, use = sys.argv[1:], study.use
+    if use is None or not {"--checkpoint", use.option} & {argument.split("=")[0] for argument in arguments}:
+        return run(study, arguments)
+    config = cli.parse(use.config, use.description or study.help, arguments)
+    cli.check_backend()
+    use.run(config)
+    return 0
 
 
 def run(study: Study[Config], arguments: Sequence[str]) -> int:
@@ -130,16 +171,16 @@ def complete(study: Study[Config], config: Config, data: Data, folder: training.
     folder.create(bytes_needed=size * (config.keep + 2), resume=config.resume)
     with folder.lock():
         if not config.resume:
-            _write_settings(study, run)
+            _write_settings(run)
         state, stopped, progress = _train(run, state)
         if stopped:
             raise Stopped(f"stopped at step {int(state.step)} of {run.cadence.steps}")
-        return _finish(study, run, progress, int(state.step))
+        return _finish(run, progress, int(state.step))
 
 
 def read_settings(study: Study[Config], arguments: Sequence[str]) -> Config:
     """The config a command line asks for; with --resume that of the folder, and what contradicts it is refused."""
-    config = cli.parse(study.config, study.description, arguments)
+    config = cli.parse(study.config, study.help, arguments)
     if config.out is not None:
         cli.check_folder(config.out)
     if not config.resume:
@@ -152,7 +193,7 @@ def read_settings(study: Study[Config], arguments: Sequence[str]) -> Config:
     if fields.get("family") != study.family:
         raise InputError(f"{folder.config} is of the family {fields.get('family')!r}, not {study.family!r}")
     saved = dataclasses.replace(settings.from_json(study.config, fields, folder), out=config.out, resume=True)
-    config = cli.parse(study.config, study.description, arguments, saved)
+    config = cli.parse(study.config, study.help, arguments, saved)
     settings.check_alike(saved, config, folder)
     return config
 
@@ -180,13 +221,13 @@ def _build(study: Study[Config], config: Config, data: Data, folder: training.Ru
     optimizer = training.make_optimizer(config.optimizer, cadence.steps)
     model = family.build(data.model, nnx.Rngs(config.seed))
     data.prepare(model)
-    return Run(config, data, folder, model, family.task(data.model), optimizer, cadence)
+    return Run(study, config, data, folder, model, family.task(data.model), optimizer, cadence)
 
 
-def _write_settings(study: Study[Any], run: Run) -> None:
+def _write_settings(run: Run) -> None:
     """Write down what the run is, and what goes with its model."""
     own = settings.to_json(run.config) | {"model": dataclasses.asdict(run.data.model)}
-    fields = {"family": study.family, **own, "identity": run.data.identity}
+    fields = {"family": run.study.family, **own, "identity": run.data.identity}
     run.data.save_companion(run.folder)
     run.folder.write_config(fields | {"run": identity_of({**fields, "data": None})})
 
@@ -229,14 +270,14 @@ def _announce(run: Run, state: training.TrainState) -> None:
     print(f"folder: {run.folder.path}" + (f", going on from step {int(state.step)}" if run.config.resume else ""))
 
 
-def _finish(study: Study[Any], run: Run, progress: ProgressLine, step: int) -> dict[str, float]:
+def _finish(run: Run, progress: ProgressLine, step: int) -> dict[str, float]:
     """The study's own figures, and a summary of every figure by its plain name.
 
     A run that had been trained before, and is resumed for what comes after, keeps what was said of its training.
     """
     facts = _facts_of_training(run, progress, step)
     model, companion = load_model(run.folder.path)
-    summary = study.finish(run, model, companion) | facts
+    summary = run.study.finish(run, model, companion) | facts
     replace_text(run.folder.summary, json.dumps(summary, indent=2) + "\n")
     return summary
 

@@ -1,11 +1,9 @@
-"""Train an LSTM language model on a text, and save it, its loss curve and a sample of what it writes.
+"""Train an LSTM language model on a text, one symbol at a time; it writes a sample of text at the end.
 
-Usage: python -m experiments.train [--data FILE] [--out DIR] [--resume] ...; see --help.
+Usage: python -m experiments.train [--data FILE] [--out DIR] [--resume] ...
 """
 
 import dataclasses
-import hashlib
-import re
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -13,25 +11,24 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from experiments import cli, recipes, settings, study
+from experiments import baselines, cli, recipes, settings, study
+from experiments.baselines import Figures
 from experiments.corpora import NAMED, Corpus, beginning, load_corpus
 from experiments.ngrams import perplexities
 from experiments.observers import plot_curves
-from lstmjax import checks, training
+from experiments.parts import digest
+from experiments.ranges import Fraction, Positive
+from lstmjax import training
 from lstmjax.data import text
 from lstmjax.data.lines import LineVocabulary
 from lstmjax.data.varied_streams import VariedStreams
 from lstmjax.decoding import Sampling, generate_text
 from lstmjax.errors import InputError
+from lstmjax.files import replace_text
 from lstmjax.models import LanguageModel, LanguageModelConfig
 
-DESCRIPTION = """Train an LSTM language model on a text, one symbol at a time.
-
-Writes checkpoints, metrics, a loss curve and a sample of generated text into one folder. Ctrl-C saves and says how to
-go on. Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped."""
-
-
-QUICK_STEPS, QUICK_CHARACTERS = 60, (400_000, 40_000)
+QUICK_CHARACTERS = (400_000, 40_000)
+"""Of the training text, and of each other part."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,17 +46,17 @@ class TrainConfig(settings.StepsConfig):
     """Text to look at once, at the end."""
     symbols: Literal["characters", "bytes", "words"] = "characters"
     """What the text is cut into; words: what stands between blanks, and <eos> for each line's end."""
-    min_count: int = 1
+    min_count: Positive = 1
     """Of words: how often one must occur in the training text; <unk> stands for others."""
-    max_words: int | None = None
+    max_words: Positive | None = None
     """Of words: how many to keep, the most frequent; <unk> stands for others. None keeps all."""
-    validation_fraction: float = 0.1
+    validation_fraction: Fraction = 0.1
     """Share of the text, at its end, that is kept for validation where no file is, in (0, 1)."""
-    chunk_length: int = 64
+    chunk_length: Positive = 64
     """T, steps of backpropagation through time in a batch."""
     vary_lengths: bool = False
     """Draw each batch's steps about chunk_length, as AWD-LSTM does."""
-    sample_length: int = 400
+    sample_length: Positive = 400
     """Symbols to generate at the end."""
     baselines: bool = True
     """Score the last parts by counts of one, two and three symbols in a row, too."""
@@ -69,24 +66,11 @@ class TrainConfig(settings.StepsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.one_of("symbols", self.symbols, ("characters", "bytes", "words"))
-        for name in ("chunk_length", "sample_length", "min_count"):
-            checks.positive_int(name, getattr(self, name))
-        if self.max_words is not None:
-            checks.positive_int("max_words", self.max_words)
+        settings.keep_findable(self, self.data, NAMED)
         if self.symbols != "words" and (self.min_count > 1 or self.max_words is not None):
             raise ValueError(f"min_count and max_words need symbols words, got {self.symbols}")
         if self.data in NAMED and (self.validation or self.test):
             raise ValueError(f"{self.data} has parts of its own, so validation and test must not be given")
-        if not 0.0 < self.validation_fraction < 1.0:
-            raise ValueError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
-        if self.data is not None and self.data not in NAMED:
-            object.__setattr__(self, "data", str(Path(self.data).absolute()))  # where a resumed run finds it again
-
-    def cadence(self, train: Any) -> training.Cadence:
-        if not self.quick:
-            return super().cadence(train)
-        return training.Cadence(min(self.steps, QUICK_STEPS), self.log_every, QUICK_STEPS, self.patience)
 
     @property
     def symbol(self) -> str:
@@ -150,7 +134,7 @@ def _encoded(vocabulary: text.Vocabulary, part: str, name: str) -> np.ndarray:
 def _identity(corpus: Corpus) -> dict[str, Any]:
     """Of a text in one piece it is that of the whole, wherever it is split."""
     whole = "".join(part for part in corpus if part is not None)
-    return {"characters": len(whole), "sha256": hashlib.sha256(whole.encode()).hexdigest()}
+    return {"characters": len(whole), "sha256": digest([whole.encode()])}
 
 
 def finish(run: study.Run, model: Any, vocabulary: text.Vocabulary) -> dict[str, float]:
@@ -160,32 +144,35 @@ def finish(run: study.Run, model: Any, vocabulary: text.Vocabulary) -> dict[str,
     print("trained; everything is saved. Reading the whole text once more, with one carried state ...")
     plot_curves(folder.metrics, folder.curve, "Language model", {"loss": f"loss (nats per {config.symbol})"})
     written = sample_text(model, vocabulary, validation.ids, config)
-    folder.sample.write_text(written + "\n", encoding="utf-8")
+    replace_text(folder.sample, written + "\n")
     print(f"\n{written}\n")
-    summary = _scored(run, model, text.Reading(validation.ids, text.EXACT), "validation")
-    summary["validation_loss"] = summary.pop("loss")
-    summary[f"bits_per_{config.symbol}"] = summary.pop("bits_per_symbol")
+    read, counted = _scored(run, model, text.Reading(validation.ids, text.EXACT), "validation")
+    summary = {
+        "validation_loss": read["loss"],
+        "perplexity": read["perplexity"],
+        f"bits_per_{config.symbol}": read["bits_per_symbol"],
+        **{f"baseline_{name}_perplexity": value for name, value in counted.items()},
+    }
     if run.data.test is not None:
-        tested = _scored(run, model, run.data.test, "test")
-        summary |= {re.sub("(loss|perplexity|bits)", r"test_\1", name): value for name, value in tested.items()}
-    print(f"saved in {folder.path}: config.json, vocabulary.json, metrics.jsonl, summary.json, loss.png, sample.txt,")
-    print("  and the newest and best checkpoints in checkpoints/")
-    print(f"more text: {cli.command('experiments.sample', '--checkpoint', folder.path)}")
+        read, counted = _scored(run, model, run.data.test, "test")
+        summary |= {f"test_{name}": value for name, value in read.items()}
+        summary |= {f"baseline_{name}_test_perplexity": value for name, value in counted.items()}
+    baselines.print_saved(run, "more text", module="experiments.sample")
     return summary
 
 
-def _scored(run: study.Run, model: Any, reading: Any, part: str) -> dict[str, float]:
-    """A part's loss and perplexity, and the baselines' perplexities, by name; they are said, too."""
+def _scored(run: study.Run, model: Any, reading: Any, part: str) -> tuple[Figures, Figures]:
+    """A part's loss, perplexity and bits, and the baselines' perplexities, all by name; they are said, too."""
     graphdef, params, other = training.split_model(model)
     figures = training.make_evaluate(run.task, graphdef)(params, other, reading)
     print(f"the whole {part} text: {figures['loss']:.4f} nats/{run.config.symbol}, ", end="")
     print(f"{figures['bits_per_symbol']:.3f} bits, perplexity {figures['perplexity']:.2f}")
-    if run.config.baselines:
-        assert isinstance(run.data.train, text.Streams)
-        counted = perplexities(run.data.train.ids, reading.ids, model.vocab_size)
-        print("  by counts: " + ", ".join(f"{name} {value:.2f}" for name, value in counted.items()))
-        figures |= {f"baseline_{name}_perplexity": value for name, value in counted.items()}
-    return figures
+    if not run.config.baselines:
+        return figures, {}
+    assert isinstance(run.data.train, text.Streams)
+    counted = perplexities(run.data.train.ids, reading.ids, model.vocab_size)
+    print("  by counts: " + ", ".join(f"{name} {value:.2f}" for name, value in counted.items()))
+    return figures, counted
 
 
 def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, ids: Any, config: TrainConfig) -> str:
@@ -201,7 +188,7 @@ def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, ids: Any, con
 
 STUDY = study.Study(
     module="experiments.train",
-    description=DESCRIPTION,
+    description=__doc__,
     family="language-model",
     config=TrainConfig,
     name=lambda config: "python-reference" if config.data is None else Path(config.data).stem,

@@ -242,14 +242,14 @@ def test_what_cannot_be_looked_at_is_told_in_a_sentence(tmp_path, monkeypatch, c
     ],
 )
 def test_other_models_are_refused(tmp_path, monkeypatch, capsys, model, complaint):
-    monkeypatch.setattr(inspect, "load_model", lambda *_: (model(), CharVocabulary("abc")))
+    monkeypatch.setattr(inspect.trained, "load_model", lambda *_: (model(), CharVocabulary("abc")))
     code, _, said = call(["--checkpoint", tmp_path, "--text", "x"], monkeypatch, capsys)
     assert (code, said) == (2, f"error: {tmp_path} {complaint}")
 
 
 def test_regularised_lstms_are_looked_into_as_lstms(tmp_path, monkeypatch):
     model = language_model(lambda i, h: lx.regularizers.WeightDrop(lx.cells.LSTM(i, h), 0.5))
-    monkeypatch.setattr(inspect, "load_model", lambda *_: (model, CharVocabulary("abc")))
+    monkeypatch.setattr(inspect.trained, "load_model", lambda *_: (model, CharVocabulary("abc")))
     found, _ = inspect.load_lstm(inspect.InspectConfig(tmp_path, tmp_path))
     records, _ = inspection.record(found, jnp.array([[1, 2]]))
     assert records[1].gates.f.shape == (1, 2, 6)

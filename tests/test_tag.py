@@ -466,7 +466,7 @@ def test_what_cannot_be_tagged_is_a_sentence_and_writes_nothing(trained, tmp_pat
 
 
 def test_a_model_that_tags_nothing_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(predictions, "load_model", lambda *_: (nnx.Linear(1, 1, rngs=nnx.Rngs(0)), None))
+    monkeypatch.setattr(predictions.trained, "load_model", lambda *_: (nnx.Linear(1, 1, rngs=nnx.Rngs(0)), None))
     arguments = ["--checkpoint", tmp_path, "--predict", tmp_path / "a.txt", "--out", tmp_path / "b.txt"]
     code, _, err = call(arguments, monkeypatch, capsys)
     assert (code, err) == (2, f"error: {tmp_path} holds a Linear; expected a Tagger")

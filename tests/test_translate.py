@@ -1,6 +1,7 @@
 """The command that translates: files, standard input, many ways to decode, and a sentence for mistakes."""
 
 import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -14,9 +15,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import cli
+from experiments import cli, study
 from experiments.translate import __main__ as command
-from experiments.translate import answers, pictures, predictions, scores, surprises
+from experiments.translate import pictures, predictions, scores, surprises
 from experiments.translate.options import TranslateOptions
 from lstmjax import load_model
 from lstmjax.data import Characters, Words
@@ -67,9 +68,8 @@ def train(folder, name, seed, count):
         source, target = letters(size, number)
         more += [f"--{part}-source", write(folder / f"{part}.src.gz", source)]
         more += [f"--{part}-target", write(folder / f"{part}.trg", target)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "finish", lambda *_: {})
-        assert cases.run_quietly(command.main, [*TINY.split(), *more]) == 0
+    without_end = dataclasses.replace(command.STUDY, finish=lambda *_: {})
+    assert cases.run_quietly(lambda: study.main(without_end), [*TINY.split(), *more]) == 0
     return folder / name
 
 

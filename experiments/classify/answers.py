@@ -1,62 +1,43 @@
 """How good a trained sequence-to-one model is, beside the simple ones it should beat."""
 
 import dataclasses
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from experiments import cli, figures, study
+from experiments import baselines, figures, study
+from experiments.baselines import Figures
 from experiments.classify import predictions
 from experiments.observers import plot_curves
-from lstmjax import metrics, training
+from lstmjax import metrics
 from lstmjax.data import Bucketed
 from lstmjax.models import SequenceToOneConfig
+from lstmjax.models.sequence_config import Answer
 from lstmjax.models.sequence_task import Meaning, macro_f1
 
-Figures = dict[str, float]
 
-
-def finish(kind: study.Study[Any], run: study.Run, model: Any, meaning: Meaning) -> Figures:
+def finish(run: study.Run, model: Any, meaning: Meaning) -> Figures:
     """Test once, train the baselines, draw the figures, and say how good all are and where everything lies."""
-    found = measure(run, model, meaning)
-    others = train_baselines(kind, run) if run.config.baselines else {}
-    folder, test, answer = run.folder, _parts(run)["test"], run.data.model.answer
+    found = {run.data.model.cell: baselines.measure(run, model, meaning)}
+    if run.config.baselines:
+        found |= train_baselines(run)
+    folder, test, answer = run.folder, _bucketed(run.data.test), run.data.model.answer
     shown = ("loss", "mae") if answer == "number" else ("loss", "accuracy")
     plot_curves(folder.metrics, folder.curve, folder.path.name, dict(zip(shown, shown, strict=True)))
     said = predictions.predict(model, answer, test.inputs, test.batch_size)
-    drawn = figures.draw_answers(folder.path, answer, np.asarray(test.targets), said, meaning.labels)
-    print_table({run.data.model.cell: found, **others})
-    files = ["config.json", "metrics.jsonl", "summary.json", folder.curve.name, *drawn]
-    print(f"saved in {folder.path}: {', '.join(files)}, and the newest and best checkpoints in checkpoints/")
-    print(f"on another file: {cli.command(kind.module, '--checkpoint', folder.path, '--predict', 'FILE')}")
-    beside = {f"baseline_{name}_{figure}": value for name, each in others.items() for figure, value in each.items()}
-    return found | {name: value for name, value in beside.items() if "_test_" in name}
+    figures.draw_answers(folder.path, answer, np.asarray(test.targets), said, meaning.labels)
+    return baselines.conclude(run, found, "on another file", "--predict", "FILE")
 
 
-def measure(run: study.Run, model: Any, meaning: Meaning) -> Figures:
-    """Every figure of the validation and of the test part."""
-    graphdef, params, other = training.split_model(model)
-    evaluate = training.make_evaluate(run.task, graphdef)
-    found: Figures = {}
-    for part in ("validation", "test"):
-        values = evaluate(params, other, _parts(run)[part])
-        found |= {f"{part}_{name}": value for name, value in values.items()}
-    return found
-
-
-def train_baselines(kind: study.Study[Any], run: study.Run) -> dict[str, Figures]:
-    """Simple models on the same data, by the same code, each in a folder of its own; the simplest knows no input."""
-    found = {"mean" if run.data.model.answer == "number" else "majority": without_inputs(run)}
-    longest = max(map(len, _parts(run)["train"].inputs))
+def train_baselines(run: study.Run) -> dict[str, Figures]:
+    """Simple models on the same data; the simplest knows no input."""
+    answer = run.data.model.answer
+    found = {"mean" if answer == "number" else "majority": without_inputs(run, answer)}
+    longest = max(map(len, _bucketed(run.data.train).inputs))
     for name, model in baseline_configs(run.data.model, longest).items():
-        print(f"\nbaseline {name}:")
-        folder = training.RunFolder(run.folder.path / "baselines" / name)
-        config = dataclasses.replace(run.config, out=folder.path, resume=folder.holds_a_run())
-        baseline = dataclasses.replace(kind, finish=measure)
-        found[name] = study.complete(baseline, config, run.data._replace(model=model), folder)
+        found[name] = baselines.train(run, name, model)
     return found
 
 
@@ -86,16 +67,11 @@ def baseline_configs(model: SequenceToOneConfig, longest: int) -> dict[str, Sequ
     return found
 
 
-def without_inputs(run: study.Run) -> Figures:
+def without_inputs(run: study.Run, answer: Answer) -> Figures:
     """The figures of one answer for all: the most frequent class, each class's more frequent yes or no, the mean."""
-    parts = _parts(run)
-    train = np.asarray(parts["train"].targets)
-    answer_of = {"number": _the_mean, "class": _the_class, "classes": _the_classes}[run.data.model.answer]
-    found: Figures = {}
-    for part in ("validation", "test"):
-        values = answer_of(train, np.asarray(parts[part].targets))
-        found |= {f"{part}_{name}": float(value) for name, value in values.items()}
-    return found
+    train, validation, test = map(targets_of, (run.data.train, run.data.validation, run.data.test))
+    figures_of = WITHOUT_INPUTS[answer]
+    return baselines.by_name({"validation": figures_of(train, validation), "test": figures_of(train, test)})
 
 
 def _the_mean(train: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
@@ -120,16 +96,19 @@ def _the_classes(train: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
     }
 
 
-def print_table(models: dict[str, Figures]) -> None:
-    """Validation and test figures: a column for the model, first, and for each baseline."""
-    names = [name for name in next(iter(models.values())) if name.startswith(("validation_", "test_"))]
-    table = Table("", *models)
-    for name in names:
-        values = [figures_of.get(name) for figures_of in models.values()]
-        table.add_row(name, *("" if value is None else f"{value:.4g}" for value in values))
-    Console(highlight=False).print(table)
+WITHOUT_INPUTS: dict[Answer, Callable[[np.ndarray, np.ndarray], dict[str, Any]]] = {
+    "number": _the_mean,
+    "class": _the_class,
+    "classes": _the_classes,
+}
 
 
-def _parts(run: study.Run) -> dict[str, Bucketed]:
-    sources = {"train": run.data.train, "validation": run.data.validation, "test": run.data.test}
-    return {part: cast(Bucketed, source) for part, source in sources.items()}
+def targets_of(source: Any) -> np.ndarray:
+    """All targets of a source, those of all steps where they are sequences."""
+    targets = _bucketed(source).targets
+    return targets if isinstance(targets, np.ndarray) else np.concatenate(targets)
+
+
+def _bucketed(source: Any) -> Bucketed:
+    assert isinstance(source, Bucketed)
+    return source

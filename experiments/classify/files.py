@@ -4,18 +4,18 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from lstmjax import checks
+from experiments.ranges import Checked
 from lstmjax.data import Labelled, arrays, tables, ts_files
 from lstmjax.errors import InputError
-from lstmjax.models import SequenceToOneConfig
 from lstmjax.models.sequence_config import Answer
 
 TASKS: dict[str, Answer] = {"classification": "class", "multi-label": "classes", "regression": "number"}
 Task = Literal["classification", "multi-label", "regression"]
+Header = Literal["auto", "yes", "no"]
 
 
 @dataclasses.dataclass(frozen=True)
-class FilesConfig:
+class FilesConfig(Checked):
     """Where sequences come from, and how they are read."""
 
     task: Task = "classification"
@@ -24,15 +24,14 @@ class FilesConfig:
     """Of .tsv and .csv: the column with the text, by name or counted from 1."""
     label_column: str = "2"
     """Of .tsv and .csv: the column with the label or number, by name or counted from 1."""
-    header: Literal["auto", "yes", "no"] = "auto"
+    header: Header = "auto"
     """Of .tsv and .csv: whether the first row names the columns; auto takes it for names if a column is given by name,
     or if its label stands in no other row (its number is no number), and says what it did."""
     label_separator: str = "|"
     """Of .tsv and .csv, multi-label: what stands between the labels of one text."""
 
     def __post_init__(self) -> None:
-        checks.one_of("task", self.task, tuple(TASKS))
-        checks.one_of("header", self.header, ("auto", "yes", "no"))
+        super().__post_init__()
         if self.label_separator == "":
             raise ValueError("label_separator must be at least one character, got ''")
 
@@ -71,14 +70,13 @@ def read_more(path: Path, config: FilesConfig, header: list[str] | None) -> Labe
     """Read another file laid out as the training file; it has a header if that names the same two columns."""
     if config.header != "auto" or not is_table(path) or not (config.text_column + config.label_column).isdecimal():
         return read(path, config)
-    columns = [_find(name, path) for name in _names(header, config)]
-    if header is None or None in columns:
-        return read(path, _with(config, header="no"))
-    text, label = columns
-    return read(path, _with(config, header="yes", text_column=text, label_column=label))
+    text, label = (_find(name, path) for name in _names(header, config))
+    if text is None or label is None:
+        return read(path, dataclasses.replace(config, header="no"))
+    return read(path, dataclasses.replace(config, header="yes", text_column=text, label_column=label))
 
 
-def read_like(path: Path, settings: dict[str, Any], text_column: str | None, header: str) -> Labelled:
+def read_like(path: Path, settings: dict[str, Any], text_column: str | None, header: Header) -> Labelled:
     """Read a file to answer, laid out as the training file of a run with these settings; it may lack the labels.
 
     Args:
@@ -95,17 +93,17 @@ def read_like(path: Path, settings: dict[str, Any], text_column: str | None, hea
     if not is_table(path) or header != "auto" or text_column is not None:
         column = text_column or config.text_column
         header = "yes" if header == "auto" and not column.isdecimal() else header
-        return read(path, _with(config, text_column=column, header=header), has_targets=False)
+        return read(path, dataclasses.replace(config, text_column=column, header=header), has_targets=False)
     text, _ = _names(known, config)
     named = _find(text, path)
     if named is not None:
-        return read(path, _with(config, text_column=named, header="yes"), has_targets=False)
+        return read(path, dataclasses.replace(config, text_column=named, header="yes"), has_targets=False)
     width, expected = len(tables.first_row(path).cells), settings["identity"]["width"]
     if not config.text_column.isdecimal() or (expected is not None and width not in (1, expected)):
         unlike = f"{width} columns" if text is None else f"{width} columns and none named {text!r}"
         raise InputError(f"{path} has {unlike}, unlike the training file; say which is the text by --text-column")
     column = "1" if width == 1 else config.text_column
-    return read(path, _with(config, text_column=column, header="no"), has_targets=False)
+    return read(path, dataclasses.replace(config, text_column=column, header="no"), has_targets=False)
 
 
 def width_of(data: str | None) -> int | None:
@@ -132,17 +130,3 @@ def _find(name: str | None, path: Path) -> str | None:
         return None
     spelled = {cell.strip().casefold(): cell.strip() for cell in tables.first_row(path).cells}
     return spelled.get(name.strip().casefold())
-
-
-def _with(config: FilesConfig, **changes: Any) -> FilesConfig:
-    return dataclasses.replace(as_files(config), **changes)
-
-
-def as_files(config: FilesConfig) -> FilesConfig:
-    """The part of a larger config that says how files are read."""
-    return FilesConfig(**{field.name: getattr(config, field.name) for field in dataclasses.fields(FilesConfig)})
-
-
-def model_config(settings: dict[str, Any]) -> SequenceToOneConfig:
-    """The config of a run's model, from its config.json."""
-    return SequenceToOneConfig(**settings["model"])

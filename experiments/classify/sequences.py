@@ -1,6 +1,5 @@
 """Sequences and what is to be said of them: split, and turned into arrays and batches."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,30 +16,6 @@ from lstmjax.models.sequence_config import Answer
 from lstmjax.models.sequence_task import Meaning
 
 LARGEST = 1e18  # float32 squares no more
-
-
-class Splits(NamedTuple):
-    """What to learn from, what to choose a model by, and what to look at once, at the end."""
-
-    train: Labelled
-    validation: Labelled
-    test: Labelled
-
-
-def split(
-    train: Labelled,
-    validation: Labelled | None,
-    test: Labelled | None,
-    fractions: tuple[float, float],
-    seed: int,
-) -> Splits:
-    """Hold out a seeded part for each of validation and test (their shares are `fractions`) where none is given."""
-    validation_fraction, test_fraction = fractions
-    if test is None:
-        train, test = examples.split(train, test_fraction, seed)
-    if validation is None:
-        train, validation = examples.split(train, validation_fraction, seed + 1)
-    return Splits(train, validation, test)
 
 
 def some(labelled: Labelled, count: int, seed: int) -> Labelled:
@@ -133,16 +108,8 @@ class Encoding(NamedTuple):
         return found
 
 
-def digest(parts: Sequence[Labelled]) -> str:
-    """SHA-256 over sequences and targets, in hex, wherever they were read from."""
-    total = hashlib.sha256()
-    for labelled in parts:
-        for piece in _pieces(labelled):
-            total.update(piece)
-    return total.hexdigest()
-
-
-def _pieces(labelled: Labelled) -> Iterator[bytes]:
+def pieces(labelled: Labelled) -> Iterator[bytes]:
+    """Sequences and targets, to be known by wherever they were read from."""
     for sequence in labelled.sequences:
         if isinstance(sequence, str):
             yield sequence.encode("utf-8", "surrogatepass") + b"\0"

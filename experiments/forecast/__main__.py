@@ -1,17 +1,22 @@
-"""Forecast time series: train on a CSV file, look back at how good forecasts were, forecast what comes after it.
+"""Forecast time series, with intervals and an honest look back.
+
+Trains on a file (.csv, .tsv, packed or not) or a named set, and simple baselines beside it; chooses by the validation
+part, and looks back at every origin of the test part once. What comes after the end of a file is written by
+--checkpoint DIR --predict FILE.
 
 Usage: python -m experiments.forecast --data FILE|NAME [--time COLUMN] [--target COLUMN ...] [--horizon H] [--out DIR]
-       python -m experiments.forecast --checkpoint DIR --predict FILE [--out FILE]; see --help.
 """
 
 import dataclasses
-import sys
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from experiments import cli, settings, study
 from experiments.forecast import parts, predictions, results
+from experiments.parts import digest
+from experiments.ranges import Positive
 from lstmjax import checks, training
 from lstmjax.data.downloads import find
 from lstmjax.data.named_series import NAMED_SERIES
@@ -23,17 +28,9 @@ from lstmjax.models.forecaster_task import SeriesMeaning, save_meaning
 
 SHORTEST_EPOCH = 50  # batches: a short series is gone through several times before it is looked at
 
-DESCRIPTION = """Forecast time series, with intervals and an honest look back.
-
-Trains on a file (.csv, .tsv, packed or not) or a named set, and simple baselines beside it; chooses by the validation
-part, and looks back at every origin of the test part once. Writes checkpoints, metrics, figures and a summary into one
-folder. Ctrl-C saves and says how to go on. What comes after the end of a file is written by --checkpoint DIR --predict
-FILE, which has options of its own (--checkpoint DIR --help). Exit codes: 0 done, 1 failed on the way, 2 the command or
-its input can't be used, 130 stopped."""
-
 
 @dataclasses.dataclass(frozen=True)
-class ForecastConfig(settings.EpochsConfig):
+class ForecastConfig(settings.EpochsConfig, settings.HeldOutConfig):
     """Every setting of a run."""
 
     data: str | None = None
@@ -56,56 +53,34 @@ class ForecastConfig(settings.EpochsConfig):
     """How times are written, as strptime takes it: %d.%m.%Y; without it, ISO 8601, or 1949-01, 1949, 2020Q1."""
     duplicates: Literal["error", "mean", "first", "last"] = "error"
     """What becomes of several rows of one time: a mistake, their mean, or one of them."""
-    horizon: int | None = None
+    horizon: Positive | None = None
     """Steps to forecast; without it, a season, or 12 where there is none."""
-    input_length: int | None = None
+    input_length: Positive | None = None
     """Steps of history that are read; without it, three horizons or a season, at most half of the training part."""
-    season: int | None = None
+    season: Positive | None = None
     """Steps after which things come again, for the seasonal naive forecast; without it, what the frequency suggests."""
     split: tuple[int, int, int] | None = None
-    """Steps to train on, to validate on and to test on, from the first; without it, shares of all."""
-    validation_fraction: float = 0.1
-    """Share of the steps kept for validation, at least a horizon, in (0, 1)."""
-    test_fraction: float = 0.2
-    """Share of the steps kept for the test, at least a horizon, in (0, 1)."""
-    stride: int = 1
+    """Steps to train on, to validate on and to test on, from the first; without it, shares of all, those to validate
+    on and to test on of at least a horizon."""
+    stride: Positive = 1
     """Steps between two windows of training."""
-    backtest_stride: int | None = None
+    backtest_stride: Positive | None = None
     """Steps between two origins of the look back; without it, 1, or as many as leave about 3,000 origins."""
-    paths: int = 100
+    paths: Positive = 100
     """Sample paths of a forecast, which quantiles are counted in."""
-    baselines: bool = True
-    """Train the simple models too that this one should beat."""
     quick: bool = False
     """A look in about a minute: at most 3 epochs of 100 batches."""
-    epochs: int = 20
+    epochs: Positive = 20
     """Passes over the windows of training, each of 50 batches at least."""
-    patience: int | None = 5
-    """Stop early after so many epochs in a row without a better validation score."""
+    patience: Positive | None = 5
     model: ForecasterConfig = dataclasses.field(default_factory=ForecasterConfig)
-    optimizer: training.OptimizerConfig = dataclasses.field(
-        default_factory=lambda: training.OptimizerConfig(learning_rate=2e-3, beta2=0.999)
-    )
+    optimizer: training.OptimizerConfig = training.OptimizerConfig(learning_rate=2e-3, beta2=0.999)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("target", "past", "known", "split"):
-            if isinstance(getattr(self, name), list):  # from JSON
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("validation_fraction", "test_fraction"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
-        checks.one_of("duplicates", self.duplicates, ("error", "mean", "first", "last"))
-        self._check_sizes()
-        if self.data is not None and self.data not in NAMED_SERIES:
-            object.__setattr__(self, "data", str(Path(self.data).absolute()))  # where a resumed run finds it again
-
-    def _check_sizes(self) -> None:
-        for name in ("horizon", "input_length", "season", "backtest_stride", "stride", "paths"):
-            if getattr(self, name) is not None:
-                checks.positive_int(name, getattr(self, name))
         if self.split is not None:
             checks.sizes("split", self.split, (3,))
+        settings.keep_findable(self, self.data, NAMED_SERIES)
 
     def cadence(self, train: Any) -> training.Cadence:
         epoch, epochs = max(len(train), SHORTEST_EPOCH), self.epochs
@@ -116,14 +91,16 @@ class ForecastConfig(settings.EpochsConfig):
 
 def load(config: ForecastConfig) -> study.Data:
     """Read, cut and scale the series; what the model must know of them goes into its config."""
-    table, split = _read(config)
+    config = _completed(config)
+    table = _read(config)
     if config.calendar and table.frequency.unit == "rows":
         raise InputError("--calendar needs times, and rows have numbers here; say --time COLUMN")
-    horizon = horizon_of(config, table)
-    fractions = (config.validation_fraction, config.test_fraction)
-    prepared = parts.prepare(table, _with(config.model, horizon=horizon), config.calendar, split, fractions)
+    season = config.season or table.frequency.season
+    horizon = config.horizon or (table.frequency.season if table.frequency.season > 1 else 12)
+    prepared = parts.prepare(
+        table, _with(config.model, horizon=horizon), config.calendar, config.split, config.fractions
+    )
     longest = max(cuts.validation for cuts in prepared.cuts)
-    season = season_of(config, table)
     length = config.input_length or parts.input_length(horizon, season, longest, config.model.segment)
     model = _with(
         config.model,
@@ -146,28 +123,43 @@ def load(config: ForecastConfig) -> study.Data:
         test=dataclasses.replace(test, batch_size=batch_size),
         model=model,
         save_companion=lambda folder: save_meaning(_meaning(config, prepared.table), folder.path),
-        identity={"rows": sum(len(each.targets) for each in table.series), "sha256": parts.digest(table)},
+        identity={"rows": sum(len(each.targets) for each in table.series), "sha256": digest(parts.pieces(table))},
         symbols_per_step=batch_size * model.input_length,
         description=_described(prepared, model, (train, validation, test)),
         prepare=lambda fresh: prepared.adapt(cast(Forecaster, fresh)),
+        parts=(prepared, season),
     )
 
 
-def _read(config: ForecastConfig) -> tuple[SeriesSet, tuple[int, int, int] | None]:
-    """The series that --data names, and how many steps of them train, validate and test, where somebody says so."""
+def _completed(config: ForecastConfig) -> ForecastConfig:
+    """With what a named set says of itself, where no option says it."""
+    named = NAMED_SERIES.get(str(config.data))
+    if named is None:
+        return config
+    return dataclasses.replace(
+        config,
+        time=config.time or named.time,
+        target=config.target or named.targets,
+        split=config.split or named.split,
+        season=config.season or named.season,
+    )
+
+
+def _read(config: ForecastConfig) -> SeriesSet:
+    """The series that --data names."""
     names = ", ".join(NAMED_SERIES)
     if config.data is None:
         raise InputError(f"--data must name a file, or one of {names}")
-    named = NAMED_SERIES.get(config.data)
-    path = Path(config.data) if named is None else find(named.file, packed=True)
+    is_named = config.data in NAMED_SERIES
+    path = find(NAMED_SERIES[config.data].file, packed=True) if is_named else Path(config.data)
     if not path.exists():
         raise InputError(f"--data {config.data} is neither a file nor one of {names}")
-    if config.time is None and named is None:
+    if config.time is None:
         _check_no_times(config)
-    table = read_series(
+    return read_series(
         path,
-        time=config.time or (named.time if named else None),
-        targets=config.target or (named.targets if named else ()),
+        time=config.time,
+        targets=config.target,
         series=config.series,
         past=config.past,
         known=config.known,
@@ -175,25 +167,12 @@ def _read(config: ForecastConfig) -> tuple[SeriesSet, tuple[int, int, int] | Non
         time_format=config.time_format,
         duplicates=config.duplicates,
     )
-    return table, config.split or (named.split if named else None)
 
 
 def _check_no_times(config: ForecastConfig) -> None:
     for name in ("frequency", "time_format", "duplicates"):
         if getattr(config, name) not in (None, "error"):
             raise InputError(f"--{name.replace('_', '-')} is for rows that have times; say --time COLUMN")
-
-
-def season_of(config: ForecastConfig, table: SeriesSet) -> int:
-    """Steps after which things come again: as asked, as the named set has it, or as the frequency suggests."""
-    named = NAMED_SERIES.get(str(config.data))
-    return config.season or (named.season if named else None) or table.frequency.season
-
-
-def horizon_of(config: ForecastConfig, table: SeriesSet) -> int:
-    """Steps to forecast: as asked, or a season, or 12 where there is none."""
-    season = table.frequency.season
-    return config.horizon or (season if season > 1 else 12)
 
 
 def _with(model: ForecasterConfig, **decided: int | None) -> ForecasterConfig:
@@ -212,9 +191,8 @@ def _with(model: ForecasterConfig, **decided: int | None) -> ForecasterConfig:
 
 
 def _meaning(config: ForecastConfig, table: SeriesSet) -> SeriesMeaning:
-    named = NAMED_SERIES.get(str(config.data))
     return SeriesMeaning(
-        time=config.time or (named.time if named else None),
+        time=config.time,
         id=config.series,
         targets=table.targets,
         past=table.past,
@@ -240,29 +218,17 @@ def _described(prepared: parts.Prepared, model: ForecasterConfig, windows: Seque
     return "\n".join([*lines, *(f"note: {note}" for note in table.notes)])
 
 
-def finish(run: study.Run, model: Any, meaning: SeriesMeaning) -> dict[str, float]:
-    """Look back with the model and with everything beside it; draw what came out."""
-    table, split = _read(run.config)
-    fractions = (run.config.validation_fraction, run.config.test_fraction)
-    prepared = parts.prepare(table, run.data.model, run.config.calendar, split, fractions)
-    return results.finish(STUDY, run, model, prepared, season_of(run.config, table))
-
-
 STUDY: study.Study[ForecastConfig] = study.Study(
     module="experiments.forecast",
-    description=DESCRIPTION,
+    description=__doc__,
     family="forecaster",
     config=ForecastConfig,
     name=lambda config: Path(str(config.data)).stem,
     load=load,
-    finish=finish,
+    finish=results.finish,
+    use=study.Use(predictions.PredictConfig, predictions.run),
 )
-
-
-def main() -> int:
-    if any(argument.split("=")[0] in ("--checkpoint", "--predict") for argument in sys.argv[1:]):
-        return predictions.run(sys.argv[1:], DESCRIPTION)
-    return study.run(STUDY, sys.argv[1:])
+main = functools.partial(study.main, STUDY)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.baselines import Figures
 from experiments.forecast import naive, parts
 from lstmjax import scores
 from lstmjax.data.windows import WindowBatch
@@ -21,8 +22,6 @@ PINBALL = (10, 50, 90)
 """Levels of the pinball loss, in percent."""
 ROWS = 32  # windows at a time
 MOST_WINDOWS = 3000  # looked at where nobody says how many
-
-Figures = dict[str, float]
 
 
 class Origins(NamedTuple):

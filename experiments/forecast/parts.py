@@ -1,7 +1,6 @@
 """Series as a forecaster reads them: scaled by their training part, cut at two times, and in windows."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -244,12 +243,11 @@ def windows(
         raise InputError(f"{prepared.table.file}: in the {part} part {error}") from error
 
 
-def digest(table: SeriesSet) -> str:
-    """SHA-256 over names, times and values, in hex, wherever they were read from."""
-    total = hashlib.sha256(repr((table.targets, table.past, table.known, table.frequency)).encode())
+def pieces(table: SeriesSet) -> Iterator[bytes]:
+    """Names, times and values, to be known by wherever they were read from."""
+    yield repr((table.targets, table.past, table.known, table.frequency)).encode()
     for each in table.series:
-        total.update(each.name.encode() + b"\0")
+        yield each.name.encode() + b"\0"
         for array in (each.times, each.targets, each.past, each.known):
-            total.update(str(array.shape).encode())
-            total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
+            yield str(array.shape).encode()
+            yield np.ascontiguousarray(array).tobytes()

@@ -5,16 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from experiments.canvas import plt, save
 from experiments.forecast.backtest import LEVELS, ROWS, Backtest, Origins
 from lstmjax.decoding.forecasts import Forecast
 from lstmjax.scores import Totals
@@ -29,8 +26,8 @@ OTHER: dict[str, Any] = {"linewidth": 1.0}
 BANDS = ((95, 0.18), (80, 0.32))  # nominal coverage in percent, and how dark
 
 
-def draw(folder: Path, test: Backtest, model: Any, totals: Mapping[str, Totals], config: Any) -> list[str]:
-    """All pictures of a look back; returns the names of the files.
+def draw(folder: Path, test: Backtest, model: Any, totals: Mapping[str, Totals], config: Any) -> None:
+    """All pictures of a look back.
 
     Args:
       folder: where to.
@@ -41,11 +38,8 @@ def draw(folder: Path, test: Backtest, model: Any, totals: Mapping[str, Totals],
     """
     plot_forecasts(folder / "forecasts.png", test, model, config)
     plot_errors(folder / "errors.png", totals)
-    drawn = ["forecasts.png", "errors.png"]
     if any("coverage_80" in each.sums for each in totals.values()):
         plot_coverage(folder / "coverage.png", totals)
-        drawn.append("coverage.png")
-    return drawn
 
 
 def plot_forecasts(image: Path, test: Backtest, model: Any, config: Any) -> None:
@@ -189,5 +183,4 @@ def _save(panels: Sequence[Axes], image: Path) -> None:
     legend = figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    figure.savefig(image, dpi=120)
-    plt.close(figure)
+    save(figure, image)

@@ -1,8 +1,6 @@
 """What comes after the end of a file: a forecast of every series in it, as tables and as a picture."""
 
-import csv
 import dataclasses
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,20 +8,19 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments import cli
+from experiments import cli, trained
 from experiments.forecast import parts, pictures
-from lstmjax import checks
+from experiments.ranges import Checked, Fraction, Index, Positive, Seed
 from lstmjax.data.series import Series, SeriesSet, read_series
 from lstmjax.decoding.forecasts import Forecast, forecast
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 from lstmjax.models import Forecaster, RecursiveForecaster
 from lstmjax.models.forecaster_task import SeriesMeaning
-from lstmjax.saved import load_model
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(Checked):
     """What to go on from, with which model, and where to write."""
 
     checkpoint: Path
@@ -34,27 +31,19 @@ class PredictConfig:
     out: Path | None = None
     """The CSV file to write; without it, FILE-forecast.csv in this folder. Beside it come sample paths, in a file whose
     name ends in -paths.csv, and a picture of the same name that ends in .png."""
-    horizon: int | None = None
+    horizon: Positive | None = None
     """Steps to forecast; without it, as many as in training, the most there can be but for recursive models."""
-    quantiles: tuple[float, ...] = (0.025, 0.1, 0.5, 0.9, 0.975)
+    quantiles: tuple[Fraction, ...] = (0.025, 0.1, 0.5, 0.9, 0.975)
     """Which quantiles to write, each in (0, 1)."""
-    paths: int = 100
+    paths: Positive = 100
     """Sample paths to draw and write."""
-    step: int | None = None
+    step: Index | None = None
     """Which checkpoint; without it, the best."""
-    seed: int = 0
+    seed: Seed = 0
     """Fixes the sample paths."""
 
     def __post_init__(self) -> None:
-        checks.positive_int("paths", self.paths)
-        checks.index("seed", self.seed, 0, 2**32 - 1)
-        if self.horizon is not None:
-            checks.positive_int("horizon", self.horizon)
-        if self.step is not None:
-            checks.index("step", self.step, 0)
-        for level in self.quantiles:
-            if not 0.0 < level < 1.0:
-                raise ValueError(f"quantiles must be in (0, 1), got {level}")
+        super().__post_init__()
         for file in self.files:
             if file.resolve() == self.predict.resolve():
                 raise ValueError(f"out must be another file than the one to predict, which {file} is")
@@ -76,16 +65,12 @@ class Ahead(NamedTuple):
     forecast: Forecast
 
 
-def run(arguments: Sequence[str], description: str) -> int:
-    """Read a file, forecast what comes after it, and write it down; returns the exit code."""
-    config = cli.parse(PredictConfig, description, arguments)
+def run(config: PredictConfig) -> None:
+    """Read a file, forecast what comes after it, and write it down."""
     out, beside, picture = config.files
     for file in config.files:
         cli.check_out(file)
-    cli.check_backend()
-    model, meaning = load_model(config.checkpoint, "best" if config.step is None else config.step)
-    if not isinstance(model, Forecaster | RecursiveForecaster):
-        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a Forecaster")
+    model, meaning = trained.load(config.checkpoint, config.step, Forecaster, RecursiveForecaster)
     table = read_like(config.predict, meaning)
     if model.output == "negative-binomial":
         parts.check_counts(table)
@@ -99,7 +84,6 @@ def run(arguments: Sequence[str], description: str) -> int:
     for note in (*table.notes, *surprises(table, meaning)):
         print(f"note: {note}")
     print(f"{len(ahead[0].times)} steps of {len(ahead)} series in {', '.join(map(str, (*written, picture)))}")
-    return 0
 
 
 def surprises(table: SeriesSet, meaning: SeriesMeaning) -> list[str]:
@@ -182,24 +166,19 @@ def forecast_table(targets: Sequence[str], ahead: Sequence[Ahead], quantiles: Se
     """A row for each series, time and target: the point, and the quantiles where there are paths."""
     has_paths = len(ahead[0].forecast.paths) > 0
     names = [f"quantile_{level:g}" for level in quantiles] if has_paths else []
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["series", "time", "target", "point", *names])
+    rows = []
     for place, said in _places(targets, ahead):
         levels = said.quantile(np.array(quantiles)) if has_paths else np.zeros(0)
-        writer.writerow([*place, *map(_digits, (said.point, *levels))])
-    return text.getvalue()
+        rows.append([*place, *map(trained.digits, (said.point, *levels))])
+    return trained.csv_table(["series", "time", "target", "point", *names], rows)
 
 
 def paths_table(targets: Sequence[str], ahead: Sequence[Ahead]) -> str:
     """A row for each series, time and target, a column for each sample path."""
     count = len(ahead[0].forecast.paths)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["series", "time", "target", *(f"path_{number}" for number in range(1, count + 1))])
-    for place, said in _places(targets, ahead):
-        writer.writerow([*place, *map(_digits, said.paths)])
-    return text.getvalue()
+    header = ["series", "time", "target", *(f"path_{number}" for number in range(1, count + 1))]
+    rows = ([*place, *map(trained.digits, said.paths)] for place, said in _places(targets, ahead))
+    return trained.csv_table(header, rows)
 
 
 def _places(targets: Sequence[str], ahead: Sequence[Ahead]) -> Iterator[tuple[tuple[str, str, str], Forecast]]:
@@ -220,7 +199,3 @@ def written(times: np.ndarray) -> list[str]:
         return list(map(str, times))
     are_days = np.all(times == times.astype("M8[D]"))
     return [str(time).replace("T", " ") for time in np.datetime_as_string(times, "D" if are_days else "s")]
-
-
-def _digits(value: float) -> str:
-    return f"{value:.9g}"

@@ -3,33 +3,23 @@
 import dataclasses
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
-from experiments import cli, study
+from experiments import baselines, study
+from experiments.baselines import Figures
 from experiments.forecast import parts, pictures
-from experiments.forecast.backtest import Backtest, Figures, figures_of, naive_forecasts
+from experiments.forecast.backtest import Backtest, figures_of, naive_forecasts
 from experiments.observers import plot_curves
-from lstmjax import training
 from lstmjax.models import ForecasterConfig
+from lstmjax.models.forecaster_task import SeriesMeaning
 from lstmjax.scores import Totals
 
 LINEAR_RATE = 5e-3
 """The learning rate of linear maps, which the rate of a recurrent network would leave half-trained."""
 
 
-def finish(kind: study.Study[Any], run: study.Run, model: Any, prepared: parts.Prepared, season: int) -> Figures:
-    """Look back with the model, naive forecasts and trained baselines; print and draw how good all are.
-
-    Args:
-      kind: the study, for its baselines.
-      run: the run.
-      model: the best checkpoint.
-      prepared: the series.
-      season: in steps.
-    """
+def finish(run: study.Run, model: Any, meaning: SeriesMeaning) -> Figures:
+    """Look back with the model, naive forecasts and trained baselines; print and draw how good all are."""
     config, folder = run.config, run.folder
+    prepared, season = run.data.parts
     validation, test = (
         Backtest(prepared, run.data.model, part, season, config.backtest_stride) for part in ("validation", "test")
     )
@@ -41,21 +31,17 @@ def finish(kind: study.Study[Any], run: study.Run, model: Any, prepared: parts.P
             each.part: each.score(each.of_naive(said, num_paths, config.seed)) for each in (validation, test)
         }
     if config.baselines:
-        found |= train_baselines(kind, run, validation, test)
+        found |= train_baselines(run, validation, test)
     figures = {each: _figures(totals, prepared) for each, totals in found.items()}
     units = {"loss": "loss", "mae": "mean absolute error, scaled"}
     plot_curves(folder.metrics, folder.curve, folder.path.name, units)
-    drawn = pictures.draw(folder.path, test, model, {each: totals["test"] for each, totals in found.items()}, config)
+    pictures.draw(folder.path, test, model, {each: totals["test"] for each, totals in found.items()}, config)
     print_table(figures)
-    own, *others = figures
-    better = [each for each in others if figures[each]["test_mae"] < figures[own]["test_mae"]]
+    better = [each for each in figures if figures[each]["test_mae"] < figures[name]["test_mae"]]
     if better:
-        print(f"better than {own} by their test MAE: {', '.join(better)}")
-    files = ["config.json", "series.json", "metrics.jsonl", "summary.json", folder.curve.name, *drawn]
-    print(f"saved in {folder.path}: {', '.join(files)}, and the newest and best checkpoints in checkpoints/")
-    print(f"what comes next: {cli.command(kind.module, '--checkpoint', folder.path, '--predict', 'FILE')}")
-    beside = {f"baseline_{each}_{key}": value for each in others for key, value in figures[each].items()}
-    return figures[own] | {key: value for key, value in beside.items() if "_test_" in key}
+        print(f"better than {name} by their test MAE: {', '.join(better)}")
+    baselines.print_saved(run, "what comes next", "--predict", "FILE")
+    return baselines.summary(figures)
 
 
 def look_back(validation: Backtest, test: Backtest, model: Any, config: Any) -> dict[str, Totals]:
@@ -63,25 +49,18 @@ def look_back(validation: Backtest, test: Backtest, model: Any, config: Any) -> 
     return {each.part: each.score(each.of_model(model, config.paths, config.seed)) for each in (validation, test)}
 
 
-def train_baselines(
-    kind: study.Study[Any], run: study.Run, validation: Backtest, test: Backtest
-) -> dict[str, dict[str, Totals]]:
-    """Simple models on the same windows, by the same code, each in a folder of its own."""
+def train_baselines(run: study.Run, validation: Backtest, test: Backtest) -> dict[str, dict[str, Totals]]:
+    """Simple models on the same windows."""
     found: dict[str, dict[str, Totals]] = {}
+    rate = dataclasses.replace(run.config.optimizer, learning_rate=LINEAR_RATE)
+    linear = run._replace(config=dataclasses.replace(run.config, optimizer=rate))
     for name, model in baseline_configs(run.data.model).items():
-        print(f"\nbaseline {name}:")
-        folder = training.RunFolder(run.folder.path / "baselines" / name)
-        config = dataclasses.replace(run.config, out=folder.path, resume=folder.holds_a_run())
-        if name in ("linear", "dlinear"):
-            optimizer = dataclasses.replace(config.optimizer, learning_rate=LINEAR_RATE)
-            config = dataclasses.replace(config, optimizer=optimizer)
 
-        def finish(_: study.Run, trained: Any, __: Any, name: str = name, config: Any = config) -> Figures:
-            found[name] = look_back(validation, test, trained, config)
+        def finish(baseline: study.Run, trained: Any, meaning: Any, name: str = name) -> Figures:
+            found[name] = look_back(validation, test, trained, baseline.config)
             return _figures(found[name], validation.prepared)
 
-        baseline = dataclasses.replace(kind, finish=finish)
-        study.complete(baseline, config, run.data._replace(model=model), folder)
+        baselines.train(linear if name in ("linear", "dlinear") else run, name, model, finish)
     return found
 
 
@@ -107,13 +86,9 @@ def print_table(models: dict[str, Figures]) -> None:
     """Test figures: a row for the model, first, and for each beside it."""
     shown = ("rmse", "mae", "smape", "mase", "crps", "coverage_80", "coverage_95")
     names = [f"test_{name}" for name in shown if f"test_{name}" in next(iter(models.values()))]
-    heads = [name.replace("coverage_80", "in 80%").replace("coverage_95", "in 95%").replace("_", " ") for name in names]
-    table = Table("", "valid. mae", *heads, box=SIMPLE_HEAD, padding=0)
-    table.columns[0].no_wrap = True
-    for model, figures in models.items():
-        values = [figures.get(name) for name in ("validation_mae", *names)]
-        table.add_row(model, *("" if value is None else f"{value:.4g}" for value in values))
-    Console(highlight=False).print(table)
+    rows = {model: [figures.get(name) for name in ("validation_mae", *names)] for model, figures in models.items()}
+    heads = [name.replace("coverage_80", "in 80%").replace("coverage_95", "in 95%") for name in names]
+    baselines.print_table("", ["valid. mae", *heads], rows)
 
 
 def _figures(totals: dict[str, Totals], prepared: parts.Prepared) -> Figures:

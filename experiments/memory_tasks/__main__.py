@@ -1,7 +1,11 @@
-"""How far gradients reach, how long a network remembers and how much: `python -m experiments.memory_tasks`.
+"""How far gradients reach, how long a network remembers and how much.
 
-Every run is short and stands for itself, and is written down once it has ended. Batches are drawn afresh, so what is
-measured on one before its step is measured on sequences that were never seen.
+How far gradients reach back in untrained networks (gradients), how long networks remember (adding, copy) and how much
+(many), cell by cell. A run ends once the mean over 25 batches that were drawn afresh says that its task is solved:
+adding by a squared error below 0.01, copy and many by 99% of the symbols asked for. It is written down once it has
+ended. What is measured on a batch before its step is measured on sequences that were never seen.
+
+Usage: python -m experiments.memory_tasks [--tasks gradients adding copy many] [--out DIR] ...
 """
 
 import dataclasses
@@ -10,7 +14,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,70 +22,67 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from experiments import cli
 from experiments.memory_tasks.results import Results, read_results, report, said, written
 from experiments.memory_tasks.runs import CAUTION, CELLS, EVERY, Record, Run, learn, measure
+from experiments.ranges import Checked, Positive
 from experiments.signals import STOPPED, StopOnSignal
 from lstmjax import checks
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 from lstmjax.training.run_folder import RunFolder, check_writable
 
-DESCRIPTION = """How far gradients reach back in untrained networks (gradients), how long networks remember (adding,
-copy) and how much (many), cell by cell. A run ends once the mean over 25 batches that were drawn afresh says that its
-task is solved: adding by a squared error below 0.01, copy and many by 99% of the symbols asked for."""
-
 LEARNERS = ("elman", "irnn", "indrnn", "gru", "gru_chrono", "lstm", "lstm_chrono")
+UNTRAINED = ("elman_uniform", "elman", "gru", "gru_chrono", "lstm_forget_0", "lstm", "lstm_chrono")
 RECALLERS = ("elman", "gru", "lstm", "lstm_attention")
 
 
+def _known(name: str, cell: str) -> None:
+    checks.one_of(name, cell, tuple(CELLS))
+
+
+def _one_layer(name: str, cell: str) -> None:
+    checks.one_of(name, cell, tuple(known for known in CELLS if known not in ("indrnn", "lstm_attention")))
+
+
 @dataclasses.dataclass(frozen=True)
-class Grid:
+class Grid(Checked):
     """Runs of one task: each size with each cell and each width."""
 
-    sizes: tuple[int, ...]
+    sizes: tuple[Positive, ...]
     """T, steps (of copy, blanks), or of many K, facts."""
-    cells: tuple[str, ...]
+    cells: tuple[Annotated[str, _known], ...]
     """Networks, by their names in the table."""
-    hidden: tuple[int, ...] = (32,)
+    hidden: tuple[Positive, ...] = (32,)
     """H."""
     steps: int = 2000
     """Optimisation steps after which a run counts as not solved."""
-    learning_rate: float = 0.01
+    learning_rate: Annotated[float, checks.positive] = 0.01
     """Of Adam, constant, a tenth of it for irnn and three for indrnn; gradients are scaled down to a norm of 1."""
-    seeds: int = 1
+    seeds: Positive = 1
     """Runs of the first size, each with weights and data of its own; there is one of each other size."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("sizes", "cells", "hidden"):
             _check_each_once(name, getattr(self, name))
-        for name in ("sizes", "hidden"):
-            for number in getattr(self, name):
-                checks.positive_int(name, number)
-        for cell in self.cells:
-            checks.one_of("cells", cell, tuple(CELLS))
         if self.steps % EVERY or self.steps < EVERY:
             raise ValueError(f"steps must be a multiple of {EVERY}, got {self.steps}")
-        checks.positive_int("seeds", self.seeds)
-        checks.positive("learning_rate", self.learning_rate)
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class Measured(Checked):
     """Untrained networks to measure gradients in."""
 
-    size: int = 500
+    size: Positive = 500
     """T, steps."""
-    cells: tuple[str, ...] = ("elman_uniform", "elman", "gru", "gru_chrono", "lstm_forget_0", "lstm", "lstm_chrono")
+    cells: tuple[Annotated[str, _one_layer], ...] = UNTRAINED
     """Networks, by their names in the table."""
-    hidden: int = 32
+    hidden: Positive = 32
     """H."""
-    seeds: int = 5
+    seeds: Positive = 5
     """Networks of each kind."""
 
     def __post_init__(self) -> None:
-        for name in ("size", "hidden", "seeds"):
-            checks.positive_int(name, getattr(self, name))
+        super().__post_init__()
         _check_each_once("cells", self.cells)
-        for cell in self.cells:
-            checks.one_of("cells", cell, tuple(name for name in CELLS if name not in ("indrnn", "lstm_attention")))
 
 
 def _check_each_once(name: str, values: tuple[object, ...]) -> None:
@@ -90,7 +91,7 @@ def _check_each_once(name: str, values: tuple[object, ...]) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class MemoryTasksConfig:
+class MemoryTasksConfig(Checked):
     """Which tasks, and each one's runs."""
 
     out: Path = Path("runs/memory-tasks")
@@ -101,7 +102,7 @@ class MemoryTasksConfig:
     """A look in under a minute: in place of what is asked for, a small size of each task, GRU and LSTM, 100 steps."""
     tasks: tuple[Literal["gradients", "adding", "copy", "many"], ...] = ("gradients", "adding", "copy", "many")
     """What to do, in this order."""
-    batch_size: int = 32
+    batch_size: Positive = 32
     """B, sequences of a batch."""
     gradients: Measured = dataclasses.field(default_factory=Measured)
     adding: Grid = dataclasses.field(default_factory=lambda: Grid((100, 200, 400, 600), LEARNERS, seeds=3))
@@ -109,7 +110,7 @@ class MemoryTasksConfig:
     many: Grid = dataclasses.field(default_factory=lambda: Grid((1, 2, 4, 8, 16, 32), RECALLERS, (16, 64), steps=6000))
 
     def __post_init__(self) -> None:
-        checks.positive_int("batch_size", self.batch_size)
+        super().__post_init__()
         _check_each_once("tasks", self.tasks)
         if min(self.adding.sizes) < 2:
             raise ValueError(f"adding.sizes must be at least 2, two numbers to add, got {self.adding.sizes}")
@@ -146,7 +147,7 @@ def _runs_of(config: MemoryTasksConfig, task: str) -> list[Run]:
 
 
 def main() -> int:
-    config = cli.parse(MemoryTasksConfig, DESCRIPTION)
+    config = cli.parse(MemoryTasksConfig, __doc__)
     cli.check_backend()
     folder = RunFolder(config.out)
     if config.resume and not folder.metrics.exists():

@@ -4,13 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from experiments.canvas import plt, save
 from experiments.memory_tasks.runs import CELLS, KINDS, Record, Run
 
 FLOOR = 1e-12
@@ -48,8 +45,7 @@ def draw_gradients(image: Path, results: Results) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, ncols=2)
     all_axes[0, 0].set_ylabel("norm of the last output's gradient")
-    figure.savefig(image, dpi=90)
-    plt.close(figure)
+    save(figure, image, dpi=90)
 
 
 def norms_by_cell(results: Results) -> dict[str, np.ndarray]:
@@ -94,8 +90,7 @@ def draw_curves(image: Path, task: str, results: Results) -> None:
         axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("mean squared error" if task == "adding" else "nats a step")
     panels[0, 0].legend(fontsize=7)
-    figure.savefig(image, dpi=90)
-    plt.close(figure)
+    save(figure, image, dpi=90)
 
 
 def draw_many(image: Path, results: Results) -> None:
@@ -122,5 +117,4 @@ def draw_many(image: Path, results: Results) -> None:
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    figure.savefig(image, dpi=90)
-    plt.close(figure)
+    save(figure, image, dpi=90)

@@ -1,22 +1,27 @@
-"""Learn which notes come next in polyphonic music, and write music.
+"""Learn which notes come next in polyphonic music, step by step, and write music.
+
+Trains on Bach's chorales or on files of your own, and simpler models beside it; chooses by the validation part, looks
+at the test part once, and writes samples as MIDI. A trained model goes on from an opening, or from silence, by --sample
+--checkpoint DIR.
 
 Usage: python -m experiments.music [--data jsb-chorales | FILE.json | DIR of MIDI] [--out DIR] ...
-       python -m experiments.music --sample --checkpoint DIR [--opening FILE] [--out FILE.mid] ...; see --help.
 """
 
 import dataclasses
-import hashlib
-import sys
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from experiments import cli, settings, study
+from experiments.baselines import Figures
 from experiments.music import answers, writing
-from experiments.music.answers import Figures, Parts
-from lstmjax import checks, training
+from experiments.music.answers import Parts
+from experiments.parts import complete, described, digest
+from experiments.ranges import Fraction, Positive, at_least
+from lstmjax import training
 from lstmjax.data import examples, music
 from lstmjax.data.examples import Labelled
 from lstmjax.data.music import Keyboard
@@ -24,68 +29,37 @@ from lstmjax.data.source import SequenceBatch, Source
 from lstmjax.errors import InputError
 from lstmjax.models import PianoRollConfig
 
-DESCRIPTION = """Learn which notes come next in polyphonic music, step by step, and write music.
-
-Trains on Bach's chorales or on files of your own, and simpler models beside it; chooses by the validation part, looks
-at the test part once. Writes checkpoints, metrics, figures, samples as MIDI and a summary into one folder. Ctrl-C saves
-and says how to go on. With --sample a trained model goes on from an opening, or from silence, with options of its own
-(--sample --help). Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used, 130 stopped."""
-
 CHORALES = "jsb-chorales"
+Semitones = Annotated[int, at_least(0, 127)]
 
 
 @dataclasses.dataclass(frozen=True)
-class MusicConfig(settings.EpochsConfig):
+class MusicConfig(settings.EpochsConfig, settings.HeldOutConfig):
     """Every setting of a run."""
 
     data: str = CHORALES
     """jsb-chorales, a JSON file of pieces (train, valid and test, or one list), or a folder of MIDI files."""
-    grid: int = 1
+    grid: Annotated[int, at_least(1, 480)] = 1
     """Of MIDI: steps a quarter note."""
-    validation_fraction: float = 0.15
-    """Share of the pieces kept to choose by where no part is, in (0, 1)."""
-    test_fraction: float = 0.15
-    """Share of the pieces kept for the test where no part is, in (0, 1)."""
-    longest_piece: int = 512
+    validation_fraction: Fraction = 0.15
+    test_fraction: Fraction = 0.15
+    longest_piece: Annotated[int, at_least(2)] = 512
     """Steps after which pieces are cut; each part is read by itself."""
-    transpose_down: int = 0
+    transpose_down: Semitones = 0
     """In training, pieces are moved down by at most so many semitones, drawn anew each time."""
-    transpose_up: int = 0
+    transpose_up: Semitones = 0
     """In training, pieces are moved up by at most so many semitones."""
-    num_buckets: int = 2
+    num_buckets: Positive = 2
     """At most so many lengths of batches, each of which takes its time to compile."""
-    sample_steps: int = 64
+    sample_steps: Positive = 64
     """Steps of each sample at the end."""
-    baselines: bool = True
-    """Train the simple models too that this one should beat."""
     quick: bool = False
     """A look in under a minute: at most 40 pieces to train on, 3 epochs, one simple model to train."""
-    epochs: int = 30
-    """Passes over the training data."""
-    patience: int | None = 8
-    """Stop early after so many epochs in a row without a better validation score."""
-    batch_size: int = 8
-    """B, pieces in a batch."""
+    epochs: Positive = 30
+    patience: Positive | None = 8
+    batch_size: Positive = 8
     model: PianoRollConfig = dataclasses.field(default_factory=PianoRollConfig)
-    optimizer: training.OptimizerConfig = dataclasses.field(
-        default_factory=lambda: training.OptimizerConfig(learning_rate=1e-2)
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("validation_fraction", "test_fraction"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
-        checks.index("grid", self.grid, 1, 480)
-        checks.index("longest_piece", self.longest_piece, 2)
-        for name in ("transpose_down", "transpose_up"):
-            checks.index(name, getattr(self, name), 0, 127)
-        for name in ("num_buckets", "sample_steps"):
-            checks.positive_int(name, getattr(self, name))
-
-    def cadence(self, train: Source[Any]) -> training.Cadence:
-        epochs = min(self.epochs, 3) if self.quick else self.epochs
-        return training.Cadence.of_epochs(epochs, train, self.log_every, self.patience)
+    optimizer: training.OptimizerConfig = training.OptimizerConfig(learning_rate=1e-2)
 
     def score(self, figures: Figures) -> float:
         return figures["nll"]
@@ -96,7 +70,7 @@ def load(config: MusicConfig) -> study.Data:
     for name in ("num_notes", "most_notes"):
         if not config.resume and getattr(config.model, name) is not None:
             raise InputError(f"--model.{name.replace('_', '-')} is for the data to decide; leave it out")
-    labelled = _labelled(config)
+    labelled = _read(config)
     keyboard = Keyboard.of([roll for part in labelled for roll in part.sequences], config.grid)
     rolls = [
         _cut([keyboard.cut(np.asarray(roll)) for roll in part.sequences], config.longest_piece) for part in labelled
@@ -112,48 +86,41 @@ def load(config: MusicConfig) -> study.Data:
         test=answers.batches(parts.test, config, None),
         model=dataclasses.replace(config.model, num_notes=len(keyboard), most_notes=most),
         save_companion=lambda folder: music.save_keyboard(keyboard, folder.path / "keyboard.json"),
-        identity={"pieces": [len(part.sequences) for part in labelled], "sha256": _digest(labelled)},
+        identity={"pieces": [len(part.sequences) for part in labelled], "sha256": digest(_pieces(labelled))},
         symbols_per_step=round(config.batch_size * float(np.mean([len(roll) for roll in parts.train]))),
         description=_described(config, labelled, parts),
-        prepare=lambda model: _prepare(model, parts.train),
+        prepare=functools.partial(_prepare, parts.train),
         parts=parts,
     )
 
 
-def _prepare(model: Any, train: list[np.ndarray]) -> None:
+def _prepare(train: list[np.ndarray], model: Any) -> None:
     """Before it has learnt anything, each note is as likely as it is frequent."""
     model.notes.start_from(answers.shares(np.concatenate(train)))
 
 
-def _labelled(config: MusicConfig) -> list[Labelled]:
+def _read(config: MusicConfig) -> Sequence[Labelled]:
     """The pieces to learn from, to choose a model by, and to look at once."""
     found = music.jsb_chorales() if config.data == CHORALES else music.read_music(config.data, config.grid)
-    train, validation, test = found
-    if test is None:
-        train, test = examples.split(train, config.test_fraction, config.seed)
-    if validation is None:
-        train, validation = examples.split(train, config.validation_fraction, config.seed + 1)
-    for part in (train, validation, test):
+    parts = complete(*found, examples.split, config.fractions, config.seed)
+    for part in parts:
         if all(len(roll) < 2 for roll in part.sequences):
             raise InputError(f"{part.file} has no piece of two steps, so there is nothing to predict")
     if not config.quick:
-        return [train, validation, test]
-    some = ((train, 40), (validation, 16), (test, 16))
-    return [part.take(range(min(len(part.sequences), most))) for part, most in some]
+        return parts
+    return [part.take(range(min(len(part.sequences), most))) for part, most in zip(parts, (40, 16, 16), strict=True)]
 
 
 def _cut(rolls: list[np.ndarray], longest: int) -> list[np.ndarray]:
     return [roll[start : start + longest] for roll in rolls for start in range(0, len(roll), longest)]
 
 
-def _digest(parts: Sequence[Labelled]) -> str:
-    """Tells these pieces, in these parts, from others."""
-    digest = hashlib.sha256()
+def _pieces(parts: Sequence[Labelled]) -> Iterator[bytes]:
+    """What tells these pieces, in these parts, from others."""
     for part in parts:
         for roll in part.sequences:
-            digest.update(f"{len(roll)} ".encode() + np.packbits(np.asarray(roll)).tobytes())
-        digest.update(b"|")
-    return digest.hexdigest()
+            yield f"{len(roll)} ".encode() + np.packbits(np.asarray(roll)).tobytes()
+        yield b"|"
 
 
 def _described(config: MusicConfig, labelled: Sequence[Labelled], parts: Parts) -> str:
@@ -161,8 +128,7 @@ def _described(config: MusicConfig, labelled: Sequence[Labelled], parts: Parts) 
     counts = [len(part.sequences) for part in labelled]
     keyboard = parts.keyboard
     lines = [
-        f"pieces: {counts[0]:,} to learn from, {counts[1]:,} to choose by, {counts[2]:,} to test on; "
-        f"{steps[0]:,}, {steps[1]:,} and {steps[2]:,} steps",
+        f"{described('pieces', counts)}; {steps[0]:,}, {steps[1]:,} and {steps[2]:,} steps",
         f"keys: {keyboard.name(keyboard.lowest)} to {keyboard.name(keyboard.highest)}; losses: nats a step",
     ]
     cuts = sum(map(len, parts[:3])) - sum(counts)
@@ -175,19 +141,15 @@ def _described(config: MusicConfig, labelled: Sequence[Labelled], parts: Parts) 
 
 STUDY: study.Study[MusicConfig] = study.Study(
     module="experiments.music",
-    description=DESCRIPTION,
+    description=__doc__,
     family="piano-roll",
     config=MusicConfig,
     name=lambda config: Path(config.data).name.split(".")[0],
     load=load,
-    finish=lambda run, model, keyboard: answers.finish(STUDY, run, model, keyboard),
+    finish=answers.finish,
+    use=study.Use(writing.SampleConfig, writing.run, "--sample", writing.DESCRIPTION),
 )
-
-
-def main() -> int:
-    if any(argument.split("=")[0] in ("--checkpoint", "--sample") for argument in sys.argv[1:]):
-        return writing.run([argument for argument in sys.argv[1:] if argument != "--sample"])
-    return study.run(STUDY, sys.argv[1:])
+main = functools.partial(study.main, STUDY)
 
 
 if __name__ == "__main__":

@@ -7,21 +7,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from flax import nnx
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Column, Table
 
-from experiments import cli, study
+from experiments import baselines, study, trained
+from experiments.baselines import Figures
 from experiments.music import pictures, writing
 from experiments.observers import plot_curves
-from lstmjax import training
 from lstmjax.data.music import Keyboard
-from lstmjax.data.source import Bucketed
+from lstmjax.data.source import Bucketed, SequenceBatch
 from lstmjax.models import PianoRollConfig
 from lstmjax.models.piano_roll_config import DROPOUTS, before
 from lstmjax.sampling import sample
 
-Figures = dict[str, float]
 Rolls = list[np.ndarray]
 
 
@@ -45,29 +41,31 @@ class Said(NamedTuple):
     probabilities: np.ndarray
 
 
-def finish(kind: study.Study[Any], run: study.Run, model: Any, keyboard: Keyboard) -> Figures:
+def finish(run: study.Run, model: Any, keyboard: Keyboard) -> Figures:
     """Test once, train the baselines, draw the figures, write samples, and say how good all are and where all lies."""
-    folder = run.folder
-    said = {name: read_pieces(model, getattr(run.data.parts, name), run.config) for name in ("validation", "test")}
-    found = {name_of(run.data.model): figures_of(run.data.parts, said)}
-    found |= {name: figures_of(run.data.parts, each) for name, each in count_baselines(run.data.parts).items()}
+    folder, parts = run.folder, run.data.parts
+    said = read_parts(run, model)
+    found = {name_of(run.data.model): figures_of(parts, said)}
+    found |= {name: figures_of(parts, each) for name, each in count_baselines(parts).items()}
     if run.config.baselines:
-        found |= train_baselines(kind, run)
+        simpler = baseline_configs(run.data.model, run.config.quick)
+        found |= {name: baselines.train(run, name, config, measure) for name, config in simpler.items()}
     units = {"loss": "loss, nats a step", "nll": "nats a step, without first steps"}
     plot_curves(folder.metrics, folder.curve, folder.path.name, units)
     longest = max(range(len(said["test"])), key=lambda number: len(said["test"][number].nll))
-    piece = run.data.parts.test[longest]
-    written = writing.write_samples(folder.path, model, keyboard, piece, run.config)
-    pictures.plot_rolls(folder.path / "roll.png", written.rolls, keyboard)
+    piece = parts.test[longest]
+    rolls = writing.write_samples(folder.path, model, keyboard, piece, run.config)
+    pictures.plot_rolls(folder.path / "roll.png", rolls, keyboard)
     pictures.plot_probabilities(folder.path / "probabilities.png", piece, said["test"][longest].probabilities, keyboard)
-    print_table(found)
-    files = ["config.json", "keyboard.json", "metrics.jsonl", "summary.json", folder.curve.name]
-    files += ["roll.png", "probabilities.png", *written.files]
-    print(f"saved in {folder.path}: {', '.join(files)}, and the newest and best checkpoints in checkpoints/")
-    print(f"more music: {cli.command(kind.module, '--sample', '--checkpoint', folder.path, '--out', 'FILE.mid')}")
-    own, *others = found
-    beside = {f"baseline_{name}_{figure}": value for name in others for figure, value in found[name].items()}
-    return found[own] | {name: value for name, value in beside.items() if "_test_" in name}
+    shown = ("validation_nll", "test_nll", "test_nll_per_piece", "test_accuracy")
+    baselines.print_models(found, shown, digits=".3f")
+    baselines.print_saved(run, "more music", "--sample", "--out", "FILE.mid")
+    return baselines.summary(found)
+
+
+def measure(run: study.Run, model: Any, keyboard: Keyboard) -> Figures:
+    """Every figure of a baseline, of the validation and of the test part."""
+    return figures_of(run.data.parts, read_parts(run, model))
 
 
 def batches(rolls: Rolls, config: Any, seed: int | None) -> Bucketed:
@@ -75,38 +73,32 @@ def batches(rolls: Rolls, config: Any, seed: int | None) -> Bucketed:
     return Bucketed(rolls, np.arange(len(rolls)), config.batch_size, 1 if config.quick else config.num_buckets, seed)
 
 
-def read_pieces(model: nnx.Module, rolls: Rolls, config: Any) -> list[Said]:
-    """What a model says of each piece, in order."""
-    graphdef, variables = nnx.split(model)
+def read_parts(run: study.Run, model: nnx.Module) -> dict[str, list[Said]]:
+    """What a model says of each piece of the validation and of the test part."""
+    parts: Parts = run.data.parts
+    say = trained.compiled(model, _read)
 
-    @jax.jit
-    def read(variables: Any, rolls: Any, lengths: Any) -> Any:
-        model: Any = nnx.merge(graphdef, variables)
-        scores, _ = model(before(rolls), lengths=lengths)
-        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), scores)
-        keys = jax.random.split(jax.random.key(0), rolls.shape[0] * rolls.shape[1])  # which nothing is drawn with
-        likeliest = sample(keys, flat, model.notes.draw(temperature=0.0)).reshape(rolls.shape)
-        nll = -model.notes.log_likelihood(scores, rolls)
-        return nll, likeliest, model.notes.probabilities(scores, rolls)
-
-    found: dict[int, Said] = {}
-    source = batches(rolls, config, None)
-    for position in range(len(source)):
-        batch = source.batch(position)
+    def read(batch: SequenceBatch) -> list[Said]:
         lengths = np.full(len(batch.inputs), batch.inputs.shape[1]) if batch.lengths is None else batch.lengths
-        said = jax.device_get(read(variables, batch.inputs, lengths))
-        for row, number in enumerate(batch.targets.tolist()):  # rows that fill up say the same again
-            found[number] = Said(*(np.asarray(each[row, : lengths[row]]) for each in said))
-    return [found[number] for number in range(len(rolls))]
+        said = jax.device_get(say(batch.inputs, lengths))
+        return [Said(*(each[row, :length] for each in said)) for row, length in enumerate(lengths)]
+
+    asked = {"validation": parts.validation, "test": parts.test}
+    return {name: trained.in_order(batches(rolls, run.config, None), read) for name, rolls in asked.items()}
+
+
+def _read(model: Any, rolls: Any, lengths: Any) -> Said:
+    scores, _ = model(before(rolls), lengths=lengths)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), scores)
+    keys = jax.random.split(jax.random.key(0), rolls.shape[0] * rolls.shape[1])  # which nothing is drawn with
+    likeliest = sample(keys, flat, model.notes.draw(temperature=0.0)).reshape(rolls.shape)
+    nll = -model.notes.log_likelihood(scores, rolls)
+    return Said(nll, likeliest, model.notes.probabilities(scores, rolls))
 
 
 def figures_of(parts: Parts, said: dict[str, list[Said]]) -> Figures:
     """Every figure of the validation and of the test part."""
-    return {
-        f"{name}_{figure}": value
-        for name, each in said.items()
-        for figure, value in score(getattr(parts, name), each).items()
-    }
+    return baselines.by_name({name: score(getattr(parts, name), each) for name, each in said.items()})
 
 
 def score(rolls: Rolls, said: Sequence[Said]) -> Figures:
@@ -160,26 +152,6 @@ def _counted(roll: np.ndarray, likely: np.ndarray) -> Said:
     return Said(-np.log(np.where(roll, likely, 1 - likely)).sum(axis=1), likely > 0.5, likely)
 
 
-def train_baselines(kind: study.Study[Any], run: study.Run) -> dict[str, Figures]:
-    """Simpler models on the same pieces, by the same code, each in a folder of its own."""
-    found: dict[str, Figures] = {}
-    for name, model in baseline_configs(run.data.model, run.config.quick).items():
-        print(f"\nbaseline {name}:")
-        folder = training.RunFolder(run.folder.path / "baselines" / name)
-        config = dataclasses.replace(run.config, out=folder.path, resume=folder.holds_a_run())
-        baseline = dataclasses.replace(kind, finish=measure)
-        figures = study.complete(baseline, config, run.data._replace(model=model), folder)
-        found[name] = {figure: figures[figure] for figure in figures if figure.startswith(("validation_", "test_"))}
-    return found
-
-
-def measure(run: study.Run, model: Any, keyboard: Keyboard) -> Figures:
-    """Every figure of a baseline, of the validation and of the test part."""
-    parts = run.data.parts
-    names = ("validation", "test")
-    return figures_of(parts, {name: read_pieces(model, getattr(parts, name), run.config) for name in names})
-
-
 def name_of(model: PianoRollConfig) -> str:
     """What a model is called in the table, such as lstm_nade."""
     cell = "linear" if model.cell == "none" else model.cell
@@ -194,12 +166,3 @@ def baseline_configs(model: PianoRollConfig, quick: bool) -> dict[str, PianoRoll
     others = [dataclasses.replace(model, cell=cell) for cell in ("gru", "elman") if model.cell not in (cell, "none")]
     every = [linear] if quick else [linear, other, *others]
     return {name_of(each): each for each in every if each != model}
-
-
-def print_table(models: dict[str, Figures]) -> None:
-    """A row for the model, first, and for each baseline; the summary has more figures."""
-    figures = ("validation_nll", "test_nll", "test_nll_per_piece", "test_accuracy")
-    table = Table("", *(Column(name.replace("_", " "), justify="right") for name in figures), box=SIMPLE_HEAD)
-    for model, found in models.items():
-        table.add_row(model.replace("_", " "), *(f"{found[figure]:.3f}" for figure in figures))
-    Console(highlight=False).print(table)

@@ -3,13 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from experiments.canvas import plt, save
 from lstmjax.data.music import Keyboard
 
 
@@ -24,8 +21,7 @@ def plot_rolls(image: Path, rolls: Mapping[str, np.ndarray], keyboard: Keyboard)
         axes.set(title=title, xlim=(-0.5, longest - 0.5))
         _name_notes(axes, low, high, keyboard)
     panels[-1, 0].set_xlabel("step")
-    figure.savefig(image, dpi=110)
-    plt.close(figure)
+    save(figure, image, dpi=110)
 
 
 def plot_probabilities(image: Path, roll: np.ndarray, probabilities: np.ndarray, keyboard: Keyboard) -> None:
@@ -38,8 +34,7 @@ def plot_probabilities(image: Path, roll: np.ndarray, probabilities: np.ndarray,
     _name_notes(axes, low, high, keyboard)
     axes.set(xlabel="step", title="What the model expects of a test piece, and what comes (dots)")
     figure.colorbar(picture, label="probability")
-    figure.savefig(image, dpi=110)
-    plt.close(figure)
+    save(figure, image, dpi=110)
 
 
 def _range(rolls: Sequence[np.ndarray]) -> tuple[int, int]:

@@ -1,21 +1,19 @@
 """Music that a trained model writes, as MIDI: samples of a run, and `--sample`."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 
-from experiments import cli
+from experiments import cli, trained
+from experiments.ranges import Amount, Checked, Index, Positive, Seed, at_least
 from lstmjax import checks
 from lstmjax.data.midi import write_midi
 from lstmjax.data.music import Keyboard, read_music
 from lstmjax.decoding.rolls import sample_rolls
-from lstmjax.errors import InputError
 from lstmjax.models import PianoRoll
-from lstmjax.saved import load_model
 
 DESCRIPTION = """Write music with a trained model: from silence, or going on from an opening. What is written is the
 opening and what follows it. Exit codes: 0 done, 1 failed on the way, 2 the command or its input can't be used."""
@@ -24,44 +22,38 @@ OPENING = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleConfig:
+class SampleConfig(Checked):
     """What to write, with which model, and where to."""
 
     checkpoint: Path
     """The folder of a trained run."""
     out: Path
     """The MIDI file to write."""
+    sample: bool = False
+    """That this is what is asked for, which --checkpoint says, too."""
     opening: Path | None = None
     """A MIDI or JSON file whose first piece is gone on from; without it, music begins from silence."""
-    opening_steps: int | None = None
+    opening_steps: Positive | None = None
     """How many of its steps to take; without it, all."""
-    steps: int = 128
+    steps: Positive = 128
     """Steps to add."""
-    temperature: float = 1.0
+    temperature: Amount = 1.0
     """At least 0: 1 draws as the model says, less is safer, more is wilder, 0 takes what is likelier than not."""
-    seed: int = 0
+    seed: Seed = 0
     """The same seed writes the same music."""
-    tempo: float = 90.0
+    tempo: Annotated[float, checks.finite] = 90.0
     """Quarter notes a minute, in 4..1000."""
-    program: int = 0
+    program: Annotated[int, at_least(0, 127)] = 0
     """The instrument, in 0..127, as MIDI counts them; 0 is a grand piano, 19 a church organ."""
     repeated: Literal["held", "struck"] = "held"
     """A note that sounds in steps one after another is held, or struck anew at each."""
-    step: int | None = None
+    step: Index | None = None
     """Take the checkpoint of this step instead of the one with the lowest validation loss."""
 
     def __post_init__(self) -> None:
-        checks.positive_int("steps", self.steps)
-        if self.opening_steps is not None:
-            checks.positive_int("opening_steps", self.opening_steps)
+        super().__post_init__()
         if self.opening_steps is not None and self.opening is None:
             raise ValueError("opening_steps needs an opening to take them from")
-        if self.step is not None:
-            checks.index("step", self.step, 0)
-        checks.index("seed", self.seed, 0, 2**32 - 1)
-        checks.index("program", self.program, 0, 127)
-        checks.at_least_zero("temperature", self.temperature)
-        checks.finite("tempo", self.tempo)
         if not 4.0 <= self.tempo <= 1000.0:
             raise ValueError(f"tempo must be in [4, 1000], got {self.tempo}")
         if self.out.suffix.lower() not in (".mid", ".midi"):
@@ -70,14 +62,10 @@ class SampleConfig:
             raise ValueError(f"out must be another file than the opening, {self.opening}")
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Write one piece; returns the exit code."""
-    config = cli.parse(SampleConfig, DESCRIPTION, arguments)
+def run(config: SampleConfig) -> None:
+    """Write one piece."""
     cli.check_out(config.out)
-    cli.check_backend()
-    model, keyboard = load_model(config.checkpoint, "best" if config.step is None else config.step)
-    if not isinstance(model, PianoRoll):
-        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a PianoRoll")
+    model, keyboard = trained.load(config.checkpoint, config.step, PianoRoll)
     opening = _opening(config, keyboard)
     key = jax.random.key(config.seed)
     (new,) = sample_rolls(model, opening[None], length=config.steps, key=key, temperature=config.temperature)
@@ -86,7 +74,6 @@ def run(arguments: Sequence[str]) -> int:
         config.out, roll, grid=keyboard.grid, tempo=config.tempo, program=config.program, repeated=config.repeated
     )
     print(f"{len(opening)} steps of opening and {len(new)} new ones in {config.out}")
-    return 0
 
 
 def _opening(config: SampleConfig, keyboard: Keyboard) -> np.ndarray:
@@ -98,15 +85,14 @@ def _opening(config: SampleConfig, keyboard: Keyboard) -> np.ndarray:
     return keyboard.cut(roll, pieces.places[0])
 
 
-class Written(NamedTuple):
-    """The names of the files of samples, and rolls [T, P] worth a look by what they are."""
+def write_samples(
+    folder: Path, model: PianoRoll, keyboard: Keyboard, piece: np.ndarray, config: Any
+) -> dict[str, np.ndarray]:
+    """A test piece, what the model makes of its opening, and what it writes from silence, as MIDI in samples/.
 
-    files: list[str]
-    rolls: dict[str, np.ndarray]
-
-
-def write_samples(folder: Path, model: PianoRoll, keyboard: Keyboard, piece: np.ndarray, config: Any) -> Written:
-    """A test piece, what the model makes of its opening, and what it writes from silence, as MIDI in samples/."""
+    Returns:
+      rolls [T, P] worth a look, by what they are.
+    """
     (folder / "samples").mkdir(exist_ok=True)
     key, steps = jax.random.key(config.seed), config.sample_steps
     opening = piece[: min(OPENING, len(piece) // 2)]
@@ -118,9 +104,8 @@ def write_samples(folder: Path, model: PianoRoll, keyboard: Keyboard, piece: np.
     for name, roll in rolls.items():
         write_midi(folder / "samples" / f"{name}.mid", keyboard.whole(roll), grid=keyboard.grid)
     shown = len(opening) + steps
-    titles = {
+    return {
         f"A test piece, its first {min(shown, len(piece))} steps": piece[:shown],
         f"The same opening, {len(opening)} steps, continued by the model": rolls["continued"],
         "Written by the model from silence": fresh[0],
     }
-    return Written([f"samples/{name}.mid" for name in rolls], titles)

@@ -1,35 +1,31 @@
-"""Learn to tag tokens: parts of speech, named entities, chunks.
+"""Learn to tag the tokens of sentences: parts of speech, named entities, chunks.
+
+Trains on a file (CoNLL-U, or columns with blank lines between sentences; packed or not) or a named set, and baselines
+beside it; chooses by the dev part, looks at the test part once. Another file, tagged by a trained model, is written by
+--checkpoint DIR --predict FILE.
 
 Usage: python -m experiments.tag --train FILE [--dev FILE] [--test FILE] [--out DIR] ...
-       python -m experiments.tag --checkpoint DIR --predict FILE [--out FILE]; see --help.
 """
 
 import dataclasses
-import sys
+import functools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import cli, settings, study
+from experiments import cli, settings, study, vectors
+from experiments.parts import Parts, complete, described, digest, in_batches
+from experiments.ranges import Fraction, Positive, at_least
 from experiments.tag import answers, predictions, sentences
-from lstmjax import checks, data, spans, training
-from lstmjax.data import words
+from lstmjax import data, spans, training
 from lstmjax.data.labels import Labels
 from lstmjax.data.tagged import Sentences
 from lstmjax.data.tagged_sets import TAGGED_SETS
 from lstmjax.data.tokens import TokenVocabulary, save_tokens
 from lstmjax.errors import InputError
 from lstmjax.models import Tagger, TaggerConfig
-
-DESCRIPTION = """Learn to tag the tokens of sentences: parts of speech, named entities, chunks.
-
-Trains on a file (CoNLL-U, or columns with blank lines between sentences; packed or not) or a named set, and baselines
-beside it; chooses by the dev part, looks at the test part once. Writes checkpoints, metrics, figures, a report by tag
-and a summary into one folder. Ctrl-C saves and says how to go on. Another file, tagged by a trained model, is written
-by --checkpoint DIR --predict FILE, which has options of its own (--checkpoint DIR --help). Exit codes: 0 done, 1 failed
-on the way, 2 the command or its input can't be used, 130 stopped."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,54 +40,37 @@ class TagConfig(settings.EpochsConfig, sentences.FilesConfig):
     """A file to choose the model by; without it, a part of the training data."""
     test: Path | None = None
     """A file to look at once, at the end; without it, a part of the training data."""
-    dev_fraction: float = 0.1
+    dev_fraction: Fraction = 0.1
     """Share of the training data kept to choose by where no file is, in (0, 1)."""
-    test_fraction: float = 0.1
+    test_fraction: Fraction = 0.1
     """Share of the training data kept for the test where no file is, in (0, 1)."""
-    min_count: int = 1
+    min_count: Positive = 1
     """How often a word must occur in the training data to have a symbol of its own."""
-    longest_word: int = 20
+    longest_word: Annotated[int, at_least(2)] = 20
     """W: of longer words only the first and the last W / 2 characters are read; even."""
-    longest_sentence: int = 256
+    longest_sentence: Positive = 256
     """Tokens after which sentences are cut in pieces, each read by itself."""
     vectors: Path | None = None
     """Pretrained vectors of words, a text file as GloVe and word2vec write them."""
-    num_buckets: int = 8
+    num_buckets: Positive = 8
     """At most so many lengths of batches, so that sentences are batched with others of nearly their length."""
     choose_by: Literal["auto", "loss", "accuracy", "f1"] = "auto"
     """Which figure of the dev part the best model is chosen by; auto: f1 where tags write spans, else accuracy."""
-    baselines: bool = True
-    """Train the simple models too that this one should beat."""
     quick: bool = False
     """A look in about a minute: at most 500 sentences to train on and 3 epochs."""
-    epochs: int = 15
-    """Passes over the training data."""
-    patience: int | None = 6
-    """Stop early after so many epochs in a row without a better dev score."""
+    epochs: Positive = 15
+    patience: Positive | None = 6
     model: TaggerConfig = dataclasses.field(default_factory=TaggerConfig)
-    optimizer: training.OptimizerConfig = dataclasses.field(
-        default_factory=lambda: training.OptimizerConfig(learning_rate=2e-3, beta2=0.999)
-    )
+    optimizer: training.OptimizerConfig = training.OptimizerConfig(learning_rate=2e-3, beta2=0.999)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sentences.FilesConfig.__post_init__(self)
-        for name in ("dev_fraction", "test_fraction"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
-        for name in ("min_count", "longest_sentence", "num_buckets"):
-            checks.positive_int(name, getattr(self, name))
-        if checks.index("longest_word", self.longest_word, 2) % 2:
+        if self.longest_word % 2:
             raise ValueError(f"longest_word must be even, got {self.longest_word}")
-        checks.one_of("choose_by", self.choose_by, ("auto", "loss", "accuracy", "f1"))
         if self.data is not None and self.data not in TAGGED_SETS:
             raise ValueError(f"data must be one of {', '.join(TAGGED_SETS)}, got {self.data!r}; files go to --train")
         if self.data is not None and (self.train or self.dev or self.test):
             raise ValueError("data has parts of its own, so train, dev and test must not be given")
-
-    def cadence(self, train: Any) -> training.Cadence:
-        epochs = min(self.epochs, 3) if self.quick else self.epochs
-        return training.Cadence.of_epochs(epochs, train, self.log_every, self.patience)
 
     def score(self, figures: dict[str, float]) -> float:
         by = self.choose_by
@@ -102,49 +81,49 @@ class TagConfig(settings.EpochsConfig, sentences.FilesConfig):
 
 def load(config: TagConfig) -> study.Data:
     """Read the parts; what the model must know of them goes into its config."""
-    whole, parts = _parts(config)
+    whole, parts = _read(config)
     assert whole.tags is not None
     scheme = spans.scheme_of(whole.tags)
     if config.choose_by == "f1" and scheme is None:
         raise InputError(f"--choose-by f1 is for tags that write spans, which those of {whole.file} do not")
-    vocabulary = TokenVocabulary.of(parts[0].tokens, config.min_count, config.longest_word)
+    vocabulary = TokenVocabulary.of(parts.train.tokens, config.min_count, config.longest_word)
     labels = Labels.of(tag for tags in whole.tags for tag in tags)
-    encoded = sentences.Parts(*(sentences.encode(part, vocabulary, labels, config.longest_sentence) for part in parts))
+    encoded = Parts(*(sentences.encode(part, vocabulary, labels, config.longest_sentence) for part in parts))
     num_buckets = 1 if config.quick else config.num_buckets  # each takes its time to compile
-    sources = [
-        sentences.batches(part, config.batch_size, num_buckets, seed)
-        for part, seed in zip(encoded, (config.seed, None, None), strict=True)
-    ]
+    sources = in_batches(
+        encoded, lambda part, seed: sentences.batches(part, config.batch_size, num_buckets, seed), config.seed
+    )
     return study.Data(
-        train=sources[0],
-        validation=sources[1],
-        test=sources[2],
-        model=_model(config, vocabulary, labels, scheme),
+        *sources,
+        model=settings.decided_by_data(
+            config,
+            config.model,
+            vocab_size=vocabulary.num_words,
+            num_characters=None if config.model.spelling == "none" else vocabulary.num_characters,
+            tags=labels.names,
+            scheme=scheme,
+        ),
         save_companion=lambda folder: save_tokens(vocabulary, folder.vocabulary),
         identity={
             "sentences": [len(part.tokens) for part in parts],
-            "sha256": sentences.digest(parts),
+            "sha256": digest(repr((part.tokens, part.tags)).encode("utf-8", "surrogatepass") for part in parts),
         },
-        symbols_per_step=round(config.batch_size * float(np.mean([len(each) for each in encoded[0].inputs]))),
-        description=_described(encoded, sources[0], vocabulary, labels),
-        prepare=lambda model: _prepare(model, config, vocabulary, encoded.train),
+        symbols_per_step=round(config.batch_size * float(np.mean([len(each) for each in encoded.train.inputs]))),
+        description=_described(encoded, sources.train, vocabulary, labels),
+        prepare=functools.partial(_prepare, config, vocabulary, encoded.train),
         parts=encoded,
     )
 
 
-def _parts(config: TagConfig) -> tuple[Sentences, tuple[Sentences, Sentences, Sentences]]:
-    """The training file, which knows all tags, and what to learn from, to choose a model by, and to look at once."""
-    paths = _paths(config)
-    whole, dev, test = (None if path is None else sentences.read(path, config) for path in paths)
+def _read(config: TagConfig) -> tuple[Sentences, Parts[Sentences]]:
+    """The training file, which knows all tags, and its parts."""
+    whole, dev, test = (None if path is None else sentences.read(path, config) for path in _paths(config))
     assert whole is not None
-    train = whole
-    if test is None:
-        train, test = sentences.split(train, config.test_fraction, config.seed)
-    if dev is None:
-        train, dev = sentences.split(train, config.dev_fraction, config.seed + 1)
+    fractions = (config.dev_fraction, config.test_fraction)
+    parts = complete(whole, dev, test, sentences.split, fractions, config.seed)
     if not config.quick:
-        return whole, (train, dev, test)
-    return whole, (sentences.some(train, 500), sentences.some(dev, 200), sentences.some(test, 200))
+        return whole, parts
+    return whole, Parts(*(sentences.some(part, most) for part, most in zip(parts, (500, 200, 200), strict=True)))
 
 
 def _paths(config: TagConfig) -> tuple[Path, Path | None, Path | None]:
@@ -156,48 +135,22 @@ def _paths(config: TagConfig) -> tuple[Path, Path | None, Path | None]:
     return config.train, config.dev, config.test
 
 
-def _model(config: TagConfig, vocabulary: TokenVocabulary, labels: Labels, scheme: str | None) -> TaggerConfig:
-    """The model's config with all that the data decide."""
-    decided: TaggerConfig = settings.decided_by_data(
-        config,
-        vocab_size=vocabulary.num_words,
-        num_characters=None if config.model.spelling == "none" else vocabulary.num_characters,
-        tags=labels.names,
-        scheme=scheme,
-    )
-    return decided
-
-
-def _prepare(model: Any, config: TagConfig, vocabulary: TokenVocabulary, train: sentences.Encoded) -> None:
+def _prepare(config: TagConfig, vocabulary: TokenVocabulary, train: sentences.Encoded, model: Any) -> None:
     """How often each word occurs, and pretrained vectors, go into the model."""
     assert isinstance(model, Tagger)
     ids = np.concatenate([encoded[:, 0] for encoded in train.inputs])
     model.unknown.count[...] = jnp.asarray(np.bincount(ids, minlength=vocabulary.num_words), jnp.float32)
     if config.vectors is not None:
-        _start_from(config.vectors, model, vocabulary)
+        option = "--model.word-features"
+        vectors.start_from(config.vectors, model.words.embedding, vocabulary.words, option, lower=True)
 
 
-def _start_from(vectors_file: Path, model: Tagger, vocabulary: TokenVocabulary) -> None:
-    """Pretrained vectors take the place of the embeddings of their words, or of those in lower case."""
-    lower = [word.lower() for word in vocabulary.words]
-    vectors, found = words.read_vectors(vectors_file, [*vocabulary.words, *lower])
-    (as_is, of_lower), (is_there, lower_is_there) = np.split(vectors, 2), np.split(found, 2)
-    embedding = model.words.embedding
-    if vectors.shape[1] != embedding.shape[1]:
-        width, option = vectors.shape[1], f"--model.word-features is {embedding.shape[1]}"
-        raise InputError(f"{vectors_file} has vectors of {width} numbers; {option}")
-    rows = np.array(embedding[...])
-    has_one = is_there | lower_is_there
-    rows[words.SPECIAL :][has_one] = np.where(is_there[:, None], as_is, of_lower)[has_one]
-    embedding[...] = jnp.asarray(rows)
-    print(f"vectors: {has_one.sum():,} of {len(has_one):,} words have one")
-
-
-def _described(parts: sentences.Parts, train: data.Bucketed, vocabulary: TokenVocabulary, labels: Labels) -> str:
+def _described(
+    parts: Parts[sentences.Encoded], train: data.Bucketed, vocabulary: TokenVocabulary, labels: Labels
+) -> str:
     """What the data are, how they are batched, and what was done to them."""
-    count = [sum(map(len, part.sentences.tokens)) for part in parts]
     lines = [
-        f"tokens: {count[0]:,} to learn from, {count[1]:,} to choose by, {count[2]:,} to test on",
+        described("tokens", [sum(map(len, part.sentences.tokens)) for part in parts]),
         f"{len(vocabulary.words):,} words, {len(vocabulary.characters):,} characters, {len(labels)} tags",
         f"batches: {len(train.shapes)} lengths, so as many compilations; {train.padding:.0%} of the steps are padding",
     ]
@@ -209,19 +162,15 @@ def _described(parts: sentences.Parts, train: data.Bucketed, vocabulary: TokenVo
 
 STUDY: study.Study[TagConfig] = study.Study(
     module="experiments.tag",
-    description=DESCRIPTION,
+    description=__doc__,
     family="tagger",
     config=TagConfig,
     name=lambda config: config.data or Path(str(config.train)).name.split(".")[0],
     load=load,
-    finish=lambda run, model, vocabulary: answers.finish(STUDY, run, model, vocabulary),
+    finish=answers.finish,
+    use=study.Use(predictions.PredictConfig, predictions.run),
 )
-
-
-def main() -> int:
-    if any(argument.split("=")[0] in ("--checkpoint", "--predict") for argument in sys.argv[1:]):
-        return predictions.run(sys.argv[1:], DESCRIPTION)
-    return study.run(STUDY, sys.argv[1:])
+main = functools.partial(study.main, STUDY)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 
+from experiments.canvas import plt, save
 from experiments.observers import read_records
 from lstmjax.crf import Transitions
 
@@ -27,8 +24,7 @@ def plot_transitions(image: Path, transitions: Transitions, names: Sequence[str]
     axes.set_yticks(range(count + 1), ["start", *names])
     axes.set(xlabel="to", ylabel="from", title="What a CRF learnt of neighbours")
     figure.colorbar(picture, label="score, nats")
-    figure.savefig(image, dpi=120)
-    plt.close(figure)
+    save(figure, image)
 
 
 def plot_learning(image: Path, curves: Mapping[str, Path], scored: str) -> None:
@@ -47,5 +43,4 @@ def plot_learning(image: Path, curves: Mapping[str, Path], scored: str) -> None:
     axes.set(xlabel="step", ylabel=f"{scored}, validation part", title="With and without characters")
     axes.legend()
     axes.grid(alpha=0.3)
-    figure.savefig(image, dpi=120)
-    plt.close(figure)
+    save(figure, image)

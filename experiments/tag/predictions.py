@@ -5,25 +5,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from flax import nnx
 
-from experiments import cli
+from experiments import cli, trained
+from experiments.ranges import Checked, Index, Positive
 from experiments.tag import sentences
-from lstmjax import checks
 from lstmjax.data import tagged
+from lstmjax.data.source import Bucketed
 from lstmjax.data.tagged import Sentences
 from lstmjax.data.tagged_output import with_tags
-from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 from lstmjax.models import Tagger
-from lstmjax.saved import load_model
-from lstmjax.training import RunFolder, split_model
+from lstmjax.training import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(Checked):
     """What to read, with which model, and where to write."""
 
     checkpoint: Path
@@ -38,16 +36,13 @@ class PredictConfig:
     its rows look like, text or columns; else columns."""
     token_column: int | None = None
     """Of columns: that of the tokens, counted from 0; without it, as in training, or 0 in a file of one column."""
-    step: int | None = None
+    step: Index | None = None
     """Which checkpoint; without it, the best."""
-    batch_size: int = 64
+    batch_size: Positive = 64
     """Sentences at a time."""
 
     def __post_init__(self) -> None:
-        checks.one_of("file_format", self.file_format, ("auto", "conllu", "columns", "text"))
-        checks.positive_int("batch_size", self.batch_size)
-        if self.step is not None:
-            checks.index("step", self.step, 0)
+        super().__post_init__()
         if self.file.resolve() == self.predict.resolve():
             raise ValueError(f"out must be another file than the one to tag, {self.predict}")
         if self.file.suffix.lower() == ".gz":
@@ -60,14 +55,10 @@ class PredictConfig:
         return self.out or Path(f"{Path(name).stem}-tagged{Path(name).suffix}")
 
 
-def run(arguments: Sequence[str], description: str) -> int:
-    """Read a file, tag its sentences, and write it back with the tags; returns the exit code."""
-    config = cli.parse(PredictConfig, description, arguments)
+def run(config: PredictConfig) -> None:
+    """Read a file, tag its sentences, and write it back with the tags."""
     cli.check_out(config.file)
-    cli.check_backend()
-    model, vocabulary = load_model(config.checkpoint, "best" if config.step is None else config.step)
-    if not isinstance(model, Tagger):
-        raise InputError(f"{config.checkpoint} holds a {type(model).__name__}; expected a Tagger")
+    model, vocabulary = trained.load(config.checkpoint, config.step, Tagger)
     settings = RunFolder(config.checkpoint).read_config()
     kind = config.file_format
     if kind == "auto":
@@ -78,30 +69,22 @@ def run(arguments: Sequence[str], description: str) -> int:
     column = _treebank_tag(settings) if kind == "conllu" else None
     replace_text(config.file, with_tags(config.predict, found, said, file_format=kind, tag=column))
     print(f"{sum(map(len, said)):,} tokens in {len(said):,} sentences tagged in {config.file}, read as {kind}")
-    return 0
 
 
 def tag(
     model: nnx.Module, part: sentences.Encoded, names: Sequence[str], batch_size: int, num_buckets: int = 8
 ) -> list[tuple[str, ...]]:
     """The tags of every sentence of a part, in its order."""
-    graphdef, params, other = split_model(model)
 
-    @jax.jit
-    def tags_of(params: Any, other: Any, inputs: Any, lengths: Any) -> Any:
-        tagger: Any = nnx.merge(graphdef, params, other)
+    def tags_of(tagger: Any, inputs: Any, lengths: Any) -> Any:
         characters = None if tagger.spelling is None else inputs[:, :, 1:]
         return tagger.tag(inputs[:, :, 0], characters, lengths=lengths)
 
-    numbers = [np.full(1, row) for row in range(len(part.inputs))]
-    source = sentences.batches(part._replace(targets=numbers), batch_size, num_buckets, seed=None)
-    found: list[np.ndarray] = [np.zeros(0, int)] * len(part.inputs)
-    for position in range(len(source)):
-        batch = source.batch(position)
-        said = np.asarray(tags_of(params, other, batch.inputs, batch.lengths))
-        for (row,), tags, counts in zip(batch.targets, said, batch.weights, strict=True):
-            if counts:
-                found[row] = tags[: len(part.inputs[row])]
+    say, count = trained.compiled(model, tags_of), len(part.inputs)
+    num_buckets = min(num_buckets, -(-count // batch_size))
+    source = Bucketed(part.inputs, np.arange(count), min(batch_size, count), num_buckets, seed=None)
+    padded = trained.in_order(source, lambda batch: np.asarray(say(batch.inputs, batch.lengths)))
+    found = [tags[: len(piece)] for tags, piece in zip(padded, part.inputs, strict=True)]
     return [tuple(names[tag] for tag in tags) for tags in part.joined(found)]
 
 

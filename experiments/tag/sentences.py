@@ -1,14 +1,14 @@
 """Tagged sentences: read in every known format, split in parts, turned into arrays and batches."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from lstmjax import checks
+from experiments.parts import held_out
+from experiments.ranges import Checked
 from lstmjax.data import tagged
 from lstmjax.data.examples import numbered_lines
 from lstmjax.data.labels import Labels
@@ -19,7 +19,7 @@ from lstmjax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class FilesConfig:
+class FilesConfig(Checked):
     """How files are read."""
 
     file_format: Literal["auto", "conllu", "columns"] = "auto"
@@ -29,9 +29,6 @@ class FilesConfig:
     tag_column: str | None = None
     """Of columns: that of the tags, counted likewise; without it, -1. Of CoNLL-U: upos, xpos, feats or deprel; without
     it, upos."""
-
-    def __post_init__(self) -> None:
-        checks.one_of("file_format", self.file_format, ("auto", "conllu", "columns"))
 
     def format_of(self, path: Path) -> tagged.Format:
         """The format of a file to learn from."""
@@ -89,12 +86,8 @@ def split(sentences: Sentences, fraction: float, seed: int) -> tuple[Sentences, 
     Raises:
       InputError: one of them would be empty.
     """
-    count = len(sentences.tokens)
-    held_out = round(fraction * count)
-    if not 0 < held_out < count:
-        raise InputError(f"{sentences.file}: too few sentences to hold out {fraction:g} of them, {count}")
-    order = np.random.default_rng(seed).permutation(count)
-    return take(sentences, np.sort(order[held_out:])), take(sentences, np.sort(order[:held_out]))
+    rest, held = held_out(len(sentences.tokens), fraction, seed, f"{sentences.file}: too few sentences")
+    return take(sentences, rest), take(sentences, held)
 
 
 class Encoded(NamedTuple):
@@ -114,14 +107,6 @@ class Encoded(NamedTuple):
         for owner, piece in zip(self.owners, pieces, strict=True):
             of_sentence[owner].append(piece)
         return [np.concatenate(each) for each in of_sentence]
-
-
-class Parts(NamedTuple):
-    """What to learn from, what to choose a model by, and what to look at once."""
-
-    train: Encoded
-    validation: Encoded
-    test: Encoded
 
 
 def encode(sentences: Sentences, vocabulary: TokenVocabulary, labels: Labels | None, longest: int) -> Encoded:
@@ -149,14 +134,6 @@ def batches(part: Encoded, batch_size: int, num_buckets: int, seed: int | None) 
     count = len(part.inputs)
     num_buckets = min(num_buckets, -(-count // batch_size))
     return Bucketed(part.inputs, part.targets, min(batch_size, count), num_buckets, seed)
-
-
-def digest(parts: Sequence[Sentences]) -> str:
-    """SHA-256 over tokens and tags, in hex, wherever they were read from."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(repr((part.tokens, part.tags)).encode("utf-8", "surrogatepass"))
-    return total.hexdigest()
 
 
 def some(sentences: Sentences, count: int) -> Sentences:

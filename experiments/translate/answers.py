@@ -6,29 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Column, Table
 
-from experiments import cli, study
+from experiments import baselines, study
+from experiments.baselines import Figures
 from experiments.observers import plot_curves
+from experiments.parts import Parts
 from experiments.translate import pictures, scores
 from experiments.translate.nearest import nearest
-from experiments.translate.pairs import Part, Parts
+from experiments.translate.pairs import Part
 from experiments.translate.predictions import one_line
-from lstmjax import training
 from lstmjax.data.symbol_pairs import PairVocabulary
 from lstmjax.decoding import BeamSettings, GNMTLength, alignments, translate_text
 from lstmjax.files import replace_text
 from lstmjax.models import Seq2Seq
 
-Figures = dict[str, float]
 BEAMS = (1, 2, 5, 10)
 EXAMPLES = 100
 MAPS = 5
 
 
-def finish(kind: study.Study[Any], run: study.Run, model: Any, vocabulary: PairVocabulary) -> Figures:
+def finish(run: study.Run, model: Any, vocabulary: PairVocabulary) -> Figures:
     """Test once, train the baselines, draw the figures, and say how good all are and where everything lies."""
     config, parts = run.config, run.data.parts
     said = translate_parts(run, model, vocabulary, config.beam)
@@ -36,19 +33,15 @@ def finish(kind: study.Study[Any], run: study.Run, model: Any, vocabulary: PairV
     found["nearest"] = measure_nearest(parts)
     others = {"nearest": list(nearest(parts.train, parts.test))}
     if config.baselines and run.data.model.attention != "none":
-        found["no_attention"] = train_without_attention(kind, run)
+        found["no_attention"] = train_without_attention(run)
     beams = compare_beams(run, model, vocabulary)
-    drawn = draw_and_write(run, model, vocabulary, said["test"], others)
-    print_table("", found)
-    print_table("validation part, beam", beams)
-    print(f"{scores.signature(said['test'], parts.test.text.target)}")
-    files = ["config.json", "vocabulary.json", "metrics.jsonl", "summary.json", *drawn]
-    print(f"saved in {run.folder.path}: {', '.join(files)}, and the newest and best checkpoints in checkpoints/")
-    print(f"translate: {cli.command(kind.module, '--checkpoint', run.folder.path, '--translate', 'FILE')}")
-    own, *names = found
-    beside = {f"baseline_{name}_{figure}": value for name in names for figure, value in found[name].items()}
-    by_beam = {f"validation_beam_{beam}_{name}": value for beam, each in beams.items() for name, value in each.items()}
-    return found[own] | by_beam | {name: value for name, value in beside.items() if "_test_" in name}
+    draw_and_write(run, model, vocabulary, said["test"], others)
+    baselines.print_figures(found)
+    baselines.print_figures(beams, "validation part, beam")
+    print(scores.table(scores.scores(said["test"], parts.test.text.target)))
+    baselines.print_saved(run, "translate", "--translate", "FILE")
+    by_beam = baselines.by_name({f"validation_beam_{beam}": each for beam, each in beams.items()})
+    return baselines.summary(found) | by_beam
 
 
 def measure(run: study.Run, model: Any, vocabulary: PairVocabulary) -> Figures:
@@ -81,36 +74,25 @@ def translate_lines(model: Seq2Seq, vocabulary: PairVocabulary, part: Part, sett
 
 def figures_of(run: study.Run, model: Any, said: dict[str, list[str]]) -> Figures:
     """Every figure of the validation and of the test part, from what a model wrote for them."""
-    graphdef, params, other = training.split_model(model)
-    evaluate = training.make_evaluate(run.task, graphdef)
-    found: Figures = {}
-    sources: dict[str, Any] = {"validation": run.data.validation, "test": run.data.test}
-    for name, source in sources.items():
-        taught = evaluate(params, other, source)
-        of_part = {"loss": taught["loss"], "accuracy": taught["accuracy"], "greedy_exact": taught["exact"]}
-        of_part |= scores.figures(said[name], getattr(run.data.parts, name).text.target)
-        found |= {f"{name}_{figure}": value for figure, value in of_part.items()}
-    return found
+    found = {}
+    for part, taught in baselines.evaluate(run, model).items():
+        own = {"loss": taught["loss"], "accuracy": taught["accuracy"], "greedy_exact": taught["exact"]}
+        found[part] = own | scores.figures(said[part], getattr(run.data.parts, part).text.target)
+    return baselines.by_name(found)
 
 
-def measure_nearest(parts: Parts) -> Figures:
+def measure_nearest(parts: Parts[Part]) -> Figures:
     """The figures of the translations of the likest sources in the training data."""
-    found: Figures = {}
-    for name in ("validation", "test"):
-        part: Part = getattr(parts, name)
-        each = scores.figures(nearest(parts.train, part), part.text.target)
-        found |= {f"{name}_{figure}": value for figure, value in each.items()}
-    return found
+    asked = {"validation": parts.validation, "test": parts.test}
+    return baselines.by_name(
+        {name: scores.figures(nearest(parts.train, part), part.text.target) for name, part in asked.items()}
+    )
 
 
-def train_without_attention(kind: study.Study[Any], run: study.Run) -> Figures:
-    """The same model with a decoder that never looks back, by the same code, in a folder of its own."""
-    print("\nbaseline no_attention:")
-    folder = training.RunFolder(run.folder.path / "baselines" / "no_attention")
-    config = dataclasses.replace(run.config, out=folder.path, resume=folder.holds_a_run())
-    baseline = dataclasses.replace(kind, finish=measure)
+def train_without_attention(run: study.Run) -> Figures:
+    """The figures of the same model with a decoder that never looks back."""
     plain = dataclasses.replace(run.data.model, attention="none", window=None, coverage=False, coverage_loss=0.0)
-    return study.complete(baseline, config, run.data._replace(model=plain), folder)
+    return baselines.train(run, "no_attention", plain, measure)
 
 
 def compare_beams(run: study.Run, model: Seq2Seq, vocabulary: PairVocabulary) -> dict[str, Figures]:
@@ -128,21 +110,18 @@ def compare_beams(run: study.Run, model: Seq2Seq, vocabulary: PairVocabulary) ->
 
 def draw_and_write(
     run: study.Run, model: Seq2Seq, vocabulary: PairVocabulary, said: list[str], others: dict[str, list[str]]
-) -> list[str]:
-    """Pictures and translations of the test part; returns the names of the files."""
+) -> None:
+    """Pictures and translations of the test part."""
     folder, part = run.folder, run.data.parts.test
     plot_curves(folder.metrics, folder.curve, folder.path.name, {"loss": "loss, nats a symbol", "accuracy": "accuracy"})
     replace_text(folder.path / "test.txt", "".join(one_line(text) + "\n" for text in said))
     replace_text(folder.path / "examples.md", examples(part, said))
     systems = {name_of(run): said, **others}
     pictures.plot_bleu_by_length(folder.path / "lengths.png", part.text.source, systems, part.text.target)
-    drawn = [folder.curve.name, "test.txt", "examples.md", "lengths.png"]
     if run.data.model.attention != "none":
         rows = _spread([len(source.split()) for source in part.text.source])
         shown = [part.text.source[row] for row in rows], [said[row] for row in rows]
         pictures.plot_attentions(folder.path / "attention.png", alignments(model, vocabulary, *shown))
-        drawn.append("attention.png")
-    return drawn
 
 
 def examples(part: Part, said: list[str]) -> str:
@@ -162,12 +141,3 @@ def _spread(lengths: Sequence[int]) -> list[int]:
     order = np.argsort(lengths, kind="stable")
     places = np.linspace(0.3, 0.9, MAPS) * (len(order) - 1)
     return [int(order[round(place)]) for place in places]
-
-
-def print_table(title: str, models: dict[str, Figures]) -> None:
-    """Figures, a row each: a column for the model, first, and for each of the others."""
-    table = Table(Column(title, no_wrap=True), *(n.replace("_", " ") for n in models), box=SIMPLE_HEAD, padding=0)
-    for figure in next(iter(models.values())):
-        values = [f"{found[figure]:.4g}" if figure in found else "" for found in models.values()]
-        table.add_row(figure.replace("_", " "), *values)
-    Console(highlight=False).print(table)

@@ -1,35 +1,25 @@
 """How the command is told what to translate, and how."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from experiments.ranges import Amount, Checked, Index, Positive, Seed
 from lstmjax import checks
 from lstmjax.decoding import BeamSettings, GNMTLength, PlainLength
 from lstmjax.errors import InputError
 from lstmjax.sampling import Sampling
 
-RANGES: dict[str, Callable[[str, Any], object]] = {
-    "n_best": checks.positive_int,
-    "beam": checks.positive_int,
-    "length_penalty": checks.finite,
-    "coverage_penalty": checks.at_least_zero,
-    "block_ngrams": checks.positive_int,
-    "min_length": lambda name, value: checks.index(name, value, 0),
-    "max_length": checks.positive_int,
-    "temperature": lambda _, value: Sampling(value),
-    "seed": lambda name, value: checks.index(name, value, 0, 2**32 - 1),
-    "step": lambda name, value: checks.index(name, value, 0),
-    "average": checks.positive_int,
-    "batch_size": checks.positive_int,
-}
 OF_SEARCH = ("beam", "n_best", "penalty", "length_penalty", "coverage_penalty", "block_ngrams", "min_length")
 OF_FILES = ("n_best", "attention", "reference")
 
 
+def _check_temperature(name: str, value: float) -> None:
+    Sampling(temperature=value)
+
+
 @dataclasses.dataclass(frozen=True)
-class TranslateOptions:
+class TranslateOptions(Checked):
     """What to read, with which models, how to decode, and where to write."""
 
     checkpoint: tuple[Path, ...]
@@ -40,41 +30,39 @@ class TranslateOptions:
     """The file to write; without it, FILE with -translated before its ending, in this folder, or standard output."""
     reference: Path | None = None
     """Of a file: what it should become, line by line, to say how good the translations are."""
-    n_best: int | None = None
+    n_best: Positive | None = None
     """Of a file: write the so many best of each line too, into the file to write with .nbest.tsv for its ending."""
     attention: Path | None = None
     """Of a file: a folder for attention.json, what each symbol looked at, and for pictures of the first 20 lines."""
-    beam: int | None = None
+    beam: Positive | None = None
     """Hypotheses kept; 1 is greedy. Without it, as in the run's config."""
     penalty: Literal["gnmt", "plain"] | None = None
     """What log probabilities are divided by: ((5 + L) / 6)^a (gnmt, the default) or L^a (plain), L the length."""
-    length_penalty: float | None = None
+    length_penalty: Annotated[float, checks.finite] | None = None
     """a; 0 favours short translations. Without it, as in the run's config."""
-    coverage_penalty: float | None = None
+    coverage_penalty: Amount | None = None
     """At least 0, weight of GNMT's penalty for words not looked at; without it, 0."""
-    block_ngrams: int | None = None
+    block_ngrams: Positive | None = None
     """Write no so many symbols twice in a translation."""
-    min_length: int | None = None
+    min_length: Index | None = None
     """The fewest symbols of a translation; without it, 0."""
-    max_length: int | None = None
+    max_length: Positive | None = None
     """The most; without it, twice as many as the longest text had in training."""
-    temperature: float | None = None
+    temperature: Annotated[float, _check_temperature] | None = None
     """Draw each symbol instead of searching: 1 follows the model, less is tamer, 0 always takes the likeliest."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Of drawing: the same seed draws the same from the same input; without it, 0."""
-    step: int | None = None
+    step: Index | None = None
     """Which checkpoint; without it, the best."""
-    average: int | None = None
+    average: Positive | None = None
     """Take the mean of the parameters of each folder's so many newest checkpoints."""
-    batch_size: int = 64
+    batch_size: Positive = 64
     """Sentences of a file at a time."""
 
     def __post_init__(self) -> None:
         if not self.checkpoint:
             raise ValueError("checkpoint must name at least one folder")
-        for name, check in RANGES.items():
-            if getattr(self, name) is not None:
-                check(name, getattr(self, name))
+        super().__post_init__()
         self._check_together()
         self._check_files()
 

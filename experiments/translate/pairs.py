@@ -1,11 +1,11 @@
 """Pairs of texts as arrays."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from experiments.parts import held_out
 from lstmjax import checks
 from lstmjax.data.parallel import ParallelText
 from lstmjax.data.source import Bucketed
@@ -25,14 +25,6 @@ class Part(NamedTuple):
     targets: list[np.ndarray]
 
 
-class Parts(NamedTuple):
-    """What to learn from, what to choose a model by, and what to look at once."""
-
-    train: Part
-    validation: Part
-    test: Part
-
-
 def take(text: ParallelText, rows: Sequence[int] | np.ndarray) -> ParallelText:
     """Those of the pairs given by number; what the file left out is not theirs to tell."""
     return text._replace(
@@ -49,11 +41,8 @@ def split(text: ParallelText, fraction: float, seed: int) -> tuple[ParallelText,
     Raises:
       InputError: one of them would be empty.
     """
-    held_out = round(fraction * text.pairs)
-    if not 0 < held_out < text.pairs:
-        raise InputError(f"{text.source_file}: too few pairs to hold out {fraction:g} of them, {text.pairs}")
-    order = np.random.default_rng(seed).permutation(text.pairs)
-    return take(text, np.sort(order[held_out:])), take(text, np.sort(order[:held_out]))
+    rest, held = held_out(text.pairs, fraction, seed, f"{text.source_file}: too few pairs")
+    return take(text, rest), take(text, held)
 
 
 def vocabulary_of(text: ParallelText, kind: Kind, size: int, min_count: int, shared: bool) -> PairVocabulary:
@@ -97,11 +86,3 @@ def without_long(part: Part, longest: int) -> Part:
 def batches(part: Part, batch_size: int, num_buckets: int, seed: int | None) -> Bucketed:
     """Batches of pairs of nearly one length."""
     return Bucketed(part.sources, part.targets, batch_size, num_buckets, seed)
-
-
-def digest(parts: Sequence[ParallelText]) -> str:
-    """SHA-256 over the texts, in hex, wherever they were read from."""
-    total = hashlib.sha256()
-    for text in parts:
-        total.update(repr((text.source, text.target)).encode("utf-8", "surrogatepass"))
-    return total.hexdigest()

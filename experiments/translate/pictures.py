@@ -1,18 +1,13 @@
 """Pictures of translations: what was looked at, and how good they are by length."""
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from experiments.canvas import plt, save
 from experiments.translate import scores
 from lstmjax.decoding import Alignment
 
@@ -46,7 +41,7 @@ def plot_attentions(image: Path, maps: Sequence[Alignment]) -> None:
         _name_pieces(axes, one, box.every)
     bar = figure.add_axes((0.3, GAP / height, 0.4, 0.12 / height))
     figure.colorbar(picture, cax=bar, orientation="horizontal", label="attention")
-    _save(figure, image)
+    save(figure, image, tight=True)
 
 
 class _Box(NamedTuple):
@@ -118,7 +113,7 @@ def plot_bleu_by_length(
     legend = figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    _save(figure, image)
+    save(figure, image, tight=True)
 
 
 def bins_of(lengths: Sequence[int], width: int) -> dict[str, list[int]]:
@@ -145,10 +140,3 @@ def bins_of(lengths: Sequence[int], width: int) -> dict[str, list[int]]:
 
 def _bleu_of(rows: Sequence[int], said: Sequence[str], references: Sequence[str]) -> float:
     return scores.bleu([said[row] for row in rows], [references[row] for row in rows]).value
-
-
-def _save(figure: Figure, image: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # it is drawn as a box
-        figure.savefig(image, dpi=120, bbox_inches="tight")
-    plt.close(figure)

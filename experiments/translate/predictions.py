@@ -65,12 +65,10 @@ class Translator(NamedTuple):
         return found
 
 
-def run(arguments: Sequence[str], description: str) -> int:
-    """Translate a file or standard input; returns the exit code."""
-    options = cli.parse(TranslateOptions, description, arguments)
+def run(options: TranslateOptions) -> None:
+    """Translate a file or standard input."""
     for file in options.files:
         cli.check_out(file)
-    cli.check_backend()
     translator = load(options)
     if options.translate is not None:
         translate_file(translator, options, options.translate)
@@ -79,7 +77,6 @@ def run(arguments: Sequence[str], description: str) -> int:
     else:
         with options.out.open("w", encoding="utf-8", newline="\n") as out:
             translate_stream(translator, out)
-    return 0
 
 
 def load(options: TranslateOptions) -> Translator:

@@ -65,11 +65,6 @@ def table(found: dict[str, Score]) -> str:
     return "\n".join(f"{name:14} {score.value:8.4f}  {score.signature}" for name, score in found.items())
 
 
-def signature(said: Sequence[str], references: Sequence[str]) -> str:
-    """How each of the `figures` was computed, a line each."""
-    return "\n".join(f"{name}: {score.signature}" for name, score in scores(said, references).items())
-
-
 def _of_corpus(metric: Any, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     _check(hypotheses, references)
     value = metric.corpus_score(list(hypotheses), [list(references)]).score
