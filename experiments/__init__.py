@@ -25,6 +25,7 @@ Beside other libraries:
 
 - `parity/`: the same numbers
 - `speed/`: in less time
+- `peers/`: their layers, with our weights
 - `memory.py`: and memory, by backend
 
 What these share:

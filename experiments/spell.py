@@ -22,8 +22,9 @@ from experiments.observers import plot_curves
 from experiments.parts import Parts, described, digest
 from experiments.ranges import Checked, Positive, at_least
 from lstmjax.data import Characters, Labelled, Ordered, SequenceBatch, Shuffled, Words, datasets
+from lstmjax.data.datasets import read_idx_images
 from lstmjax.data.digit_texts import digit_sums, english, named_digits
-from lstmjax.data.images import read_idx_images, read_images, read_picture
+from lstmjax.data.images import read_images, read_picture
 from lstmjax.data.labels import Labels, save_labels
 from lstmjax.data.symbols import END
 from lstmjax.data.text import save_vocabulary

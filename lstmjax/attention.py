@@ -19,7 +19,7 @@ queries and keys are compared by.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ import numpy as np
 from flax import nnx
 
 from lstmjax import checks
+from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.layers.recurrent import check_rngs
 from lstmjax.masking import valid_steps
 from lstmjax.positions import counted, keep_counted
@@ -105,7 +106,7 @@ def attend(
     """
     batch, steps = _size(memory)
     scores = _floating("scores", scores, (batch, "Q", steps))
-    scores = scores.astype(_wide(scores))
+    scores = scores.astype(accumulation_dtype(scores.dtype))
     seen, values = memory.is_there[:, None, :], memory.values
     if window is None:
         weights = _softmax(scores, seen)
@@ -114,7 +115,9 @@ def attend(
         weights = _softmax(scores, seen & (distance <= window.half_width))
         if window.gaussian:
             weights *= jnp.exp(-2.0 * jnp.square(distance / window.half_width))
-    context = jnp.einsum("bqs,bsm->bqm", weights.astype(values.dtype), values, preferred_element_type=_wide(values))
+    context = jnp.einsum(
+        "bqs,bsm->bqm", weights.astype(values.dtype), values, preferred_element_type=accumulation_dtype(values.dtype)
+    )
     return context.astype(values.dtype), weights
 
 
@@ -137,7 +140,7 @@ class Attention(nnx.Module):
 
     def scores(self, query: Array, keys: Array, coverage: Array | None) -> Array:
         """[B, Q, S]: how well each step suits each query. Query and coverage come checked, in the keys' dtype."""
-        return jnp.einsum("bqa,bsa->bqs", query, keys, preferred_element_type=_wide(keys))
+        return jnp.einsum("bqa,bsa->bqs", query, keys, preferred_element_type=accumulation_dtype(keys.dtype))
 
     def memory(
         self,
@@ -360,7 +363,7 @@ class PredictedCentre(nnx.Module):
         batch, steps = _size(memory)
         query = _floating("query", query, (batch, "Q", self.query_features))
         score = self.score(jnp.tanh(_apply(self.hidden, query)))[:, :, 0]
-        share = jax.nn.sigmoid(score.astype(_wide(score)))
+        share = jax.nn.sigmoid(score.astype(accumulation_dtype(score.dtype)))
         ends = jnp.arange(1, steps + 1, dtype=share.dtype)
         lengths = jnp.max(jnp.where(memory.is_there, ends[None, :], 0), axis=1)
         return lengths[:, None] * share
@@ -391,7 +394,7 @@ def coverage_loss(
     """
     each = _floating("attention_weights", attention_weights, ("B", "T", "S"))
     counts = counted(each.shape[:2], lengths, mask, weights)
-    each = keep_counted(each.astype(_wide(each)), counts)
+    each = keep_counted(each.astype(accumulation_dtype(each.dtype)), counts)
     covered = jnp.cumsum(each, axis=1) - each
     return Mean.of(jnp.sum(jnp.minimum(each, covered), axis=2), counts)
 
@@ -407,7 +410,7 @@ def _additive(
     total = query[:, :, None, :] + keys[:, None, :, :]
     if coverage is not None and u is not None:
         total += jnp.einsum("bqs,a->bqsa", coverage, u)
-    return jnp.einsum("bqsa,a->bqs", jnp.tanh(total), v, preferred_element_type=_wide(v))
+    return jnp.einsum("bqsa,a->bqs", jnp.tanh(total), v, preferred_element_type=accumulation_dtype(v.dtype))
 
 
 def _softmax(scores: Float[Array, "B Q S"], seen: Bool[Array, "B #Q S"]) -> Float[Array, "B Q S"]:
@@ -450,8 +453,3 @@ def _apply(linear: nnx.Linear, x: Array) -> Array:
     """In the parameters' dtype."""
     result: Array = linear(x.astype(linear.kernel[...].dtype))
     return result
-
-
-def _wide(x: Array) -> Any:
-    """float64 for that, and float32 for all that is narrower."""
-    return jnp.float64 if x.dtype == jnp.float64 else jnp.float32

@@ -73,6 +73,13 @@ def rate(name: str, value: float) -> None:
         raise ValueError(f"{name} must be in [0, 1), got {value}")
 
 
+def fraction(name: str, value: float) -> None:
+    """A part of a whole, neither nothing nor all of it."""
+    number(name, value)
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"{name} must be in (0, 1), got {value}")
+
+
 def floating_dtype(name: str, dtype: DTypeLike) -> None:
     """float16, bfloat16, float32 or, if JAX would keep it, float64."""
     try:
@@ -95,6 +102,13 @@ def function(name: str, value: object) -> None:
     """Something that can be called."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, got {_brief(value)}")
+
+
+def instance(name: str, value: object, *kinds: type) -> None:
+    """An object of one of these classes."""
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"{name} must be of the class {wanted}, got {type(value).__name__}")
 
 
 def random_key(name: str, key: Any) -> None:

@@ -1,4 +1,4 @@
-"""Time a chunk at a time: a scan over chunks of steps, with what is left over as a chunk of its own."""
+"""Time a chunk at a time: a scan over chunks of steps, with what is left over as a shorter chunk of its own."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,60 +11,37 @@ from lstmjax.types import PyTree
 
 
 def in_chunks(
-    run: Callable[[Any, PyTree], tuple[Any, PyTree]],
-    carry: Any,
-    steps: PyTree,
-    size: int,
-    reverse: bool,
-    entries: PyTree = (),
+    run: Callable[[Any, PyTree], tuple[Any, PyTree]], carry: Any, steps: PyTree, size: int, reverse: bool
 ) -> tuple[Any, PyTree]:
-    """What `run(carry, (steps, entries))` gives when it goes through `size` steps at a time.
+    """Scan `run(carry, steps)` over chunks of `size` steps; the remainder, last in time, is one shorter chunk.
 
-    `steps` and the results have time first. `entries` has one row for each chunk, which goes with it; with `reverse`
-    the chunks, too, are taken from the last to the first.
+    `steps` and the outputs have time first. With `reverse`, chunks are visited last to first; outputs stay in time
+    order.
     """
     time = jax.tree.leaves(steps)[0].shape[0]
-    chunks, cut = time // size, time - time % size
-    head = jax.tree.map(lambda leaf: leaf[:cut].reshape(chunks, size, *leaf.shape[1:]), steps)
-    tail = jax.tree.map(lambda leaf: leaf[cut:], steps)
-    head_entries, tail_entry = (jax.tree.map(lambda leaf, i=i: leaf[i], entries) for i in (slice(chunks), -1))
-
-    def run_head(carry: Any) -> tuple[Any, PyTree]:
-        carry, ys = lax.scan(run, carry, (head, head_entries), reverse=reverse)
-        return carry, jax.tree.map(lambda y: y.reshape(cut, *y.shape[2:]), ys)
-
-    def run_tail(carry: Any) -> tuple[Any, PyTree]:
-        return run(carry, (tail, tail_entry))
-
-    parts = [run_head] * (cut > 0) + [run_tail] * (cut < time)
-    outputs = []
-    for part in reversed(parts) if reverse else parts:
-        carry, ys = part(carry)
-        outputs.append(ys)
-    in_order = outputs[::-1] if reverse else outputs
-    return carry, in_order[0] if len(outputs) == 1 else jax.tree.map(lambda *ys: jnp.concatenate(ys), *in_order)
+    whole = time - time % size
+    if whole == 0:
+        return run(carry, steps)
+    if whole == time:
+        return _scan(run, carry, steps, size, reverse)
+    head = jax.tree.map(lambda leaf: leaf[:whole], steps)
+    tail = jax.tree.map(lambda leaf: leaf[whole:], steps)
+    if reverse:
+        carry, tail_ys = run(carry, tail)
+        carry, head_ys = _scan(run, carry, head, size, reverse)
+    else:
+        carry, head_ys = _scan(run, carry, head, size, reverse)
+        carry, tail_ys = run(carry, tail)
+    return carry, jax.tree.map(lambda *ys: jnp.concatenate(ys), head_ys, tail_ys)
 
 
-def entries(start: PyTree, states: PyTree, size: int, reverse: bool) -> PyTree:
-    """The state each chunk begins from, when the run began at `start` and `states` [T, ...] came after the steps."""
-
-    def edges(first: Any, after: Any) -> Any:
-        if reverse:
-            return jnp.concatenate([after[size::size], first[None]])
-        return jnp.concatenate([first[None], after[size - 1 : -1 : size]])
-
-    return jax.tree.map(edges, start, states)
-
-
-def before(entry: PyTree, states: PyTree, reverse: bool) -> PyTree:
-    """The state before each step of a chunk that begins from `entry` and has `states` after its steps."""
-
-    def shift(first: Any, after: Any) -> Any:
-        if reverse:
-            return jnp.concatenate([after[1:], first[None]])
-        return jnp.concatenate([first[None], after[:-1]])
-
-    return jax.tree.map(shift, entry, states)
+def _scan(
+    run: Callable[[Any, PyTree], tuple[Any, PyTree]], carry: Any, steps: PyTree, size: int, reverse: bool
+) -> tuple[Any, PyTree]:
+    time = jax.tree.leaves(steps)[0].shape[0]
+    chunks = jax.tree.map(lambda leaf: leaf.reshape(time // size, size, *leaf.shape[1:]), steps)
+    carry, ys = lax.scan(run, carry, chunks, reverse=reverse)
+    return carry, jax.tree.map(lambda y: y.reshape(time, *y.shape[2:]), ys)
 
 
 def even_size(steps: int, aim: int, most: int) -> int:

@@ -24,6 +24,7 @@ from jax import lax
 from lstmjax import checks
 from lstmjax.masking import valid_steps
 from lstmjax.positions import classes
+from lstmjax.spans import goes_on, parts_of
 from lstmjax.types import Array, Bool, Float, Int
 
 
@@ -272,12 +273,19 @@ def constraints(tags: Sequence[str], scheme: Literal["BIO", "IOBES"]) -> Transit
     [[0.0, 0.0, -inf], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
     checks.one_of("scheme", scheme, ("BIO", "IOBES"))
-    parts = _split(tags, scheme)
-    unfinished = ("B", "I") if scheme == "IOBES" else ()
+    if len(tags) == 0:
+        raise ValueError("tags must not be empty")
+    if len(set(tags)) < len(tags):
+        raise ValueError(f"tags must differ from each other, got {list(tags)}")
+    parts = [parts_of(tag) for tag in tags]
+    for tag, (letter, _) in zip(tags, parts, strict=True):
+        if letter not in scheme:
+            raise ValueError(f"tags must be O or a letter of {scheme}, most with a type, such as B-PER, got {tag!r}")
+    unfinished = "BI" if scheme == "IOBES" else ""
 
     def allowed(before: tuple[str, str], after: tuple[str, str]) -> bool:
-        if after[0] in ("I", "E"):
-            return before[0] in ("B", "I") and before[1] == after[1]
+        if after[0] in "IE":
+            return goes_on(before, after)
         return before[0] not in unfinished
 
     outside = ("O", "")
@@ -285,21 +293,6 @@ def constraints(tags: Sequence[str], scheme: Literal["BIO", "IOBES"]) -> Transit
     start = [allowed(outside, after) for after in parts]
     end = [allowed(before, outside) for before in parts]
     return Transitions(*(jnp.where(jnp.array(table), jnp.float32(0), -jnp.inf) for table in (between, start, end)))
-
-
-def _split(tags: Sequence[str], scheme: str) -> list[tuple[str, str]]:
-    """Letters and types."""
-    if len(tags) == 0:
-        raise ValueError("tags must not be empty")
-    if len(set(tags)) < len(tags):
-        raise ValueError(f"tags must differ from each other, got {list(tags)}")
-    parts = []
-    for tag in tags:
-        letter, _, kind = tag.partition("-")
-        if letter not in set(scheme):
-            raise ValueError(f"tags must be O or a letter of {scheme}, most with a type, such as B-PER, got {tag!r}")
-        parts.append((letter, kind))
-    return parts
 
 
 def _chain(emissions: Array, transitions: Transitions, lengths: Array | None) -> _Chain:
@@ -448,7 +441,7 @@ def _joined(scores: Array, entropies: Array) -> tuple[Array, Array]:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _n_best(chain: _Chain, n: int) -> tuple[Int[Array, "B N T"], Float[Array, "B N"]]:
-    """Viterbi's recursion over the n best ways to each tag, numbered tag by tag, and the way back."""
+    """Viterbi's recursion over the n best ways to each tag, numbered tag by tag, and then backwards along them."""
     emissions = jnp.swapaxes(chain.emissions, 1, 2)
     _, batch, num_tags = emissions.shape
     stay = jnp.broadcast_to(jnp.arange(num_tags * n, dtype=jnp.int32), (batch, num_tags * n))

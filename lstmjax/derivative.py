@@ -1,18 +1,19 @@
-"""A function with a backward pass of its own that keeps every other derivative.
+"""A function whose reverse mode is a given backward pass, and whose other derivatives are those of plain JAX.
 
-The problem: `jax.custom_vjp` would give up forward mode. Only the transpose of the linearised function, which is what
-reverse mode runs, should be one's own; forward mode and second derivatives come from a reference with the same values.
+The problem: a function with `jax.custom_vjp` has no forward mode. Only reverse mode should run the given backward pass;
+forward mode and second derivatives should come from `reference`, the same function in plain JAX.
 
-The system: JAX has one public primitive whose transpose one may choose and which has all derivatives and batching,
-`lax.custom_linear_solve`. With A the linearised reference, v the tangents going in, y = A v those coming out:
+The system: for reverse mode, JAX transposes the linear map A from the arguments' tangents v to the results' tangents
+y = A v. `lax.custom_linear_solve` is its one public primitive whose transpose one may choose and which keeps all
+derivatives and batching. So y is found by solving
 
     [  I  0 ] [ v ]   [ v ]
     [ -A  I ] [ y ] = [ 0 ]
 
-It is solved by applying A, and its transpose by applying A^T: the backward pass.
+which takes one application of A. The transposed system takes one of A^T, which is the backward pass.
 
-The dependency: JAX transposes the primitive only if every part of its right side depends on what is differentiated.
-The 0 beside v does not, nor need all of v; `zeros_depending_on` makes them.
+The dependency: JAX transposes the primitive only if every array on the right side depends on the tangents. The 0 does
+not, nor need all of v; `zeros_depending_on` makes zeros that do, to be added to each.
 """
 
 from collections.abc import Callable
@@ -21,10 +22,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from lstmjax.masking import add_trees
 from lstmjax.types import Array, PyTree
 
 
@@ -36,14 +37,14 @@ def with_backward(
 ) -> Callable[..., Any]:
     """`forward`, with `backward` for reverse mode and the derivatives of `reference` for all else.
 
-    None of the first three needs derivatives of its own.
+    JAX need not be able to differentiate the first three.
 
     Args:
       forward: the function of some trees of arrays.
-      saving: the same function, giving also what `backward` needs.
-      backward: from that and the results' cotangents to a tuple of cotangents, a tree for each argument; leaves that
-        have no cotangent, such as booleans, may be anything.
-      reference: the same function, made of what JAX can differentiate in every way.
+      saving: the same function; returns its results and the residuals.
+      backward: from the residuals and the results' cotangents to a tuple of cotangents, a tree for each argument;
+        leaves that have no cotangent, such as booleans, may be anything.
+      reference: the same function, of which JAX can take every derivative.
     """
     function = jax.custom_jvp(forward)
     with_residuals = saving_like(function, saving)
@@ -73,7 +74,7 @@ def with_backward(
 
 
 def saving_like(function: Callable[..., Any], saving: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
-    """`saving` of a tuple of arguments, with the derivatives of `function`; what is saved has none."""
+    """`saving` of a tuple of arguments, with the derivatives of `function`; residuals have none."""
 
     @jax.custom_jvp
     def with_residuals(arguments: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -90,9 +91,9 @@ def saving_like(function: Callable[..., Any], saving: Callable[..., tuple[Any, A
 def gradients_like(
     reference: Callable[..., Any], backward: Callable[[Any, Any], tuple[Any, ...]]
 ) -> Callable[[tuple[Any, ...], Any, Any], list[Array]]:
-    """The gradients of floating leaves by `backward`, with derivatives of their own: those of `reference`'s gradients.
+    """The gradients of floating leaves by `backward`, with the derivatives of `reference`'s gradients.
 
-    What was saved follows from the arguments, so all its change is counted in theirs.
+    Residuals follow from the arguments, so their change is counted in that of the arguments.
     """
 
     @jax.custom_jvp
@@ -115,7 +116,7 @@ def gradients_like(
 
 
 def function_of_floats(function: Callable[..., Any], arguments: Any) -> tuple[list[Array], Callable[..., Any]]:
-    """The floating leaves of `arguments`, and `function` of such a list, with all other leaves as they are."""
+    """The floating leaves of `arguments`, and `function` of a list of such leaves, all others kept."""
     structure: Any
     leaves, structure = jax.tree.flatten(arguments)
     floating = [i for i, leaf in enumerate(leaves) if is_floating(leaf)]
@@ -127,11 +128,11 @@ def function_of_floats(function: Callable[..., Any], arguments: Any) -> tuple[li
     return [leaves[i] for i in floating], of_floats
 
 
-def floats(arguments: PyTree, alike: PyTree) -> list[Any]:
-    """What a tree like `arguments` has in the place of its floating leaves."""
+def floats(arguments: PyTree, tree: PyTree) -> list[Any]:
+    """The leaves of a tree like `arguments` at the places of its floating leaves."""
     structure: Any
     leaves, structure = jax.tree.flatten(arguments)
-    return [value for leaf, value in zip(leaves, structure.flatten_up_to(alike), strict=True) if is_floating(leaf)]
+    return [value for leaf, value in zip(leaves, structure.flatten_up_to(tree), strict=True) if is_floating(leaf)]
 
 
 def is_floating(leaf: Array) -> bool:
@@ -149,24 +150,24 @@ def apply_linear(linear: Callable[[Any], Any], transposed: Callable[[Any], Any],
 
     def system(unknown: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = unknown
-        product = linear(add_trees(v, zeros_depending_on(y, v)))
-        return add_trees(v, zeros_depending_on(product, v)), jax.tree.map(jnp.subtract, y, product)
+        product = linear(optax.tree.add(v, zeros_depending_on(y, v)))
+        return optax.tree.add(v, zeros_depending_on(product, v)), jax.tree.map(jnp.subtract, y, product)
 
     def solve(_: Any, right: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = right
-        return v, add_trees(y, linear(v))
+        return v, optax.tree.add(y, linear(v))
 
     def solve_transposed(_: Any, right: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = right
-        return add_trees(v, transposed(y)), y
+        return optax.tree.add(v, transposed(y)), y
 
-    right = (add_trees(v, zeros_depending_on(v, v)), zeros_depending_on(v, like))
+    right = (optax.tree.add(v, zeros_depending_on(v, v)), zeros_depending_on(v, like))
     return lax.custom_linear_solve(system, right, solve, solve_transposed)[1]
 
 
 def zeros_depending_on(source: PyTree, like: PyTree) -> PyTree:
     """Zeros that JAX takes for a linear function of `source`; the compiler sees they are zeros and drops them."""
-    # Reductions and sums alone, so that it holds for arrays in several shards and for empty ones.
+    # Reductions and sums work for empty arrays, too, and for those in several shards.
     nothings = [jnp.sum(lax.select(jnp.array(False), leaf, jnp.zeros_like(leaf))) for leaf in jax.tree.leaves(source)]
 
     def zeros(leaf: Array) -> Array:

@@ -11,18 +11,8 @@ from lstmjax import checks
 from lstmjax.types import Array, DTypeLike, Initializer, Key
 
 zeros = jax.nn.initializers.zeros
-
-
-def glorot_uniform(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Uniform in +-sqrt(6 / (fan_in + fan_out)).
-
-    Source: Glorot and Bengio 2010.
-
-    >>> w = glorot_uniform(jax.random.key(0), (2, 4), jnp.float32)
-    >>> bool(jnp.all(jnp.abs(w) <= 1.0))
-    True
-    """
-    return jax.nn.initializers.glorot_uniform()(key, shape, dtype)
+glorot_uniform: Initializer = jax.nn.initializers.glorot_uniform()
+"""Uniform in +-sqrt(6 / (fan_in + fan_out)). Source: Glorot and Bengio 2010."""
 
 
 def orthogonal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -37,7 +27,7 @@ def orthogonal(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) ->
 
 
 def per_gate(initializer: Initializer, gates: int) -> Initializer:
-    """Draw each gate's block `[..., fan_in, H]` of a fused weight `[..., fan_in, gates * H]` on its own.
+    """Draw each gate's block `[..., fan_in, H]` of a fused weight `[..., fan_in, gates * H]` separately.
 
     Drawn whole, a fused weight would get the scale of a layer `gates` times as wide, and an orthogonal one would not
     be orthogonal in any gate.

@@ -38,8 +38,8 @@ def record(
       state: what an earlier call returned, to go on from there; None starts anew.
 
     Returns:
-      for each layer, bottom first, a `Record` of arrays [B, T, H]: the output, the state after each symbol, and what
-      the gates let through; and the new state.
+      for each layer, bottom first, a `Record` of arrays [B, T, H]: the output, the state after each symbol, and the
+      gates; and the new state.
 
     Raises:
       TypeError: tokens that are not integers.

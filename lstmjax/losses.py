@@ -13,7 +13,7 @@ import optax
 
 from lstmjax import checks
 from lstmjax.masking import valid_steps
-from lstmjax.positions import classes, counted, keep_counted, spread
+from lstmjax.positions import classes, counted, keep_counted, of_classes, spread
 from lstmjax.tasks import Mean
 from lstmjax.types import Array, ArrayLike, Bool, Float, Int
 
@@ -144,11 +144,11 @@ def categorical_cross_entropy(
     1.3863
     """
     checks.rate("label_smoothing", label_smoothing)
-    _check_has_classes(logits)
-    each = counted(np.shape(logits)[:-1], lengths, mask, weights)
+    positions, num_classes = of_classes(logits)
+    each = counted(positions, lengths, mask, weights)
     logits, targets, each = _pair(logits, targets, None, None, each, "logits")
     _check_probabilities(targets)
-    smoothed = _smooth(targets, label_smoothing, logits.shape[-1])
+    smoothed = _smooth(targets, label_smoothing, num_classes)
     return Mean.of(optax.safe_softmax_cross_entropy(logits, smoothed), each)
 
 
@@ -180,12 +180,10 @@ def sparse_categorical_cross_entropy(
     (1.3863, 3.0)
     """
     checks.rate("label_smoothing", label_smoothing)
-    logits = jnp.asarray(logits)
-    _check_has_classes(logits)
-    positions, num_classes = logits.shape[:-1], logits.shape[-1]
+    positions, num_classes = of_classes(logits)
     each = counted(positions, lengths, mask, weights)
     targets = classes("targets", targets, positions, num_classes, each)
-    logits = keep_counted(_floating("logits", logits), each)
+    logits = keep_counted(_floating("logits", jnp.asarray(logits)), each)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     if label_smoothing:
         uniform = -jnp.mean(jax.nn.log_softmax(logits), axis=-1)
@@ -288,11 +286,6 @@ def _by_row(steps_first: Array | None, shape: tuple[int, ...], each: Array | Non
     """Which steps of which row are valid; none of a row that doesn't count."""
     valid = jnp.ones(shape, bool) if steps_first is None else steps_first.T
     return valid if each is None else valid & each.astype(bool)[:, None]
-
-
-def _check_has_classes(logits: ArrayLike) -> None:
-    if np.ndim(logits) < 2:
-        raise ValueError(f"logits must have shape [B, ..., C], got {list(np.shape(logits))}")
 
 
 def _check_probabilities(targets: Array) -> None:

@@ -1,7 +1,7 @@
 """What each step of a run takes: its input, whether it is valid, whether the state is reset before it."""
 
 import dataclasses
-from typing import Any, NamedTuple, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,12 @@ from jax import lax
 from jax.sharding import AxisType
 
 from lstmjax import checks
-from lstmjax.cells.shapes import expected_params, input_shape
-from lstmjax.types import Array, Bool, Cell, Int, Key, PyTree
+from lstmjax.cells.optional import input_shape
+from lstmjax.cells.shapes import expected_params
+from lstmjax.types import Array, Bool, Cell, Int, PyTree
 
 Params = TypeVar("Params")
+Tree = TypeVar("Tree")
 
 
 class RunOptions(TypedDict, total=False):
@@ -28,29 +30,22 @@ class RunOptions(TypedDict, total=False):
     backend: str
 
 
-@jax.tree_util.register_static
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class InMemory:
-    """Which axis arrays come with first, batch or time: one that reads them in place asks."""
+class Steps:
+    """What each step takes, time first: input, whether it is valid, whether the state is reset before it.
 
-    batch_first: bool
-
-
-class Steps(NamedTuple):
-    """What each step takes, time first: input, whether it is valid, whether the state is reset before it."""
+    Args:
+      xs: inputs, [T, B, ...].
+      valid: None means that all are.
+      resets: None means that none are.
+      batch_first: whether the caller's arrays were [B, T, ...], for a backend that reads them in place.
+    """
 
     xs: PyTree
     valid: Bool[Array, "T B"] | None
     resets: Bool[Array, "T B"] | None
-    in_memory: InMemory = InMemory(batch_first=False)
-
-
-def check_options(reverse: bool, remat: int | None, key: Key[Array, ""] | None) -> int | None:
-    """The direction is a boolean, `key` a key, `remat` a number of steps: given back as a Python int."""
-    checks.boolean("reverse", reverse)
-    if key is not None:
-        checks.random_key("key", key)
-    return None if remat is None else checks.positive_int("remat", remat)
+    batch_first: bool = dataclasses.field(default=False, metadata={"static": True})
 
 
 def prepare(
@@ -80,7 +75,7 @@ def prepare(
     checks.like("state", state, zeros)
     resets = _per_step("resets", resets, steps, batch, time_major)
     valid = valid_steps(lengths, mask, steps, batch, time_major)
-    return Steps(xs, valid, resets, InMemory(batch_first=not time_major)), state, initial
+    return Steps(xs, valid, resets, batch_first=not time_major), state, initial
 
 
 def valid_steps(
@@ -123,55 +118,59 @@ def _per_step(name: str, flags: Array | None, steps: int, batch: int, time_major
 def reversed_options(options: RunOptions, leading: tuple[int, ...]) -> RunOptions:
     """The same run in the other direction, over inputs whose shape begins with `leading`.
 
-    Resets stand where sequences part, so they move to the step that the other direction meets first.
+    A reset marks the first step of a sequence. The other direction meets that boundary from the other side, so the
+    reset moves to the last valid step of the sequence before.
     """
     reverse, time_major = options.get("reverse", False), options.get("time_major", False)
-    turned: RunOptions = {**options, "reverse": not reverse}
+    other: RunOptions = {**options, "reverse": not reverse}
     batch, steps = leading[1::-1] if time_major else leading[:2]
     valid = valid_steps(options.get("lengths"), options.get("mask"), steps, batch, time_major)
-    flags = _per_step("resets", options.get("resets"), steps, batch, time_major)
-    if flags is None:
-        return turned
-    moved = reversed_resets(flags, valid, reverse)
-    return {**turned, "resets": moved if time_major else moved.T}
+    resets = _per_step("resets", options.get("resets"), steps, batch, time_major)
+    if resets is None:
+        return other
+    moved = reversed_resets(resets, valid, reverse)
+    return {**other, "resets": moved if time_major else moved.T}
 
 
-def reversed_resets(flags: Array, valid: Array | None, reverse: bool) -> Bool[Array, "T B"]:
-    """True at the last valid step before each reset, in running order: where a run coming back enters a sequence."""
-    if reverse:
-        turned = None if valid is None else jnp.flip(valid, axis=0)
-        return jnp.flip(reversed_resets(jnp.flip(flags, axis=0), turned, False), axis=0)
-    steps = flags.shape[0]
-    times = jnp.broadcast_to(jnp.arange(steps, dtype=jnp.int32)[:, None], flags.shape)
-    here = times if valid is None else jnp.where(valid, times, steps)
-    none_left = jnp.full_like(here[:1], steps)
-    next_valid = lax.cummin(jnp.concatenate([here[1:], none_left]), axis=0, reverse=True)
-    return jnp.take_along_axis(jnp.concatenate([flags, jnp.zeros_like(flags[:1])]), next_valid, axis=0)
+def reversed_resets(resets: Bool[Array, "T B"], valid: Bool[Array, "T B"] | None, reverse: bool) -> Bool[Array, "T B"]:
+    """True at the valid steps whose next valid one, in running order, is reset: it belongs to another sequence."""
+    resets = resets if valid is None else resets & valid
+    sequence = lax.cumsum(resets.astype(jnp.int32), reverse=reverse)  # the number of each step's, growing as it runs
+    none = len(resets) + 1
+    sequence = sequence if valid is None else jnp.where(valid, sequence, none)
+    nearest = lax.cummin(sequence, reverse=not reverse)
+    end = jnp.full_like(nearest[:1], none)
+    following = jnp.concatenate([end, nearest[:-1]] if reverse else [nearest[1:], end])
+    return (sequence < following) & (following < none)
 
 
-def where_rows(flags: Bool[Array, "*lead"], yes: PyTree, no: PyTree) -> PyTree:
+def where_rows(flags: Bool[Array, "*lead"], yes: Tree, no: Tree) -> Tree:
     """One of two trees, row by row; `flags` has the leading axes of every leaf."""
 
     def one(a: Array, b: Array) -> Array:
         return jnp.where(flags.reshape(flags.shape + (1,) * (a.ndim - flags.ndim)), a, b)
 
-    return jax.tree.map(one, yes, no)
+    chosen: Tree = jax.tree.map(one, yes, no)
+    return chosen
 
 
-def zeros(tree: PyTree) -> PyTree:
-    """Zeros in the shapes and dtypes of a tree."""
-    return jax.tree.map(jnp.zeros_like, tree)
+def zero_invalid(valid: Bool[Array, "*lead"] | None, values: Tree, values_time_major: bool = True) -> Tree:
+    """Zeros where steps are invalid.
 
-
-def add_trees(a: PyTree, b: PyTree) -> PyTree:
-    """The sum, leaf by leaf."""
-    return jax.tree.map(jnp.add, a, b)
+    Args:
+      valid: with time first; None means all.
+      values: a tree of arrays with the same leading axes or, unless `values_time_major`, with these two exchanged.
+    """
+    if valid is None:
+        return values
+    zeros: Tree = jax.tree.map(jnp.zeros_like, values)
+    return where_rows(valid if values_time_major else valid.T, values, zeros)
 
 
 def vary_alike(tree: PyTree) -> PyTree:
-    """`tree`; inside `jax.shard_map`, what differs between shards in one leaf is taken to differ in all.
+    """`tree`, in whose leaves `jax.shard_map` takes all to differ between shards where any leaf's values do.
 
-    A loop's carry has one type from beginning to end, and zeros made on the spot differ nowhere.
+    A loop's carry keeps its type from beginning to end, and zeros that are made inside differ nowhere.
     """
     if AxisType.Manual not in jax.sharding.get_abstract_mesh().axis_types:
         return tree
@@ -179,11 +178,3 @@ def vary_alike(tree: PyTree) -> PyTree:
     for leaf in jax.tree.leaves(tree):
         nowhere = nowhere | jnp.any((leaf != leaf) & jnp.array(False))
     return jax.tree.map(lambda leaf: jnp.where(nowhere, jnp.zeros_like(leaf), leaf), tree)
-
-
-def zero_invalid(valid: Bool[Array, "T B"] | None, values: Array, time_major: bool) -> Array:
-    """`values` [B, T, ...] (or [T, B, ...]) with zeros at invalid steps; `valid` has time first, None means all."""
-    if valid is None:
-        return values
-    flags = valid if time_major else valid.T
-    return jnp.where(flags.reshape(flags.shape + (1,) * (values.ndim - 2)), values, jnp.zeros_like(values))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import checks
-from lstmjax.positions import classes, counted, spread
+from lstmjax.positions import classes, counted, of_classes, spread
 from lstmjax.tasks import Mean
 from lstmjax.types import Array, ArrayLike, Bool, Float, Int
 
@@ -62,14 +62,11 @@ def top_k_accuracy(
     >>> float(top_k_accuracy(logits, targets, k=2).value)
     0.5
     """
-    logits = jnp.asarray(logits)
-    if logits.ndim < 2:
-        raise ValueError(f"logits must have shape [B, ..., C], got {list(logits.shape)}")
-    checks.index("k", k, 1, logits.shape[-1])
-    positions = logits.shape[:-1]
+    positions, num_classes = of_classes(logits)
+    checks.index("k", k, 1, num_classes)
     each = counted(positions, lengths, mask, weights)
-    targets = classes("targets", targets, positions, logits.shape[-1], each)
-    _, likeliest = jax.lax.top_k(logits, k)
+    targets = classes("targets", targets, positions, num_classes, each)
+    _, likeliest = jax.lax.top_k(jnp.asarray(logits), k)
     hits = jnp.any(likeliest == targets[..., None].astype(likeliest.dtype), axis=-1)
     return Mean.of(hits, each)
 
@@ -166,7 +163,7 @@ def _parts(confusion: ArrayLike, average: str | None) -> tuple[Array, Array, Arr
 
 
 def _average(part: Array, whole: Array, average: str | None) -> Array:
-    """The share of each whole, 0 of nothing; in macro the mean of these."""
+    """Each part over its whole, 0 where that is 0; in macro the mean of these."""
     shares = jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1), 0)
     return shares.mean() if average == "macro" else shares
 

@@ -35,6 +35,13 @@ def counted(
     return jnp.where(_to_rank(valid, rank), _to_rank(each, rank), jnp.zeros((), each.dtype))
 
 
+def of_classes(logits: ArrayLike) -> tuple[tuple[int, ...], int]:
+    """The shape of the positions, and the number of classes, of logits [B, ..., C]."""
+    if np.ndim(logits) < 2:
+        raise ValueError(f"logits must have shape [B, ..., C], got {list(np.shape(logits))}")
+    return np.shape(logits)[:-1], np.shape(logits)[-1]
+
+
 def keep_counted(x: Array, each: Array | None) -> Array:
     """`x`, with 0 at every position that doesn't count: what stands there reaches neither value nor gradient."""
     return x if each is None else jnp.where(_to_rank(each, x.ndim).astype(bool), x, 0)

@@ -3,6 +3,9 @@
 Nothing here holds an RNG: a call with a key is training, one without is evaluation and leaves everything as it is.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -11,7 +14,7 @@ from lstmjax import checks
 from lstmjax.cells.noise import RecurrentDropout, WeightDrop, Zoneout
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.masking import valid_steps
-from lstmjax.types import Array, Bool, Float, Int, Key, PyTree
+from lstmjax.types import Array, Bool, Float, Int, Key, Lengths, Mask, PyTree
 
 __all__ = [
     "Dropout",
@@ -25,6 +28,15 @@ __all__ = [
     "temporal_activation_penalty",
     "weight_decay_mask",
 ]
+
+
+def split_key(key: Key[Array, ""] | None, count: int) -> Sequence[Any]:
+    """A key for each of `count` parts of a model; None for each, so no noise, where there is no key.
+
+    >>> split_key(None, 2)
+    [None, None]
+    """
+    return [None] * count if key is None else list(jax.random.split(key, count))
 
 
 class Dropout(nnx.Module):
@@ -136,12 +148,7 @@ class UnknownWords(nnx.Module):
         return jnp.where(is_lost, jnp.asarray(self.unknown, tokens.dtype), tokens)
 
 
-def activation_penalty(
-    ys: Float[Array, "B T *out"],
-    *,
-    lengths: Int[Array, "B"] | None = None,
-    mask: Bool[Array, "B T"] | None = None,
-) -> Float[Array, ""]:
+def activation_penalty(ys: Float[Array, "B T *out"], *, lengths: Lengths = None, mask: Mask = None) -> Float[Array, ""]:
     """Activation regularisation (AR): the mean square of the outputs at valid steps; add `alpha` times it to a loss.
 
     Args:
@@ -161,10 +168,7 @@ def activation_penalty(
 
 
 def temporal_activation_penalty(
-    ys: Float[Array, "B T *out"],
-    *,
-    lengths: Int[Array, "B"] | None = None,
-    mask: Bool[Array, "B T"] | None = None,
+    ys: Float[Array, "B T *out"], *, lengths: Lengths = None, mask: Mask = None
 ) -> Float[Array, ""]:
     """Temporal activation regularisation (TAR): the mean square of what changes from a step to the next.
 
@@ -189,7 +193,7 @@ def weight_decay_mask(params: PyTree) -> PyTree:
 
     This is the one rule of lstmjax, by names: `w_x`, `w_h`, `w_c`, `w_p` of our cells and `kernel` of Flax's layers
     decay. All else is left alone: biases, gains of a normalisation, learned initial states, embeddings (tied ones too),
-    scores of transitions, and whatever has a name of its own.
+    scores of transitions, and whatever has another name.
 
     Args:
       params: a tree whose leaves' names are those of lstmjax and Flax, such as `lstmjax.trees.split_model` gives.
@@ -208,7 +212,7 @@ def weight_decay_mask(params: PyTree) -> PyTree:
     return jax.tree_util.tree_map_with_path(decays, params)
 
 
-def _valid(ys: Array, lengths: Array | None, mask: Array | None) -> Bool[Array, "B T"]:
+def _valid(ys: Array, lengths: Lengths, mask: Mask) -> Bool[Array, "B T"]:
     checks.kind("ys", ys, jnp.floating)
     if ys.ndim < 3:
         raise ValueError(f"ys must have shape [B, T, ...], got {list(ys.shape)}")

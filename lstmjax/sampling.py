@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from lstmjax import checks
+from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.types import Array, Bool, Float, Int, Key, PyTree
 
 Draw = Callable[[Key[Array, ""], PyTree], PyTree]
@@ -73,6 +74,9 @@ GREEDY = Sampling(temperature=0.0)
 def keep_top_k(logits: Float[Array, "*batch V"], k: int) -> Float[Array, "*batch V"]:
     """Scores at least as high as the k-th highest stay, the others become -inf; ties with the k-th stay.
 
+    Raises:
+      TypeError, ValueError: a k that is no whole number of at least 1.
+
     >>> keep_top_k(jnp.array([1.0, 3.0, 2.0]), 2).tolist()
     [-inf, 3.0, 2.0]
     """
@@ -83,6 +87,9 @@ def keep_top_k(logits: Float[Array, "*batch V"], k: int) -> Float[Array, "*batch
 
 def keep_top_p(logits: Float[Array, "*batch V"], p: float) -> Float[Array, "*batch V"]:
     """The smallest set of likeliest symbols whose probabilities sum to at least p stays, the others become -inf.
+
+    Raises:
+      TypeError, ValueError: a p that is no number in (0, 1].
 
     >>> jnp.isfinite(keep_top_p(jnp.log(jnp.array([0.2, 0.5, 0.3])), 0.7)).tolist()
     [False, True, True]
@@ -103,7 +110,7 @@ def filtered(logits: Float[Array, "*batch V"], sampling: Sampling) -> Float[Arra
 
     The k likeliest are the same at every temperature, and are found before it can round their scores together.
     """
-    logits = _at_least_float32(logits)
+    logits = logits.astype(accumulation_dtype(logits.dtype))
     highest = jnp.max(logits, axis=-1, keepdims=True)
     logits = jnp.where(logits == highest, 0.0, logits - highest)  # infinity less itself would be no number
     if sampling.top_k is not None:
@@ -140,7 +147,7 @@ class BernoulliSampling:
         """A boolean for each feature."""
         if self.temperature == 0.0:
             return logits > 0.0
-        logits = _at_least_float32(logits)
+        logits = logits.astype(accumulation_dtype(logits.dtype))
         return jax.random.bernoulli(key, jax.nn.sigmoid(logits / _within_dtype(self.temperature, logits)))
 
 
@@ -192,10 +199,6 @@ class MixtureSampling:
         mean, scale = mixture.means[which], mixture.scale_tril[which]
         noise = jax.random.normal(key_where, mean.shape, mean.dtype)
         return mean + math.exp(-self.bias) * jnp.matmul(scale, noise, precision="highest")
-
-
-def _at_least_float32(logits: Float[Array, "*batch V"]) -> Float[Array, "*batch V"]:
-    return logits.astype(jnp.float32) if logits.dtype.itemsize < 4 else logits
 
 
 def _within_dtype(temperature: float, logits: Array) -> float:

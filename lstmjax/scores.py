@@ -71,11 +71,8 @@ def mase(
       forecast, actual: [..., C]; see `absolute_error`.
       scale: [C], or any shape that goes along with `actual`: one a channel, at least 0.
 
-    Returns:
-      float64 [..., C]. Below 1: better than the seasonal naive forecast was, one step ahead, on the training part.
-
-    Raises:
-      ValueError: shapes that differ.
+    Returns and raises: see `absolute_error`. Below 1 is better than the seasonal naive forecast was on the training
+    part, one step ahead.
 
     Source: Hyndman and Koehler 2006, "Another look at measures of forecast accuracy".
 
@@ -118,14 +115,10 @@ def crps(paths: Float[np.ndarray, "S ..."], actual: Float[np.ndarray, "..."]) ->
     their pinball losses at the levels `(i - 1/2) / S`, so the cost is that of sorting.
 
     Args:
-      paths: [S, ...], the draws.
-      actual: [...], numbers, NaN where missing.
+      paths: [S, ...], the draws, at least one.
+      actual: [...], see `absolute_error`.
 
-    Returns:
-      float64 [...], NaN where `actual` is.
-
-    Raises:
-      ValueError: shapes that differ, or no draw.
+    Returns and raises: see `absolute_error`; ValueError also for no draw.
 
     Source: Jordan, Krüger and Lerch 2019, "Evaluating Probabilistic Forecasts with scoringRules".
 
@@ -155,21 +148,17 @@ def pinball(quantile: Float[np.ndarray, "..."], actual: Float[np.ndarray, "..."]
 
     Args:
       quantile: [...], the forecast of the quantile.
-      actual: [...], numbers, NaN where missing.
+      actual: [...], see `absolute_error`.
       level: in (0, 1), the quantile's probability.
 
-    Returns:
-      float64 [...], NaN where `actual` is.
-
-    Raises:
-      TypeError, ValueError: shapes that differ, a level outside (0, 1).
+    Returns and raises: see `absolute_error`; TypeError or ValueError also for a level that is no number in (0, 1).
 
     Source: Koenker and Bassett 1978, "Regression Quantiles".
 
     >>> pinball(np.array([2.0, 2.0]), np.array([3.0, 1.0]), 0.75).tolist()
     [0.75, 0.25]
     """
-    _check_probability("level", level)
+    checks.fraction("level", level)
     quantile, actual = _pair("quantile", quantile, actual)
     error = actual - quantile
     return _scored(np.maximum(level * error, (level - 1.0) * error), actual)
@@ -182,13 +171,9 @@ def coverage(
 
     Args:
       low, high: [...], the interval's ends.
-      actual: [...], numbers, NaN where missing.
+      actual: [...], see `absolute_error`.
 
-    Returns:
-      float64 [...], NaN where `actual` is.
-
-    Raises:
-      ValueError: shapes that differ.
+    Returns and raises: see `absolute_error`.
 
     >>> coverage(np.zeros(3), np.ones(3), np.array([1.0, 2.0, np.nan])).tolist()
     [1.0, 0.0, nan]
@@ -207,18 +192,14 @@ def interval_score(
       low, high, actual: see `coverage`.
       level: in (0, 1), the interval's nominal probability, such as 0.8.
 
-    Returns:
-      float64 [...], NaN where `actual` is; the lower the better.
-
-    Raises:
-      TypeError, ValueError: shapes that differ, a level outside (0, 1).
+    Returns and raises: see `pinball`; the lower the better.
 
     Source: Gneiting and Raftery 2007, "Strictly Proper Scoring Rules, Prediction, and Estimation", section 6.2.
 
     >>> interval_score(np.zeros(2), np.ones(2), np.array([0.5, 3.0]), 0.8).round(6).tolist()  # 1, 1 + 10 * 2
     [1.0, 21.0]
     """
-    _check_probability("level", level)
+    checks.fraction("level", level)
     low, actual = _pair("low", low, actual)
     high, actual = _pair("high", high, actual)
     outside = np.maximum(low - actual, 0.0) + np.maximum(actual - high, 0.0)
@@ -282,9 +263,3 @@ def _scored(score: np.ndarray, actual: np.ndarray) -> np.ndarray:
 def _ratio(total: np.ndarray, count: np.ndarray) -> np.ndarray:
     """`total / count`; NaN of nothing."""
     return np.asarray(total) / np.where(count == 0, np.nan, count)
-
-
-def _check_probability(name: str, value: float) -> None:
-    checks.number(name, value)
-    if not 0.0 < value < 1.0:
-        raise ValueError(f"{name} must be in (0, 1), got {value}")

@@ -88,8 +88,8 @@ def spans(tags: Sequence[str]) -> list[Span]:
     >>> spans(["B-PER", "I-PER", "O", "I-LOC", "I-PER"])
     [Span(label='PER', start=0, end=2), Span(label='LOC', start=3, end=4), Span(label='PER', start=4, end=5)]
     """
-    parts = [_parts(tag) for tag in tags]
-    cuts = [at for at in range(len(parts)) if at == 0 or not _goes_on(parts[at - 1], parts[at])]
+    parts = [parts_of(tag) for tag in tags]
+    cuts = [at for at in range(len(parts)) if at == 0 or not goes_on(parts[at - 1], parts[at])]
     bounds = itertools.pairwise([*cuts, len(parts)])
     return [Span(parts[start][1], start, end) for start, end in bounds if parts[start][0] != "O"]
 
@@ -112,16 +112,16 @@ def scheme_of(sentences: Iterable[Sequence[str]]) -> Literal["BIO", "IOB1", "IOB
     """
     steps = {step for tags in sentences for step in itertools.pairwise(["O", *tags, "O"])}
     names = {tag for step in steps for tag in step}
-    if not all(map(TAG.fullmatch, names)) or all(_parts(tag)[0] == "O" for tag in names):
+    if not all(map(TAG.fullmatch, names)) or all(parts_of(tag)[0] == "O" for tag in names):
         return None
-    letters = {_parts(tag)[0] for tag in names}
-    joints = [(_parts(before), _parts(after)) for before, after in steps]
+    letters = {parts_of(tag)[0] for tag in names}
+    joints = [(parts_of(before), parts_of(after)) for before, after in steps]
     has_only_bio = letters <= set("BIO")
-    if has_only_bio and all(_goes_on(*joint) for joint in joints if joint[1][0] == "I"):
+    if has_only_bio and all(goes_on(*joint) for joint in joints if joint[1][0] == "I"):
         return "BIO"
     if has_only_bio and all(before[0] in "BI" and before[1] == b[1] for before, b in joints if b[0] == "B"):
         return "IOB1"
-    if all(_goes_on(*joint) for joint in joints if joint[0][0] in "BI" or joint[1][0] in "IE"):
+    if all(goes_on(*joint) for joint in joints if joint[0][0] in "BI" or joint[1][0] in "IE"):
         return "IOBES"
     return "mixed"
 
@@ -164,7 +164,7 @@ def span_labels(labels: Sequence[str]) -> tuple[str, ...]:
     >>> span_labels(["O", "B-PER", "I-PER", "B-LOC"])
     ('LOC', 'PER')
     """
-    return tuple(sorted({label for letter, label in map(_parts, labels) if letter != "O"}))
+    return tuple(sorted({label for letter, label in map(parts_of, labels) if letter != "O"}))
 
 
 def span_counts(
@@ -226,22 +226,26 @@ def f1_of(counts: Int[Array, "*rest 3"]) -> Float[Array, ""]:
     return 2 * totals[0] / jnp.maximum(totals[1] + totals[2], 1)
 
 
-def _parts(tag: str) -> tuple[str, str]:
-    """The letter and the label of a tag."""
+def parts_of(tag: str) -> tuple[str, str]:
+    """The letter and the label of a tag.
+
+    Raises:
+      ValueError: it is no span's, such as NOUN.
+    """
     found = TAG.fullmatch(tag)
     if not found:
         raise ValueError(f"a tag must be O, or B, I, E or S and a label, as B-PER, got {tag!r:.60}")
     return found[1], found[2] or ""
 
 
-def _goes_on(before: tuple[str, str], after: tuple[str, str]) -> bool:
+def goes_on(before: tuple[str, str], after: tuple[str, str]) -> bool:
     """Whether a token belongs to the span of the one before it."""
     return before[0] in "BI" and after[0] in "IE" and before[1] == after[1]
 
 
 def _spans_of_ids(tags: Array, labels: Sequence[str], valid: Array | None) -> tuple[Array, Array, Array]:
     """At each token [B, T]: whether a span starts there, where one would end that did, and the place of its label."""
-    parts = [_parts(label) for label in labels]
+    parts = [parts_of(label) for label in labels]
     order = span_labels(labels)
     kind = jnp.array([order.index(label) if letter != "O" else 0 for letter, label in parts], jnp.int32)[tags]
     is_open, is_more, is_inside = (

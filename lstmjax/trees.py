@@ -32,25 +32,41 @@ def split_model(model: nnx.Module) -> tuple[nnx.GraphDef[Any], PyTree, PyTree]:
 
 
 def to_table(tree: PyTree) -> Table:
-    """Copy each leaf to the host, under the dotted path that leads to it.
+    """Copy each leaf to the host, under the dotted path that leads to it; random keys as the numbers they are made of.
 
     >>> to_table({"layers": [{"b": jnp.zeros(2)}]})
     {'layers.0.b': array([0., 0.], dtype=float32)}
     """
     # np.array copies; a view would share memory with a buffer that the next training step gives up
-    return {name: np.array(leaf) for name, leaf in _named_leaves(tree).items()}
+    return {name: np.array(leaf) for name, leaf in _named_leaves(without_keys(tree)).items()}
 
 
 def from_table(template: PyTree, table: Table) -> PyTree:
-    """Put a table's arrays into the tree of `template`."""
-    leaves = [jnp.array(table[name]) for name in _named_leaves(template)]
+    """Put a table's arrays into the tree of `template`, as random keys where it has them."""
+    leaves = [_as_leaf(table[name], like) for name, like in _named_leaves(template).items()]
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def _as_leaf(array: np.ndarray, like: Any) -> Any:
+    if not is_key(like):
+        return jnp.array(array)
+    return jax.random.wrap_key_data(jnp.array(array), impl=jax.random.key_impl(jnp.zeros((), like.dtype)))
+
+
+def without_keys(tree: PyTree) -> PyTree:
+    """A tree with random keys as the numbers they are made of."""
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether it is an array of random keys."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def check_fit(what: str, table: Table, template: PyTree) -> None:
     """The table has the names, shapes and dtypes of `template`, or InputError says where `what` differs."""
     got = {name: _describe(leaf) for name, leaf in table.items()}
-    wanted = {name: _describe(leaf) for name, leaf in _named_leaves(template).items()}
+    wanted = {name: _describe(leaf) for name, leaf in _named_leaves(jax.eval_shape(without_keys, template)).items()}
     for name in sorted(got.keys() | wanted.keys()):
         if got.get(name) != wanted.get(name):
             raise InputError(

@@ -4,16 +4,15 @@ Inside, time comes first: arrays are [T, B, ...].
 """
 
 import functools
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import kernels
-from lstmjax.cells.wrappers import draw_noise
 from lstmjax.chunks import in_chunks
-from lstmjax.masking import Steps, check_options, prepare, vary_alike
+from lstmjax.masking import Steps, prepare, vary_alike
 from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
 
 Params = TypeVar("Params")
@@ -56,8 +55,8 @@ def unroll(
       reverse: run from the last step to the first. Outputs stay aligned with inputs: y[t] has seen x[t] and after.
       remat: a number of steps, at least 1. The backward pass then keeps the state once in so many steps and computes
         the rest again, a chunk at a time: one more forward pass for much less memory; near sqrt(T) is least.
-      backend: "auto", "scan", "fused" or "cudnn": how it is run, see `lstmjax.kernels.explain`; what comes out is the
-        same.
+      backend: "auto", "scan", "fused", "native" or "cudnn": what runs it, see `lstmjax.kernels.explain`; results are
+        the same.
       key: switches the noise of a regularised cell on (see `lstmjax.regularizers`) and draws it; None, as at
         evaluation, means no noise.
 
@@ -76,15 +75,12 @@ def unroll(
     >>> ys.shape, bool(jnp.all(ys[1, 4:] == 0)), bool(jnp.all(state.h[1] == ys[1, 3]))
     ((2, 7, 5), True, True)
     """
-    remat = check_options(reverse, remat, key)
-    steps, state, initial = prepare(cell, params, xs, state, lengths, mask, resets, initial_state, time_major)
-    running, inputs = cell, steps.xs
-    if key is not None:
-        running, params, inputs = draw_noise(cell, params, steps.xs, key)
-    chosen = kernels.backend_for(backend, running, params, steps, mask is None)
-    backends = (chosen.backend, *chosen.elsewhere)
-    state, ys = _run(running, params, steps._replace(xs=inputs), state, initial, reverse, remat, backends)
-    return _swap(ys, time_major), state
+    run = kernels.prepare_run(
+        cell, params, xs, state, lengths, mask, resets, initial_state, reverse, time_major, remat, backend, key
+    )
+    backends = run.explanation.backends
+    end, ys = _run(run.cell, run.params, run.steps, run.state, run.initial, reverse, run.remat, backends)
+    return _swap(ys, time_major), end
 
 
 def unroll_loop(
@@ -113,11 +109,18 @@ def unroll_loop(
     time, batch = steps.xs.shape[:2]
     is_valid = np.ones((time, batch), bool) if steps.valid is None else np.asarray(steps.valid)
     is_reset = np.zeros((time, batch), bool) if steps.resets is None else np.asarray(steps.resets)
-    rows = []
-    for b in range(batch):
-        begin, anew = (jax.tree.map(lambda leaf, b=b: leaf[b], tree) for tree in (state, initial))
-        rows.append(_loop_one(cell, params, steps.xs[:, b], begin, anew, is_valid[:, b], is_reset[:, b], reverse))
-    ys, ends = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in zip(*rows, strict=True))
+
+    def one(b: int) -> tuple[PyTree, State]:
+        row, ys = jax.tree.map(lambda leaf: leaf[b], state), {}
+        for t in reversed(range(time)) if reverse else range(time):
+            if is_valid[t, b]:
+                before = jax.tree.map(lambda leaf: leaf[b], initial) if is_reset[t, b] else row
+                row, ys[t] = cell.step(params, before, cell.project(params, steps.xs[t, b]))
+        like = jax.eval_shape(lambda: cell.step(params, row, cell.project(params, jnp.zeros_like(steps.xs[0, b])))[1])
+        zeros = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), like)
+        return jax.tree.map(lambda *each: jnp.stack(each), *[ys.get(t, zeros) for t in range(time)]), row
+
+    ys, ends = jax.tree.map(lambda *rows: jnp.stack(rows), *[one(b) for b in range(batch)])
     return _swap(ys, not time_major), ends
 
 
@@ -135,33 +138,12 @@ def _run(
 ) -> tuple[State, PyTree]:
     params, steps, state, initial = vary_alike((params, steps, state, initial))
 
-    def run(state: State, inputs: tuple[Steps, Any]) -> tuple[State, PyTree]:
-        return kernels.run(backends, cell, params, inputs[0], state, initial, reverse)
+    def run(state: State, steps: Steps) -> tuple[State, PyTree]:
+        return kernels.run(backends, cell, params, steps, state, initial, reverse)
 
     if remat is None:
-        return run(state, (steps, ()))
+        return run(state, steps)
     return in_chunks(jax.checkpoint(run, prevent_cse=False), state, steps, remat, reverse)
-
-
-def _loop_one(
-    cell: Cell[Params, State],
-    params: Params,
-    xs: Float[Array, "T *in"],
-    state: State,
-    initial: State,
-    valid: np.ndarray,
-    resets: np.ndarray,
-    reverse: bool,
-) -> tuple[PyTree, State]:
-    ys: dict[int, PyTree] = {}
-    order = range(len(xs))
-    for t in reversed(order) if reverse else order:
-        if valid[t]:
-            before = initial if resets[t] else state
-            state, ys[t] = cell.step(params, before, cell.project(params, xs[t]))
-    like = jax.eval_shape(lambda: cell.step(params, state, cell.project(params, jnp.zeros_like(xs[0])))[1])
-    silence = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), like)
-    return jax.tree.map(lambda *steps: jnp.stack(steps), *[ys.get(t, silence) for t in order]), state
 
 
 def _swap(tree: PyTree, stays: bool) -> PyTree:

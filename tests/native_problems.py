@@ -1,5 +1,6 @@
 """Random problems for the native backend, and how far its results are from those in NumPy and float64."""
 
+import dataclasses
 import functools
 from typing import NamedTuple
 from unittest import mock
@@ -11,8 +12,8 @@ import numpy as np
 import lstmjax as lx
 from lstmjax.cells.masked import MaskedWeight
 from lstmjax.kernels import native
-from lstmjax.kernels.native.calls import Way
-from lstmjax.masking import InMemory, Steps
+from lstmjax.kernels.native.calls import Plan
+from lstmjax.masking import Steps
 from tests.reference_gradients import Case, run
 
 VALID = ("all", "lengths", "any", "none")
@@ -81,16 +82,16 @@ def case_of(problem):
 def by_native(problem, params, keep, steps, states, cotangents):
     """The results, and the gradients of parameters, inputs, first and initial state."""
     cell = cell_of(problem)
-    turn = InMemory(problem.batch_major)
 
     def function(params, xs, start, initial):
         if problem.has_dropout:
             params = params._replace(w_h=MaskedWeight(params.w_h, keep))
         xs = jnp.swapaxes(xs, 0, 1) if problem.batch_major else xs
-        return native.run(cell, params, steps._replace(xs=xs, in_memory=turn), start, initial, problem.reverse)
+        ordered = dataclasses.replace(steps, xs=xs, batch_first=problem.batch_major)
+        return native.run(cell, params, ordered, start, initial, problem.reverse)
 
-    way = Way(cell, problem.batch_major, problem.reverse, min(problem.chunk, problem.time), problem.keeps_gates)
-    with mock.patch.object(native, "way_of", return_value=way):
+    plan = Plan(cell, problem.batch_major, problem.reverse, min(problem.chunk, problem.time), problem.keeps_gates)
+    with mock.patch.object(native, "plan_of", return_value=plan):
         results, pull = jax.vjp(function, params, steps.xs, *states)
         return results, pull(cotangents)
 

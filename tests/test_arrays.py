@@ -106,9 +106,9 @@ def with_entry(value, dtype=np.float64):
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        ({"y": X}, r"steps\.npz: expected the arrays x and y, perhaps lengths, got 'y'"),
-        ({"x": X, "has_targets": True}, "expected the arrays x and y, perhaps lengths, got 'x'"),
-        ({"x": X, "length": [1, 2]}, "expected the arrays x, perhaps y and lengths, got 'x', 'length'"),
+        ({"y": X}, r"steps\.npz: expected the arrays x, y, perhaps lengths, got y"),
+        ({"x": X, "has_targets": True}, "expected the arrays x, y, perhaps lengths, got x"),
+        ({"x": X, "length": [1, 2]}, "expected the arrays x, perhaps lengths, y, got length, x"),
         ({"x": np.ones(3)}, r"x must be numbers \[N, T, I\] or \[N, T\], .*, got float64 \[3\]"),
         ({"x": np.float64(3)}, r"x must be numbers .*, got float64 \[\]"),
         ({"x": np.array({}, object)}, r"x must be numbers .*, got object \[\]"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.parity.measuring import foreign
+from experiments.peers.common import foreign
 from lstmjax.data.source import SequenceBatch
 from lstmjax.models import TaggerConfig, tagger_config, tagger_task
 

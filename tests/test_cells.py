@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import inspect
+import re
 
 import chex
 import jax
@@ -12,7 +14,17 @@ from flax import nnx
 
 import lstmjax as lx
 from lstmjax.cells.layer_norm import standardize
-from tests.cases import HIDDEN, IN, every_cell, every_reference, random_inputs, random_params, random_state, tolerance
+from tests.cases import (
+    CELLS,
+    HIDDEN,
+    IN,
+    every_cell,
+    every_reference,
+    random_inputs,
+    random_params,
+    random_state,
+    tolerance,
+)
 from tests.reference import convolve, norm
 
 
@@ -25,6 +37,12 @@ def by_name(tree):
     if isinstance(tree, dict):
         return {name: by_name(leaf) for name, leaf in tree.items()}
     return tree if tree is None else np.asarray(tree, np.float64)
+
+
+def test_every_cell_is_enrolled():
+    exported = {getattr(lx.cells, name) for name in lx.cells.__all__}
+    classes = {each for each in exported if hasattr(each, "step") and each is not lx.cells.Recording}
+    assert classes == {type(enrolled.make(jnp.float32)) for enrolled in CELLS.values()} & exported
 
 
 @every_reference
@@ -76,6 +94,22 @@ def test_cells_are_static():
         assert lx.cells.LSTM(3, 4, param_dtype=dtype) == lx.cells.LSTM(3, 4)
         assert hash(lx.cells.LSTM(3, 4, param_dtype=dtype)) == hash(lx.cells.LSTM(3, 4))
     assert lx.cells.LSTM(3, 4) != lx.cells.LSTM(3, 5)
+
+
+@pytest.mark.parametrize("build", [lx.cells.LSTM, lx.cells.GRU, lx.LSTM, lx.GRU, lx.stack])
+def test_help_explains_every_argument(build):
+    arguments = inspect.signature(build.__init__ if isinstance(build, type) else build).parameters.values()
+    required = {"self", "make_cell", "in_features", "hidden_features", "rngs"}
+    assert {each.name for each in arguments if each.default is each.empty} <= required
+    assert {each.name for each in arguments} - {"self"} <= set(re.findall(r"^ +(\w+): ", build.__doc__, re.MULTILINE))
+
+
+def test_a_look_inside_a_cell_without_gates():
+    cell = CELLS["integrator"].make(jnp.float32)
+    params, xs = random_params(cell, jax.random.key(0)), random_inputs(cell, (2, 3), jax.random.key(1))
+    record, end = lx.unroll(lx.cells.Recording(cell), params, xs)
+    chex.assert_trees_all_close((record.output, end), lx.unroll(cell, params, xs), atol=tolerance(jnp.float32))
+    assert record.gates == ()
 
 
 @pytest.mark.parametrize(

@@ -333,7 +333,7 @@ def without(run, name):
         (lambda run: run.config.write_text("{}"), "config.json does not describe a model: 'model'"),
         (lambda run: run.config.write_text('{"model": {"layers": 2}}'), "does not describe a model: .*'layers'"),
         (lambda run: run.vocabulary.unlink(), "vocabulary.json is not a readable vocabulary"),
-        (lambda run: run.vocabulary.write_text('{"kind": "bytes"}'), "vocab_size is 5, and its vocabulary has 256"),
+        (lambda run: run.vocabulary.write_text('{"kind": "bytes"}'), "vocab_size is 5, and there are 256 symbols"),
         (lambda run: without(run, "dtype"), "does not describe a model: it lacks dtype"),
         (lambda run: run.write_config({"family": []}), r"names the family \[\]"),
         (lambda run: shutil.rmtree(run.checkpoints), "has no checkpoint yet"),

@@ -256,7 +256,7 @@ def test_what_does_not_fit_is_refused():
         model(CLIPS[..., :1])
     with pytest.raises(TypeError, match="images must have dtype floating, got int32"):
         model.frames(np.zeros((1, *SHAPE), np.int32))
-    with pytest.raises(TypeError, match="classifier must be a SequenceClassifier"):
+    with pytest.raises(TypeError, match="classifier must be of the class SequenceClassifier"):
         CNNLSTM(model.frames, model.frames)
     with pytest.raises(ValueError, match="image_shape and num_classes must be set"):
         cnn_lstm_config.build(CNNLSTMConfig(), nnx.Rngs(0))

@@ -13,8 +13,8 @@ from jax.test_util import check_grads
 
 import lstmjax as lx
 from lstmjax.losses import sparse_categorical_cross_entropy
-from lstmjax.models import Looking, LuongDecoder, PlainDecoder, Seq2SeqConfig, seq2seq_config
-from lstmjax.models.decoder_steps import climb, first_state, run_decoder
+from lstmjax.models import Looking, LuongDecoder, PlainDecoder, Seq2SeqConfig, config_parts, seq2seq_config
+from lstmjax.models.decoder_steps import first_state, run_decoder, step_cells
 from lstmjax.trees import to_table
 from tests import reference
 
@@ -61,8 +61,8 @@ some_decoders = pytest.mark.parametrize("name", ["general", "concat", "plain"])
 @functools.cache
 def made(name):
     """A model in float64 with no parameter 0, its parameters by name, and its whole pass and its step, compiled."""
-    wide = {kind: functools.partial(cell, param_dtype=np.float64) for kind, cell in seq2seq_config.CELLS.items()}
-    with mock.patch.dict(seq2seq_config.CELLS, wide):
+    wide = {kind: functools.partial(cell, param_dtype=np.float64) for kind, cell in config_parts.CELLS.items()}
+    with mock.patch.dict(config_parts.CELLS, wide):
         model = seq2seq_config.build(CONFIGS[name], nnx.Rngs(0))
     for embed in (model.source_embed.embed, model.target_embed.embed):
         embed.dtype = np.dtype(np.float64)
@@ -238,13 +238,13 @@ def test_noise_is_drawn_once_for_all_steps(x64):
     cells.append(lx.cells.LSTM(6, 5, param_dtype=dtype))
     decoder = PlainDecoder(cells, 4, dropout=0.5, rngs=nnx.Rngs(0))
     key = jax.random.key(3)
-    floors = decoder.ready(2, key)
-    assert floors[0].mask is None
-    assert set(np.unique(floors[1].mask)) == {0.0, 2.0}
+    cells = decoder.ready(2, key)
+    assert cells[0].mask is None
+    assert set(np.unique(cells[1].mask)) == {0.0, 2.0}
     state, xs = decoder.initial_recurrent(2), jnp.ones((2, 3, 2), dtype)
     found = []
     for t in range(3):
-        state, h = climb(floors, state, xs[:, t])
+        state, h = step_cells(cells, state, xs[:, t])
         found.append(h)
     graphdef, params = nnx.split(decoder)
     wide = nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf.astype(dtype), params))

@@ -355,7 +355,7 @@ def test_models_that_are_refused():
         ForecasterConfig(hidden_features=8)
     with pytest.raises(TypeError, match="scale_each must be True or False"):
         ForecasterConfig(scale_each=1)
-    with pytest.raises(TypeError, match="scaler must be a SeriesScaler, got int"):
+    with pytest.raises(TypeError, match="scaler must be of the class SeriesScaler, got int"):
         lx.models.Forecaster(model_of().network, "mse", 3, input_length=L, horizon=H)
     with pytest.raises(ValueError, match=r"history must have shape \[B, 6, 2\], got \[3, 6, 1\]"):
         model_of()(numbers(N, L, 1))

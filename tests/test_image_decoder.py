@@ -179,7 +179,7 @@ def test_its_symbols_are_read_back(tmp_path):
     (tmp_path / "vocabulary.json").write_text("{")
     with pytest.raises(InputError, match="is not a readable vocabulary"):
         image_decoder_task.read_meaning(tmp_path)
-    with pytest.raises(ValueError, match="its vocab_size is 7, and its vocabulary has 5 symbols"):
+    with pytest.raises(ValueError, match="its vocab_size is 7, and there are 5 symbols in its vocabulary"):
         image_decoder_task.with_meaning(CONFIG, Characters(("a",)))
 
 

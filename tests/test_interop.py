@@ -11,9 +11,10 @@ import pytest
 from flax import nnx
 
 import lstmjax as lx
-from experiments.parity.measuring import foreign
+from experiments.peers.common import foreign
 from lstmjax import interop
 from lstmjax.errors import InputError
+from lstmjax.interop.layouts import LAYOUTS, read, write
 
 IN, HIDDEN = 3, 4
 
@@ -269,7 +270,7 @@ def test_keras_layers_to_ours_and_back(keras, merge):
 
 def test_keras_functions_compute_the_same(keras):
     xs = np.linspace(-4, 4, 33, dtype="float32")
-    for name, function in interop.keras_layers.ACTIVATIONS.items():
+    for name, function in interop.layouts.KERAS_FUNCTIONS.items():
         with foreign():
             theirs = keras.activations.get(name)(xs)
         np.testing.assert_allclose(function(jnp.array(xs)), theirs, rtol=0, atol=1e-6, err_msg=name)
@@ -461,7 +462,7 @@ def stack_of(kind, **options):
         (
             lambda: interop.to_keras(stack_of("lstm", gate_fn=jax.nn.gelu)),
             ValueError,
-            "layer's gate_fn must be one of tanh, .* to go to keras, got gelu",
+            "layer's gate_fn must be tanh or .* to go to keras, got gelu",
         ),
         (lambda: interop.to_flax(stack_of("lstm", num_layers=2), "nnx.LSTMCell"), TypeError, "one cell, .* got 2"),
         (lambda: interop.to_flax(stack_of("lstm"), "nnx.GRUCell"), TypeError, "nnx's GRUCell can hold, got LSTM"),
@@ -578,3 +579,19 @@ def test_weights_that_could_be_two_things_are_asked_about():
 def test_what_has_no_state_dict(call, sentence):
     with pytest.raises(TypeError, match=sentence):
         call()
+
+
+EVERY_LAYOUT = [(library, name) for library, layouts in LAYOUTS.items() for name in layouts]
+
+
+@pytest.mark.parametrize(("library", "name"), EVERY_LAYOUT)
+def test_reading_is_the_inverse_of_writing(library, name):
+    layout = LAYOUTS[library][name]
+    projected = HIDDEN - 1 if "w_p" in layout.places else HIDDEN
+    shapes = layout.shapes(IN, HIDDEN, projected)
+    assert layout.sizes(shapes) == (IN, HIDDEN, projected)
+    rng = np.random.default_rng(0)
+    entries = {name: rng.integers(-9, 9, shape).astype("float32") for name, shape in shapes.items()}
+    parts = read(layout, entries)
+    assert parts.keys() == layout.parts
+    assert_same_bits(entries, write(layout, parts))

@@ -1,5 +1,6 @@
 """The laws of backends: each is the scan, values and all derivatives, and says when it is not at hand."""
 
+import dataclasses
 import functools
 
 import chex
@@ -56,7 +57,7 @@ def gradients(run, cell, form, params, steps, state, initial):
     """Results, and the gradients of a loss that has them all in it."""
 
     def loss(params, xs, state, initial):
-        end, ys = run(cell, params, steps._replace(xs=xs), state, initial, form.endswith("reverse"))
+        end, ys = run(cell, params, dataclasses.replace(steps, xs=xs), state, initial, form.endswith("reverse"))
         return sum(jnp.sum(jnp.sin(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves((end, ys))), (end, ys)
 
     d_params, *others = jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True)(params, steps.xs, state, initial)[0]
@@ -212,7 +213,7 @@ ELSEWHERE = {
     "functions": (lx.cells.LSTM(IN, HIDDEN, gate_fn=jax.nn.hard_sigmoid), {}, "got another gate_fn or activation_fn"),
     "reset-before": (lx.cells.GRU(IN, HIDDEN, reset_after=False), {}, "it knows the GRU with reset_after=True"),
     "recording": (lx.Recording(LSTM), {}, "got Recording"),
-    "zoneout": (lx.regularizers.Zoneout(LSTM, 0.5), {"key": jax.random.key(0)}, "got ZonedOut"),
+    "zoneout": (lx.regularizers.Zoneout(LSTM, 0.5), {"key": jax.random.key(0)}, "got _ZoneoutStep"),
 }
 
 

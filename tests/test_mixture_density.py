@@ -208,7 +208,7 @@ def test_pens_come_as_often_as_said():
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        ({"hidden_features": ()}, TypeError, "hidden_features must be a tuple of at least 1 number"),
+        ({"hidden_features": ()}, ValueError, "hidden_features must have a width for at least one"),
         ({"hidden_features": (0,)}, ValueError, "hidden_features must be at least 1, got 0"),
         ({"cell": "elman"}, ValueError, "cell must be one of 'lstm', 'gru'"),
         ({"components": 0}, ValueError, "components must be at least 1"),

@@ -154,12 +154,12 @@ def broken(position, value):
         (np.zeros((2, 3, 12, 12), int), r"v\.npy: expected uint8 or floats in \[0, 1\], got int64"),
         (np.zeros((2, 3, 12, 12), "U1"), r"expected uint8 or floats in \[0, 1\], got <U1"),
         (np.zeros((2, 3, 12, 12), complex), r"expected uint8 or floats in \[0, 1\], got complex128"),
-        (np.array([[None]]), r"v\.npy can't be read: it holds objects or is no NPY or NPZ file"),
+        (np.array([[None]]), r"v\.npy can't be read: it holds Python objects"),
         (np.zeros((2, 2, 12, 12)), r"v\.npy: expected videos of at least 3 frames, got 2 of 2"),
         (np.zeros((2, 3, 12, 10)), r"v\.npy: expected frames of at least 11 x 11 pixels, got 12 x 10"),
-        (broken((1, 2, 3, 4, 0), np.nan), r"v\.npy, video 1, frame 2, row 3, column 4: expected brightness .* got nan"),
+        (broken((1, 2, 3, 4, 0), np.nan), r"v\.npy, video 1, frame 2, row 3, column 4: expected a number .* got nan"),
         (broken((0, 1, 0, 5, 0), 1.5), r"v\.npy, video 0, frame 1, row 0, column 5: expected .* in \[0, 1\], got 1\.5"),
-        (broken((0, 1, 0, 5, 0), -1), r"video 0, frame 1, row 0, column 5: expected brightness in \[0, 1\], got -1\.0"),
+        (broken((0, 1, 0, 5, 0), -1), r"video 0, frame 1, row 0, column 5: expected a number in \[0, 1\], got -1\.0"),
     ],
 )
 def test_arrays_that_are_no_videos(tmp_path, array, sentence):

@@ -209,7 +209,7 @@ def test_configs_survive_json_and_belong_to_a_keyboard():
     again = PianoRollConfig(**json.loads(json.dumps(dataclasses.asdict(CONFIG))))
     assert again == CONFIG
     assert piano_roll_config.with_keyboard(CONFIG, Keyboard(60, 64)) == CONFIG
-    with pytest.raises(ValueError, match="its num_notes is 5, and its keyboard has 88 keys"):
+    with pytest.raises(ValueError, match="its num_notes is 5, and there are 88 keys on its keyboard"):
         piano_roll_config.with_keyboard(CONFIG, Keyboard())
 
 
@@ -217,7 +217,7 @@ def test_configs_survive_json_and_belong_to_a_keyboard():
     ("wrong", "sentence"),
     [
         ({"output": "gaussian"}, "output must be one of"),
-        ({"cell": "none", "recurrent_dropout": 0.1}, "act on recurrent layers"),
+        ({"cell": "none", "recurrent_dropout": 0.1}, "recurrent_dropout acts on recurrent layers"),
         ({"hidden_features": ()}, "hidden_features must have a width"),
         ({"hidden_features": 3}, "hidden_features must be a tuple"),
         ({"hidden_dropout": 0.1}, "needs two widths"),

@@ -287,7 +287,7 @@ def test_parts_and_inputs_of_the_wrong_kind_are_named():
         SequenceEncoder(5, layers.last_step)
     with pytest.raises(TypeError, match="pool must be a function, got 5"):
         SequenceEncoder(None, 5)
-    with pytest.raises(TypeError, match="encoder must be a SequenceEncoder, got NoneType"):
+    with pytest.raises(TypeError, match="encoder must be of the class SequenceEncoder, got NoneType"):
         lx.models.SequenceClassifier(None, 4, 2, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"ys must have shape \[B, T, 4\], got \[1, 2, 3\]"):
         attention()(np.ones((1, 2, 3), np.float32))

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import math
+import os
 import sys
 import types
 
@@ -14,15 +15,27 @@ import pytest
 
 import lstmjax as lx
 from experiments import cli
-from experiments.parity.measuring import foreign
+from experiments.peers.common import foreign
 from experiments.speed import __main__ as program
-from experiments.speed import formulas, machine, plot, ratios, report, results, rounds
+from experiments.speed import beside, machine, measure, plot, report, results, summary, turns
 from experiments.speed.contenders import CONTENDERS, DEFAULT, Contender, contender_named
-from experiments.speed.contenders.case import Request, difference
-from experiments.speed.problem import draw, draw_lengths
-from experiments.speed.processes import ContenderError, Process
+from experiments.speed.problem import Request, draw
 from experiments.speed.results import Measurement, Results
-from experiments.speed.spec import GROUPS, JOBS, MODES, ROWS, Row, bar, plain, row_from_json, row_named, sweep_rows
+from experiments.speed.rows import (
+    GROUPS,
+    JOBS,
+    MODES,
+    ROWS,
+    Row,
+    bar,
+    draw_lengths,
+    flops,
+    generation_bytes,
+    plain,
+    row_named,
+    sweep_rows,
+)
+from experiments.speed.turns import LibraryError, Prepared, Process, difference
 from lstmjax.errors import InputError
 
 TINY = plain(5, 2, 3, 4, modes=("forward", "forward+backward", "compile", "memory"))
@@ -30,14 +43,15 @@ TAGGER = Row("tagger", 5, 3, 4, 6, layers=2, bidirectional=True)
 RAGGED = Row("ragged", 7, 3, 4, 6, ragged=True)
 STACK = Row("stack", 5, 3, 4, 6, layers=3)
 GENERATION = Row("generation", 9, 3, 8, 8, kind="generation", symbols=11, modes=("generate",))
+JOB = Row("job", 6, 4, 1, 5, kind="job", modes=("epoch",), sequences=10)
 MODES_OF = {
     TINY: ("forward",),
     STACK: ("forward",),
     TAGGER: ("forward", "forward+backward"),
     RAGGED: ("forward", "forward+backward"),
     GENERATION: ("generate",),
+    JOB: ("epoch",),
 }
-QUICK = rounds.Timing(rounds=2, seconds=1e-4)
 MACHINE = {"matrix_flops_per_second": 1e9, "bytes_per_second": 1e9, "cores": 2, "versions": {"jax": "1.2"}}
 
 
@@ -66,21 +80,19 @@ def found():
         measured("flax", [], mode="compile", compile_seconds=2.0),
         measured("lstmjax", [], mode="memory", program_bytes=3_000_000, peak_bytes=4_000_000),
     ]
-    results.add(TINY, table)
+    results.add([TINY], table)
     for row in sweep_rows():
-        cost = formulas.flops(row, "forward+backward") / 1e11 + 1e-3
+        cost = flops(row, "forward+backward") / 1e11 + 1e-3
         results.add(
-            row, [measured(name, [cost * k], row) for name, k in (("lstmjax", 1), ("torch", 1.5), ("keras", 2))]
+            [row], [measured(name, [cost * k], row) for name, k in (("lstmjax", 1), ("torch", 1.5), ("keras", 2))]
         )
     return results
 
 
-def test_rows_have_names_of_their_own_and_survive_json():
+def test_rows_have_names_of_their_own():
     rows = [*ROWS.values(), *JOBS, *sweep_rows()]
     assert len({row.name for row in rows}) == len(rows)
     assert all(set(row.modes) <= set(MODES) for row in rows)
-    for row in rows:
-        assert row_from_json(json.loads(json.dumps(dataclasses.asdict(row)))) == row
 
 
 def test_a_row_is_named_or_a_shape():
@@ -98,7 +110,7 @@ def test_a_problem_is_the_same_for_everyone():
     assert np.array_equal(one.lengths, draw_lengths(RAGGED))
     assert 1 <= one.lengths.min() <= one.lengths.max() <= RAGGED.steps
     assert not one.loss_weights[~np.broadcast_to(one.valid, one.loss_weights.shape)].any()
-    assert [parts.w_x.shape for both in draw(TAGGER).weights for parts in both] == [(4, 24)] * 2 + [(12, 24)] * 2
+    assert [parts["w_x"].shape for both in draw(TAGGER).weights for parts in both] == [(4, 24)] * 2 + [(12, 24)] * 2
 
 
 def test_a_row_that_is_not_run_takes_no_memory():
@@ -107,57 +119,50 @@ def test_a_row_that_is_not_run_takes_no_memory():
     assert xs.strides == (0, 0, 0)
 
 
-def test_operations_and_bytes_by_hand():
-    assert formulas.flops(TINY, "forward") == 5 * 2 * 2 * 16 * (3 + 4) == 2240
-    assert formulas.flops(TINY, "forward+backward") == 3 * 2240
-    assert formulas.lstm_weights(TINY) == 3 * 16 + 4 * 16 + 16 == 128
-    assert formulas.bytes_moved(TINY, "forward") == 4 * (128 + 5 * 2 * 3 + 5 * 2 * 4)
-    assert formulas.bytes_moved(TINY, "forward+backward", "bfloat16") == 2 * 3 * (128 + 30 + 40)
-    below, above = 2 * (4 * 24 + 6 * 24 + 24), 2 * (12 * 24 + 6 * 24 + 24)
-    assert formulas.lstm_weights(TAGGER) == below + above
-    assert formulas.flops(TAGGER, "forward") == 15 * 2 * 2 * 24 * ((4 + 6) + (12 + 6))
+def test_operations_by_hand():
+    assert flops(TINY, "forward") == 5 * 2 * 2 * 16 * (3 + 4) == 2240
+    assert flops(TINY, "forward+backward") == 3 * 2240
+    assert flops(TAGGER, "forward") == 15 * 2 * 2 * 24 * ((4 + 6) + (12 + 6))
 
 
 def test_padding_is_no_work():
     steps = int(draw_lengths(RAGGED).sum())
-    assert formulas.valid_steps(RAGGED) == steps < 21
-    assert formulas.flops(RAGGED, "forward") == steps * 2 * 24 * 10
+    assert steps < 21
+    assert flops(RAGGED, "forward") == steps * 2 * 24 * 10
 
 
 def test_generation_reads_all_weights_for_each_symbol():
     weights = 8 * 32 + 8 * 32 + 32 + 8 * 11 + 11
-    assert formulas.bytes_moved(GENERATION, "generate") == 4 * 9 * (weights + 3 * 8)
-    assert formulas.flops(GENERATION, "generate") == 27 * (2 * 32 * 16 + 2 * 8 * 11)
-    assert formulas.floor_seconds(GENERATION, "generate", "float32", 1e30, 1.0) == 4 * 9 * (weights + 24)
+    assert generation_bytes(GENERATION) == 4 * 9 * (weights + 3 * 8)
+    assert generation_bytes(GENERATION, "bfloat16") == 2 * 9 * (weights + 3 * 8)
+    assert flops(GENERATION, "generate") == 27 * (2 * 32 * 16 + 2 * 8 * 11)
 
 
 def test_an_epoch_reads_every_sequence():
     job = dataclasses.replace(JOBS[0], sequences=10)
-    assert formulas.flops(job, "epoch") == 3 * 10 * 1000 * 2 * 200 * 51
+    assert flops(job, "epoch") == 3 * 10 * 1000 * 2 * 200 * 51
 
 
 def test_ratios(found):
     table = found.of(TINY.name, "forward+backward")
-    assert ratios.beside(table) == pytest.approx({"lstmjax-fused": 1.1, "torch": 2.0})  # the median of 3/1, 4/2, 2/1
-    assert ratios.best_peer(table) == "torch"  # keras is faster but computes something else
-    assert ratios.speedup(table) == 2.0
-    assert ratios.speedup({name: one for name, one in table.items() if name != "lstmjax"}) is None
-    fraction = ratios.matrix_fraction(TINY, table["lstmjax"], MACHINE)
-    assert fraction == pytest.approx(3 * 2240 / 1.0 / 1e9)
+    assert summary.ratios(table) == pytest.approx({"lstmjax-fused": 1.1, "torch": 2.0})  # the median of 3/1, 4/2, 2/1
+    assert summary.best_peer(table) == "torch"  # keras is faster but computes something else
+    assert summary.speedup(table) == 2.0
+    assert summary.speedup({name: one for name, one in table.items() if name != "lstmjax"}) is None
 
 
 def test_the_summary(found):
-    summary = ratios.summary(found)["float32"]
-    means = summary["forward+backward"]["rows of full length"]
+    said = summary.summary(found)["float32"]
+    means = said["forward+backward"]["rows of full length"]
     assert {who: one["geometric_mean"] for who, one in means.items()} == {
         "lstmjax-fused": 1.1,
         "torch": 2.0,
         "best peer": 2.0,
     }
     assert means["best peer"]["worst_row"] == TINY.name
-    assert summary["compile_time"] == {"flax / lstmjax": 4.0}
-    assert summary["largest_gradient_difference"]["torch"] == 2e-6
-    assert "generation" not in summary
+    assert said["compile_time"] == {"flax / lstmjax": 4.0}
+    assert said["largest_gradient_difference"]["torch"] == 2e-6
+    assert "generation" not in said
 
 
 def test_each_group_of_rows_has_means_of_its_own(found):
@@ -165,10 +170,10 @@ def test_each_group_of_rows_has_means_of_its_own(found):
     assert [row.group for row in (short, RAGGED, one)] == list(GROUPS)
     times = {TINY: 4.0, short: 1.0, RAGGED: 5.0, one: 0.5}
     for row, seconds in times.items():
-        found.add(row, [measured("lstmjax", [1.0], row, "forward"), measured("torch", [seconds], row, "forward")])
-    found.add(short, [measured("onnxruntime", [0.25], short, "forward")])
-    summary = ratios.summary(found)["float32"]["forward"]
-    means = {group: {who: one["geometric_mean"] for who, one in table.items()} for group, table in summary.items()}
+        found.add([row], [measured("lstmjax", [1.0], row, "forward"), measured("torch", [seconds], row, "forward")])
+    found.add([short], [measured("onnxruntime", [0.25], short, "forward")])
+    said = summary.summary(found)["float32"]["forward"]
+    means = {group: {who: one["geometric_mean"] for who, one in table.items()} for group, table in said.items()}
     assert means == {
         "rows of full length": {"torch": 2.0, "onnxruntime": 0.25, "best peer": 1.0},
         "ragged rows": {"torch": 5.0, "best peer": 5.0},
@@ -182,7 +187,7 @@ def test_each_group_of_rows_has_means_of_its_own(found):
 
 def test_results_come_back_from_their_file(found, tmp_path):
     path = tmp_path / "results.json"
-    results.write(found, ratios.summary(found), path)
+    results.write(found, summary.summary(found), path)
     assert results.read(path) == found
     other = Results(machine=MACHINE | {"cores": 3}, measurements=[measured("torch", [9.0])])
     results.write(other, {}, tmp_path / "other.json")
@@ -221,14 +226,10 @@ def test_a_plot_needs_sweeps(tmp_path):
         plot.draw(Results(), tmp_path / "plot.png")
 
 
-def test_turns_rotate():
-    assert [rounds.rotated("abc", number) for number in range(4)] == [
-        list("abc"),
-        list("bca"),
-        list("cab"),
-        list("abc"),
-    ]
-    assert rounds.rotated([], 1) == []
+def test_turns_rotate(monkeypatch):
+    monkeypatch.setattr(turns, "PAUSE_SECONDS", 0)
+    assert "".join(turns.turns("abc", 4)) == "abcbcacababc"
+    assert not list(turns.turns([], 1))
 
 
 def test_the_machine_is_described():
@@ -254,7 +255,7 @@ def test_a_mistake_gets_a_sentence(arguments, sentence, capsys):
 
 
 def test_a_contender_that_is_not_installed_gets_its_pip_command(monkeypatch, capsys):
-    absent = Contender("absent", "Absent", "torch_peer", "no_such_package", "no-such-package")
+    absent = Contender("absent", "Absent", prepare_sum, MODES, needs=("no-such-package",))
     monkeypatch.setitem(CONTENDERS, "absent", absent)
     code, _, err = call(program.main, ["--contenders", "absent", "--rows", "5x2x3x4"], capsys)
     assert code == 2
@@ -263,13 +264,11 @@ def test_a_contender_that_is_not_installed_gets_its_pip_command(monkeypatch, cap
 
 
 def test_who_cannot_train_takes_part_forward_only():
-    name, timing = "onnxruntime", rounds.Timing(rounds=3)
-    able, everyone = contender_named(name), tuple(map(contender_named, (name, "lstmjax")))
-    assert able.can(RAGGED, "float32")
-    assert not able.can(RAGGED, "bfloat16")
-    assert rounds.units(TINY, TINY.modes, [able], timing) == 1 + 3
-    assert rounds.units(TINY, TINY.modes, everyone, timing) == 3 * (1 + 3) + 1
-    config = program.SpeedConfig(rows=(TINY.name,), modes=("forward+backward",), contenders=(name,))
+    able = contender_named("onnxruntime")
+    assert able.can(RAGGED, "forward", "float32")
+    assert not able.can(RAGGED, "forward", "bfloat16")
+    assert not able.can(RAGGED, "compile", "float32")
+    config = program.SpeedConfig(rows=(TINY.name,), modes=("forward+backward",), contenders=("onnxruntime",))
     with pytest.raises(InputError, match="nothing to measure"):
         program.tasks_of(config)
 
@@ -304,25 +303,55 @@ def test_lstmjax_goes_through_its_own_process(monkeypatch, tmp_path, capsys):
     assert table["compile"].program_bytes > 0
 
 
+def prepare_sum(numbers):
+    """In a process: something that can be asked."""
+    print("what a library prints is no answer")
+    return Prepared({"sum": lambda: sum(numbers)}, lambda: {"sum": np.array([sum(numbers)])}, {"note": "adds"})
+
+
+def prepare_lstmjax(numbers):
+    return prepare_sum(numbers)
+
+
+def prepare_another(numbers):
+    return prepare_sum([2 * one for one in numbers])
+
+
 def test_a_process_answers_a_failure_with_a_sentence_and_goes_on():
-    with Process(contender_named("lstmjax")) as process:
-        process.wait_until_ready()
-        with pytest.raises(ContenderError, match="nothing is prepared"):
-            process.ask("time", seconds=0.0)
-        process.prepare(TINY, "forward", "float32")
-        assert process.ask("time", seconds=0.0)["seconds"] > 0
-        peak = process.ask("peak")["peak_bytes"]
+    with Process() as process:
+        with pytest.raises(LibraryError, match="unsupported operand"):
+            process.prepare(prepare_another, [1, None])
+        process.prepare(prepare_sum, [1, 2])
+        assert process.ask(turns.check) == {"sum": np.array([3])}
+        assert process.ask(turns.about) == {"note": "adds"}
+        assert process.ask(turns.time_run, "sum", 0.0) > 0
+        peak = process.ask(measure.peak_bytes, "sum")
         assert peak >= 0 if sys.platform == "linux" else peak is None
+        with pytest.raises(LibraryError, match="ended"):
+            process.ask(end)
+
+
+def end(prepared):
+    os._exit(1)
+
+
+def test_what_is_compared_must_compute_the_same():
+    config = beside.BesideConfig(rounds=2, seconds=1e-4, threads=1)
+    libraries = {"lstmjax": prepare_sum, "another": prepare_lstmjax}
+    found = beside.compare(libraries, [1.0, 2.0], ["sum"], config, 1e-6)
+    assert found.differences == {"another": {"sum": 0.0}}
+    assert [len(each) for each in found.times["sum"].values()] == [2, 2]
+    with pytest.raises(InputError, match="lstmjax and another compute different things"):
+        beside.compare(libraries | {"another": prepare_another}, [1.0, 2.0], ["sum"], config, 1e-6)
 
 
 def test_native_is_told_with_its_instructions(monkeypatch):
     library = types.ModuleType("lstmjax.kernels.native.library")
     library.isa = lambda: "avx2"
-    monkeypatch.setitem(sys.modules, "lstmjax.kernels.native", types.ModuleType("lstmjax.kernels.native"))
     monkeypatch.setitem(sys.modules, library.__name__, library)
     monkeypatch.setattr(lx.kernels, "explain", lambda *_, **__: lx.kernels.Explanation("native", {}))
-    case = contender_named("lstmjax").load().prepare(Request(STACK, "forward", option="scan"))
-    assert case.backend == "native (avx2)"
+    prepared = contender_named("lstmjax-scan").prepare(Request(STACK, "forward"))
+    assert prepared.about["backend"] == "native (avx2)"
 
 
 @pytest.mark.parametrize("name", [name for name in DEFAULT if name != "lstmjax"])
@@ -330,24 +359,29 @@ def test_peers_compute_what_ours_do(name, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setattr(machine, "cores", lambda: 1)  # else PyTorch keeps its threads for the tests after this one
     contender = contender_named(name)
+    if any(machine.version_of(one) is None for one in contender.needs):
+        pytest.skip(f"{name} is not installed")
     with foreign():
-        pytest.importorskip(contender.package)
-        for also in contender.also:
-            pytest.importorskip(also)
         for row, mode in ((row, mode) for row, modes in MODES_OF.items() for mode in modes):
-            if contender.can(row, "float32") and contender.does(mode):
-                ours, theirs = answers_of("lstmjax", row, mode), answers_of(name, row, mode)
-                assert difference(theirs, ours, mode) <= bar(mode, "float32") / 10, (row.name, mode)
+            if contender.can(row, mode, "float32"):
+                ours = measure.expected(contender, answers_of("lstmjax", row, mode))
+                assert difference(answers_of(name, row, mode), ours) <= bar(mode, "float32") / 10, (row.name, mode)
 
 
 @functools.cache
 def answers_of(name, row, mode):
-    contender = contender_named(name)
-    case = contender.load().prepare(Request(row, mode, option=contender.option))
-    return case.answers(case.run())
+    return contender_named(name).prepare(Request(row, mode)).check()
+
+
+@pytest.mark.parametrize(("row", "mode"), [(TINY, "forward+backward"), (GENERATION, "generate")])
+def test_bfloat16_is_near(row, mode):
+    [ours, in_bfloat16] = [
+        contender_named("lstmjax").prepare(Request(row, mode, dtype)).check() for dtype in ("float32", "bfloat16")
+    ]
+    assert difference(in_bfloat16, ours) <= bar(mode, "bfloat16")
 
 
 def test_what_is_not_a_number_does_not_count():
     reference = {"a": np.array([1.0]), "b": np.array([1.0])}
     for name in reference:
-        assert math.isnan(difference(reference | {name: np.array([np.nan])}, reference, "forward"))
+        assert math.isnan(difference(reference | {name: np.array([np.nan])}, reference))

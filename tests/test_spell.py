@@ -14,9 +14,10 @@ from experiments import spell as study_of_spelling
 from experiments import study
 from lstmjax import load_model
 from lstmjax.data import datasets
+from lstmjax.data.datasets import read_idx_images
 from lstmjax.data.digit_texts import digit_sums, english, named_digits
 from lstmjax.data.examples import Labelled
-from lstmjax.data.images import read_idx_images, read_images, read_picture
+from lstmjax.data.images import read_images, read_picture
 from lstmjax.data.symbols import Characters
 from lstmjax.decoding.image_texts import write_texts
 from lstmjax.errors import InputError

@@ -348,8 +348,8 @@ def test_a_saved_model_gives_the_same_tags(tmp_path):
     np.testing.assert_array_equal(again(*given), model(*given))
     np.testing.assert_array_equal(again.tag(*given), model.tag(*given))
     for changes, sentence in (
-        ({"vocab_size": 9}, "its vocab_size is 9, and its vocabulary has 6 words"),
-        ({"num_characters": 99}, "its num_characters is 99, and its vocabulary has"),
+        ({"vocab_size": 9}, "its vocab_size is 9, and there are 6 words in its vocabulary"),
+        ({"num_characters": 99}, "its num_characters is 99, and there are"),
     ):
         with pytest.raises(ValueError, match=sentence):
             tagger_task.with_meaning(dataclasses.replace(config, **changes), vocabulary)
@@ -365,7 +365,7 @@ def test_a_saved_model_gives_the_same_tags(tmp_path):
         ({"hidden_features": ()}, "hidden_features must have a width for at least one recurrent layer, got none"),
         ({"hidden_features": (4, 0)}, "hidden_features must be at least 1, got 0"),
         ({"hidden_dropout": 0.5}, "hidden_dropout acts between recurrent layers, so it needs two widths"),
-        ({"cell": "none", "recurrent_dropout": 0.5}, "act on recurrent layers, got cell 'none'"),
+        ({"cell": "none", "recurrent_dropout": 0.5}, "recurrent_dropout acts on recurrent layers, so it needs a cell"),
         ({"input_dropout": 1.0}, r"input_dropout must be in \[0, 1\), got 1.0"),
         ({"output_dropout": -0.1}, r"output_dropout must be in \[0, 1\), got -0.1"),
         ({"unknown_rate": -1.0}, "unknown_rate must be at least 0, got -1.0"),

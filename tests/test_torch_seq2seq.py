@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.parity.measuring import foreign
+from experiments.peers.common import foreign
 from lstmjax.data.source import SequenceBatch
 from lstmjax.decoding.translated_text import together
 from lstmjax.decoding.translation import BeamSettings, translate
@@ -68,13 +68,14 @@ def test_the_two_models_compute_the_same(shared, lenient_promotion):
 def test_training_lowers_the_loss():
     with foreign():
         torch = pytest.importorskip("torch")
+        from experiments.peers.torch_layers import make_train_step
         from experiments.translate import torch_seq2seq
         from experiments.translate.contenders import OPTIMIZER
 
         model = torch_seq2seq.TorchSeq2Seq(SIZES, torch_seq2seq.arrays_of(random_model(SIZES)))
         source, lengths = together([np.array(sentence) for sentence in SENTENCES], len(SENTENCES))
         given = [torch.tensor(array, dtype=torch.int64) for array in (source, lengths, source % 17)]
-        train_step, before = torch_seq2seq.make_train_step(model, OPTIMIZER), float(model.eval().loss(*given).detach())
+        train_step, before = make_train_step(model, OPTIMIZER), float(model.eval().loss(*given).detach())
         model.train()
         for _ in range(20):
             train_step(*given)

@@ -3,9 +3,4 @@
 - `__main__.py`: the command that measures, and its table
 - `cases.py`: every library, cell and form that is measured, and the bars
 - `measuring.py`: one problem, one loss, and results of the same form from both
-- `torch_peer.py`: PyTorch
-- `keras_peer.py`: Keras
-- `flax_peer.py`: Flax, nnx and linen
-- `equinox_peer.py`: Equinox
-- `haiku_peer.py`: Haiku
 """

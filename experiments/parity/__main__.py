@@ -16,6 +16,7 @@ from rich.progress import track
 from experiments import cli
 from experiments.parity.cases import BARS, CASES, LIBRARIES, Case
 from experiments.parity.measuring import BATCH, HIDDEN, IN, STEPS, Difference
+from experiments.speed.beside import markdown
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     config = cli.parse(ParityConfig, DESCRIPTION, arguments)
     cli.check_out(config.out)
     for name in config.libraries:
-        if not LIBRARIES[name].is_installed:
+        if LIBRARIES[name].version is None:
             raise InputError(f'{name} is not installed; pip install -e ".[interop]" brings every library')
     cli.check_backend()
     cases = [case for case in CASES if case.library in config.libraries]
@@ -80,19 +81,18 @@ def page(libraries: Sequence[str], measured: dict[Case, Difference]) -> str:
     sizes = {"IN": IN, "HIDDEN": HIDDEN, "BATCH": BATCH, "STEPS": STEPS}
     opening = INTRODUCTION.format(**sizes, **BARS, versions=", ".join([f"jax {jax.__version__}", *versions]))
     columns = [f"{what}, {dtype}" for dtype in BARS for what in Difference._fields]
-    head = ["library", "cell", "form", *columns]
-    lines = ["", f"| {' | '.join(head)} |", "|---" * 3 + "|---:" * len(columns) + "|", *rows(measured)]
-    return opening + "\n".join(lines) + "\n"
+    table = markdown(["library", "cell", "form", *columns], rows(measured), names=3)
+    return "\n".join([opening, *table]) + "\n"
 
 
-def rows(measured: dict[Case, Difference]) -> list[str]:
+def rows(measured: dict[Case, Difference]) -> list[list[str]]:
     """A row for each library, cell and form, dtypes side by side."""
 
     def place(case: Case) -> tuple[str, str, str]:
         return LIBRARIES[case.library].title, case.cell, case.form.name
 
     return [
-        f"| {' | '.join([*where, *(f'{value:.1e}' for case in cases for value in measured[case])])} |"
+        [*where, *(f"{value:.1e}" for case in cases for value in measured[case])]
         for where, cases in itertools.groupby(measured, place)
     ]
 

@@ -3,11 +3,9 @@
 Loss: the sum of sin over the outputs at valid steps and over all final states.
 """
 
-import contextlib
 import dataclasses
 import functools
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,15 +14,13 @@ import numpy as np
 from flax import nnx
 
 import lstmjax as lx
-from lstmjax.interop.layouts import Arrays, Layout, arrange
+from experiments.peers.common import JaxLayers, States, Weights, foreign, gradients_in
+from lstmjax.interop.layouts import Layout
 from lstmjax.interop.writing import directions_of, layers_of
 from lstmjax.trees import split_model
 from lstmjax.types import PyTree
 
 IN, HIDDEN, BATCH, STEPS = 3, 4, 3, 6
-
-States = list[list[tuple[Any, ...]]]
-"""For each layer and each direction, (h, c) or (h,)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +44,19 @@ class Form:
             return np.array(self.mask, bool)
         return np.arange(STEPS) < np.array(self.lengths or [STEPS] * BATCH)[:, None]
 
-    def in_features(self, layer: int) -> int:
-        return IN if layer == 0 else self.ways * HIDDEN
+    @property
+    def options(self) -> dict[str, Any]:
+        """How our layers are told."""
+        return {
+            "lengths": None if self.lengths is None else jnp.array(self.lengths),
+            "mask": None if self.mask is None else jnp.array(self.valid),
+        }
 
 
 class Problem(NamedTuple):
-    """Inputs [B, T, I] and initial states."""
+    """Their weights, inputs [B, T, I] and initial states."""
 
+    weights: Weights
     xs: np.ndarray
     states: States
 
@@ -64,17 +66,9 @@ class Result(NamedTuple):
 
     outputs: Any
     states: States
-    d_weights: list[list[dict[str, Any]]]
+    d_weights: Weights
     d_inputs: Any
     d_states: States
-
-
-class Peer(NamedTuple):
-    """Their layers with random weights, ours with the same, and how to run theirs."""
-
-    layer: lx.Stacked
-    layout: Layout
-    run: Callable[[Problem], Result]
 
 
 class Difference(NamedTuple):
@@ -85,66 +79,94 @@ class Difference(NamedTuple):
     gradients: float
 
 
-def compare(peer: Peer, form: Form, dtype: Any) -> Difference:
-    """Run both on the same random problem."""
-    problem = draw(peer.layer, dtype)
-    ours, theirs = run_ours(peer.layer, peer.layout, form, problem), peer.run(problem)
-    return Difference(
-        largest(ours.outputs, theirs.outputs), largest(ours.states, theirs.states), largest(ours[2:], theirs[2:])
-    )
+def draw_weights(layout: Layout, form: Form, dtype: Any, out_features: int = HIDDEN) -> Weights:
+    """Random weights in a library's layout."""
+
+    def entries(depth: int, way: int) -> dict[str, Any]:
+        rng = np.random.default_rng([depth, way])
+        shapes = layout.shapes(IN if depth == 0 else form.ways * out_features, HIDDEN, out_features)
+        return {name: _random(rng, shape, dtype) for name, shape in shapes.items()}
+
+    return [[entries(depth, way) for way in range(form.ways)] for depth in range(form.layers)]
 
 
-def draw(layer: lx.Stacked, dtype: Any) -> Problem:
-    rng = np.random.default_rng(0)
-    states = random_like(normal_form(layer.initial_state(BATCH)), rng, dtype)
-    return Problem(rng.normal(size=(BATCH, STEPS, IN)).astype(dtype), states)
+def draw_problem(layer: lx.Stacked, weights: Weights, dtype: Any) -> Problem:
+    rng = np.random.default_rng(1)
+    states = jax.tree.map(lambda leaf: _random(rng, leaf.shape, dtype), normal_form(layer.initial_state(BATCH)))
+    return Problem(weights, rng.normal(size=(BATCH, STEPS, IN)).astype(dtype), states)
 
 
-def random_like(tree: PyTree, rng: np.random.Generator, dtype: Any) -> PyTree:
-    return jax.tree.map(lambda leaf: rng.normal(scale=0.5, size=np.shape(leaf)).astype(dtype), tree)
+def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    return rng.normal(scale=0.5, size=shape).astype(dtype)
 
 
 def run_ours(layer: lx.Stacked, layout: Layout, form: Form, problem: Problem) -> Result:
+    """The result of our layer, with gradients in their layout."""
     graphdef, params, _ = split_model(layer)
-    valid: dict[str, Any] = {"lengths": None, "mask": None}
-    if form.lengths is not None:
-        valid["lengths"] = jnp.array(form.lengths)
-    elif form.mask is not None:
-        valid["mask"] = jnp.array(form.valid)
-    (_, (ys, ends)), (d_params, *d_inputs) = _differentiate_ours(graphdef, params, *problem, **valid)
-    slopes = nnx.merge(graphdef, d_params)
-    d_weights = [[_slopes(layout, one) for one in directions_of(below)] for below in layers_of(slopes)]
-    return Result(ys, ends, d_weights, *d_inputs)
+    result: Result = _differentiate_ours(graphdef, params, problem.xs, problem.states, **form.options)
+    slopes = nnx.merge(graphdef, result.d_weights)
+    cells = [directions_of(below) for below in layers_of(slopes)]
+    return result._replace(d_weights=[[gradients_in(layout, one.params._asdict()) for one in both] for both in cells])
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _differentiate_ours(graphdef: Any, params: PyTree, xs: Any, states: States, lengths: Any, mask: Any) -> Any:
+def _differentiate_ours(graphdef: Any, params: PyTree, xs: Any, states: States, lengths: Any, mask: Any) -> Result:
     def apply(params: PyTree, xs: Any, states: States) -> tuple[Any, States]:
         layer = nnx.merge(graphdef, params)
-        state = [_own_form(like, leaves) for like, leaves in zip(layer.initial_state(BATCH), states, strict=True)]
+        state = jax.tree.unflatten(jax.tree.structure(layer.initial_state(BATCH)), jax.tree.leaves(states))
         ys, state = layer(xs, state=state, lengths=lengths, mask=mask)
         return ys, normal_form(state)
 
-    return jax.value_and_grad(loss_of(apply, np.ones((BATCH, STEPS), bool)), (0, 1, 2), has_aux=True)(
-        params, xs, states
-    )
+    return _differentiate(apply, np.ones((BATCH, STEPS), bool), params, xs, states)
 
 
-def run_jax(apply: Callable[..., Any], weights: list[list[Any]], form: Form, problem: Problem) -> Result:
-    """The result of another library that runs on JAX; `apply(weights, xs, states)` gives outputs and states."""
+def run_jax(layers: JaxLayers, form: Form, problem: Problem) -> Result:
+    """The result of another library that runs on JAX."""
+
+    def in_order(array: Any) -> Any:
+        return jnp.swapaxes(array, 0, 1) if layers.time_major else array
+
+    def apply(weights: Weights, xs: Any, states: States) -> tuple[Any, States]:
+        valid = next((given for given in form.options.values() if given is not None), None)
+        ys, ends = layers.apply(weights, in_order(xs), states, valid)
+        return in_order(ys), ends
+
     with foreign():
-        slopes = jax.jit(jax.value_and_grad(loss_of(apply, form.valid), (0, 1, 2), has_aux=True))
-        (_, (ys, ends)), d_all = slopes(weights, *problem)
-    return Result(ys, ends, *d_all)
+        result: Result = jax.jit(functools.partial(_differentiate, apply, form.valid))(*problem)
+    return result
 
 
-def loss_of(apply: Callable[..., Any], valid: np.ndarray) -> Callable[..., Any]:
+def _differentiate(apply: Callable[..., Any], valid: np.ndarray, *arguments: Any) -> Result:
     def loss(*arguments: Any) -> Any:
         ys, ends = apply(*arguments)
         ys = jnp.where(jnp.broadcast_to(valid[..., None], ys.shape), ys, jnp.zeros_like(ys))
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves((ys, ends))), (ys, ends)
 
-    return loss
+    (_, (ys, ends)), slopes = jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(*arguments)
+    return Result(ys, ends, *slopes)
+
+
+def run_torch(module: Any, form: Form, problem: Problem) -> Result:
+    """The result of a module of PyTorch."""
+    import torch
+
+    from experiments.peers import torch_layers
+
+    xs = torch.tensor(problem.xs.swapaxes(0, 1), requires_grad=True)
+    states = jax.tree.map(lambda one: one.requires_grad_(), torch_layers.stacked(problem.states))
+    ys, ends = torch_layers.run(module, xs, states, form.lengths)
+    loss: Any = sum(torch.sin(leaf).sum() for leaf in jax.tree.leaves((ys, ends)))
+    inputs = [list(module.parameters()), xs, states]
+    leaves, tree = jax.tree.flatten(inputs)
+    slopes = map(torch_layers.to_numpy, torch.autograd.grad(loss, leaves))
+    d_weights, d_xs, d_states = jax.tree.unflatten(tree, slopes)
+    return Result(
+        torch_layers.to_numpy(ys).swapaxes(0, 1),
+        torch_layers.apart(module, jax.tree.map(torch_layers.to_numpy, ends)),
+        torch_layers.by_layer(module, d_weights),
+        d_xs.swapaxes(0, 1),
+        torch_layers.apart(module, d_states),
+    )
 
 
 def normal_form(state: Any) -> States:
@@ -154,21 +176,10 @@ def normal_form(state: Any) -> States:
     ]
 
 
-def _own_form(like: Any, leaves: list[tuple[Any, ...]]) -> Any:
-    if isinstance(like, lx.BidirectionalState):
-        return lx.BidirectionalState(*(type(one)(*arrays) for one, arrays in zip(like, leaves, strict=True)))
-    return type(like)(*leaves[0])
-
-
-def _slopes(layout: Layout, layer: lx.Recurrent) -> Arrays:
-    """Our gradients in their layout: two biases that are added up each get the gradient of the sum."""
-    parts = {name: np.asarray(value) for name, value in layer.params._asdict().items() if value is not None}
-    b_h = parts.pop("b_h", None)
-    if b_h is not None:
-        parts |= {"b_2": np.concatenate([parts["b"][: -b_h.size], b_h]), "b_n": b_h}
-    else:
-        parts["b_2"] = parts["b"]
-    return arrange(layout, {part: array for part, array in parts.items() if part in layout.parts})
+def compare(ours: Result, theirs: Result) -> Difference:
+    return Difference(
+        largest(ours.outputs, theirs.outputs), largest(ours.states, theirs.states), largest(ours[2:], theirs[2:])
+    )
 
 
 def largest(ours: PyTree, theirs: PyTree) -> float:
@@ -181,14 +192,3 @@ def largest(ours: PyTree, theirs: PyTree) -> float:
         return float(np.max(np.abs(mine - other)))
 
     return float(max(jax.tree.leaves(jax.tree.map(difference, ours, theirs))))
-
-
-@contextlib.contextmanager
-def foreign() -> Iterator[None]:
-    """Others' code may promote, broadcast and warn as it likes."""
-    with (
-        jax.numpy_dtype_promotion("standard"),
-        jax.numpy_rank_promotion("allow"),
-        warnings.catch_warnings(action="ignore"),
-    ):
-        yield

@@ -11,17 +11,18 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import track
 
 from experiments import cli
-from experiments.speed import machine, ratios, results, rounds
-from experiments.speed.contenders import DEFAULT, SWEEPERS, Contender, contender_named
-from experiments.speed.processes import ContenderError, Process
+from experiments.speed import machine, measure, results
+from experiments.speed.contenders import DEFAULT, NOT_IN_SWEEPS, OURS, Contender, contender_named
 from experiments.speed.results import Results
-from experiments.speed.spec import JOBS, MODES, ROWS, DType, Mode, Row, row_named, sweep_rows
+from experiments.speed.rows import JOBS, MODES, ROWS, DType, Mode, Row, row_named, sweep_rows
+from experiments.speed.summary import summary
+from experiments.speed.turns import LibraryError, Process
 from lstmjax import checks
 from lstmjax.errors import InputError
 
@@ -38,7 +39,7 @@ class SpeedConfig:
 
     rows: tuple[str, ...] = tuple(ROWS)
     """Rows by name, or shapes TxBxIxH; none at all is possible beside --sweeps and --jobs."""
-    modes: tuple[Mode, ...] = MODES  # type: ignore[assignment]
+    modes: tuple[Mode, ...] = MODES
     """What to measure on rows, as far as it is for them; sweeps are of forward+backward, jobs of epochs."""
     contenders: tuple[str, ...] = DEFAULT
     """Who takes part; lstmjax chooses its backend itself, lstmjax-fused, -scan and -cudnn are ours with that one."""
@@ -67,13 +68,12 @@ class SpeedConfig:
                 raise ValueError(f"{name} must hold at least one name, got none")
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """One row with one dtype, and who takes part."""
 
     row: Row
-    modes: tuple[str, ...]
-    dtype: str
+    modes: tuple[Mode, ...]
+    dtype: DType
     contenders: tuple[Contender, ...]
 
 
@@ -83,84 +83,51 @@ def tasks_of(config: SpeedConfig) -> list[Task]:
     Raises:
       InputError: it asks for nothing, for a contender there isn't, or for one that is not installed.
     """
-    asked: list[tuple[Row, tuple[str, ...]]] = [
-        (row, tuple(mode for mode in row.modes if mode in config.modes)) for row in map(row_named, config.rows)
-    ]
-    asked += [(row, row.modes) for row in sweep_rows() if config.sweeps]
-    asked += [(row, row.modes) for row in JOBS if config.jobs]
-    tasks = [
-        Task(row, modes, dtype, _contenders(config, row, modes, dtype))
-        for row, modes in asked
-        for dtype in config.dtypes
-    ]
-    tasks = [task for task in tasks if task.contenders]
-    for one in {one.name: one for task in tasks for one in task.contenders}.values():
-        one.check_installed()
+    everyone = [contender_named(name) for name in config.contenders]
+    sweepers = [one for one in everyone if one.name not in NOT_IN_SWEEPS]
+    asked = [(row, tuple(mode for mode in row.modes if mode in config.modes)) for row in map(row_named, config.rows)]
+    asked += [(row, row.modes) for row in (*(sweep_rows() if config.sweeps else ()), *(JOBS if config.jobs else ()))]
+    tasks = []
+    for row, modes in asked:
+        for dtype in config.dtypes:
+            contenders = sweepers if row.sweep else everyone
+            able = tuple(one for one in contenders if any(one.can(row, mode, dtype) for mode in modes))
+            if able:
+                tasks.append(Task(row, modes, dtype, able))
+    for contender in {one.name: one for task in tasks for one in task.contenders}.values():
+        contender.check_installed()
     if not tasks:
         raise InputError("there is nothing to measure: no contender takes part in any of these rows, modes and dtypes")
     return tasks
-
-
-def _contenders(config: SpeedConfig, row: Row, modes: Sequence[str], dtype: str) -> tuple[Contender, ...]:
-    names = dict.fromkeys([*config.contenders, *(row.extra if "lstmjax" in config.contenders else ())])
-    able = [one for one in map(contender_named, names) if one.can(row, dtype) and any(map(one.does, modes))]
-    return tuple(one for one in able if not row.sweep or one.is_ours or one.name in SWEEPERS)
 
 
 def main(arguments: Sequence[str]) -> int:
     config = cli.parse(SpeedConfig, DESCRIPTION, arguments)
     cli.check_out(config.out)
     tasks = tasks_of(config)
-    found = Results(settings=_settings(config))
+    names = ("rounds", "seconds", "device", "dtypes")
+    settings = {name: getattr(config, name) for name in names} | {"xla_flags": os.environ.get("XLA_FLAGS", "")}
+    found = Results(settings=settings)
+    timing = measure.Timing(config.rounds, config.seconds, config.device)
     try:
         found.machine = machine.describe() | _rates(config.device)
-        _measure(tasks, rounds.Timing(config.rounds, config.seconds, config.device), found, config.out)
-    except ContenderError as error:  # of ours: nothing can be said without it
+        for task in track(tasks, "measuring rows", console=Console(stderr=True)):
+            found.add([task.row], measure.measure(*task, timing))
+            results.write(found, summary(found), config.out)
+    except LibraryError as error:  # of ours: nothing can be said without it
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("".join(f"{failure}\n" for failure in found.failures), end="", file=sys.stderr)
-    print(json.dumps({"out": str(config.out), "summary": ratios.summary(found)}))
-    return int(any(one.error and one.contender == ratios.OURS for one in found.measurements))
-
-
-def _measure(tasks: Sequence[Task], timing: rounds.Timing, found: Results, out: Path) -> None:
-    columns = (
-        MofNCompleteColumn(),
-        BarColumn(bar_width=20),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        TextColumn("gone,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        total = sum(rounds.units(task.row, task.modes, task.contenders, timing) for task in tasks)
-        bar = progress.add_task("starting", total=total)
-        for task in tasks:
-            measured = rounds.measure(
-                task.row,
-                task.modes,
-                task.dtype,
-                task.contenders,
-                timing,
-                lambda done: progress.update(bar, advance=1, description=done),
-            )
-            found.add(task.row, measured)
-            results.write(found, ratios.summary(found), out)
-
-
-def _settings(config: SpeedConfig) -> dict[str, object]:
-    names = ("rounds", "seconds", "device", "dtypes")
-    return {name: getattr(config, name) for name in names} | {"xla_flags": os.environ.get("XLA_FLAGS", "")}
+    print(json.dumps({"out": str(config.out), "summary": summary(found)}))
+    return int(any(one.error and one.contender == OURS for one in found.measurements))
 
 
 def _rates(device: str) -> dict[str, object]:
     """The machine's speed, measured in a process that then ends."""
-    with Process(contender_named(ratios.OURS), device) as process:
-        process.wait_until_ready()
-        return process.ask("machine")
+    with Process() as process:
+        return process.ask(machine.measure, device)  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # unwinding ends the contenders' processes
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     cli.run(lambda: main(sys.argv[1:]))

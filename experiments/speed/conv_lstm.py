@@ -5,13 +5,10 @@ works in a process of its own, idle while the other works; all is compiled befor
 squared error with respect to all weights. A line shows the median of each one's times and of their ratios in a round.
 """
 
-import contextlib
 import dataclasses
-import importlib
 import json
-import os
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,10 +18,10 @@ import numpy as np
 
 import lstmjax as lx
 from experiments import cli
-from experiments.speed.ratios import paired_ratio
-from experiments.speed.turns import Prepared, Process, in_turn
+from experiments.peers.keras_layers import keras_on_jax, seeds
+from experiments.speed.beside import OURS, BesideConfig, compare
+from experiments.speed.turns import Prepared, paired_ratio
 from lstmjax import checks
-from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 
 LARGEST_DIFFERENCE = 1e-3
@@ -52,7 +49,7 @@ PROBLEMS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class ConvLSTMSpeedConfig:
+class ConvLSTMSpeedConfig(BesideConfig):
     """What to time, and how."""
 
     problems: tuple[Literal["1d", "2d-small", "2d", "3d"], ...] = ("2d-small", "2d", "1d", "3d")
@@ -61,53 +58,32 @@ class ConvLSTMSpeedConfig:
     """How often each library is timed."""
     seconds: float = 0.5
     """The least time of a turn."""
-    threads: int | None = None
-    """Cores that each library may use; without it, all."""
     out: Path | None = None
     """A JSON file for all figures."""
 
     def __post_init__(self) -> None:
-        checks.positive_int("rounds", self.rounds)
-        checks.positive("seconds", self.seconds)
+        super().__post_init__()
         for name in self.problems:
             checks.one_of("problems", name, tuple(PROBLEMS))
-        if self.threads is not None:
-            checks.positive_int("threads", self.threads)
 
 
 def main(config: ConvLSTMSpeedConfig) -> int:
     """Print a line for each problem and kind of work."""
     if config.out is not None:
         cli.check_out(config.out)
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for name in config.problems:
         print(f"{name}: {PROBLEMS[name]}", flush=True)
-        found[name] = measure(PROBLEMS[name], config)
+        libraries = {OURS: prepare_ours, "keras": prepare_keras}
+        found = compare(libraries, PROBLEMS[name], ("forward", "training"), config, LARGEST_DIFFERENCE)
+        figures[name] = {"difference": max(found.differences["keras"].values()), **found.times}
+        for kind, times in found.times.items():
+            ours, theirs = (1e3 * statistics.median(times[library]) for library in libraries)
+            ratio = paired_ratio(times["keras"], times[OURS])
+            print(f"  {kind}: lstmjax {ours:.1f} ms, Keras {theirs:.1f} ms, {ratio:.1f} times as long", flush=True)
     if config.out is not None:
-        replace_text(config.out, json.dumps(found, indent=2) + "\n")
+        replace_text(config.out, json.dumps(figures, indent=2) + "\n")
     return 0
-
-
-def measure(problem: Problem, config: ConvLSTMSpeedConfig) -> dict[str, Any]:
-    """How far the two are apart in what they compute, and seconds a run of each kind of work.
-
-    Raises:
-      InputError: they do not compute the same.
-    """
-    with contextlib.ExitStack() as stack:
-        libraries = {"lstmjax": prepare_ours, "keras": prepare_keras}
-        processes = {
-            name: stack.enter_context(Process(prepare, problem, config.threads)) for name, prepare in libraries.items()
-        }
-        apart = _difference(*(each.ask("check") for each in processes.values()))
-        if not apart <= LARGEST_DIFFERENCE:  # NaN too
-            raise InputError(f"lstmjax and Keras compute different things: {apart}")
-        times = {kind: in_turn(kind, processes, config.rounds, config.seconds) for kind in ("forward", "training")}
-    for kind, found in times.items():
-        ours, theirs = (1e3 * statistics.median(found[name]) for name in libraries)
-        ratio = paired_ratio(found["keras"], found["lstmjax"])
-        print(f"  {kind}: lstmjax {ours:.1f} ms, Keras {theirs:.1f} ms, {ratio:.1f} times as long", flush=True)
-    return {"difference": apart, **times}
 
 
 def prepare_ours(problem: Problem) -> Prepared:
@@ -122,27 +98,25 @@ def prepare_ours(problem: Problem) -> Prepared:
             xs, _ = lx.unroll(cell, lx.LSTMParams(*arrays), xs)
         return xs
 
-    return _prepared(problem, [[jnp.asarray(array) for array in arrays] for arrays in weights(problem)], apply)
+    return _prepared(problem, apply)
 
 
 def prepare_keras(problem: Problem) -> Prepared:
     """Keras's layers with their default settings, through `stateless_call`."""
-    os.environ["KERAS_BACKEND"] = "jax"
-    keras: Any = importlib.import_module("keras")
+    keras = keras_on_jax()
     kind = getattr(keras.layers, f"ConvLSTM{len(problem.grid)}D")
     layers = []
     for arrays in weights(problem):
         layer = kind(problem.filters, arrays[0].shape[0], padding="same", return_sequences=True)
         layer.build((problem.batch, problem.steps, *problem.grid, arrays[0].shape[-2]))
-        layer.set_weights(arrays)
         layers.append(layer)
 
     def apply(params: Any, xs: Any) -> Any:
         for layer, arrays in zip(layers, params, strict=True):
-            xs, _ = layer.stateless_call(arrays, [one.value for one in layer.non_trainable_variables], xs)
+            xs, _ = layer.stateless_call(arrays, seeds(layer), xs)
         return xs
 
-    return _prepared(problem, [[one.value for one in layer.trainable_variables] for layer in layers], apply)
+    return _prepared(problem, apply)
 
 
 def weights(problem: Problem) -> list[list[np.ndarray]]:
@@ -156,7 +130,8 @@ def weights(problem: Problem) -> list[list[np.ndarray]]:
     return found
 
 
-def _prepared(problem: Problem, params: Any, apply: Callable[[Any, Any], Any]) -> Prepared:
+def _prepared(problem: Problem, apply: Callable[[Any, Any], Any]) -> Prepared:
+    params = jax.tree.map(jnp.asarray, weights(problem))
     rng = np.random.default_rng(1)
     xs, targets = (
         jnp.asarray(rng.random((problem.batch, problem.steps, *problem.grid, channels)), jnp.float32)
@@ -168,23 +143,14 @@ def _prepared(problem: Problem, params: Any, apply: Callable[[Any, Any], Any]) -
 
     forward, gradient = jax.jit(apply), jax.jit(jax.value_and_grad(loss))
     runs: dict[str, Callable[[], Any]] = {
-        "forward": lambda: forward(params, xs),
-        "training": lambda: gradient(params, xs, targets),
+        "forward": lambda: jax.block_until_ready(forward(params, xs)),  # type: ignore[no-untyped-call]
+        "training": lambda: jax.block_until_ready(gradient(params, xs, targets)),  # type: ignore[no-untyped-call]
     }
 
-    def ready(run: Callable[[], Any]) -> Callable[[], Any]:
-        return lambda: jax.block_until_ready(run())  # type: ignore[no-untyped-call]
+    def check() -> Any:
+        return {kind: jax.tree.map(np.asarray, run()) for kind, run in runs.items()}
 
-    def check() -> list[np.ndarray]:
-        return [np.asarray(leaf) for run in runs.values() for leaf in jax.tree.leaves(run())]
-
-    return Prepared(check, {kind: ready(run) for kind, run in runs.items()})
-
-
-def _difference(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
-    """The largest of any array, as a share of the largest number in it."""
-    pairs = zip(ours, theirs, strict=True)
-    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+    return Prepared(runs, check)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,8 @@ An LSTM reads 1000 sequences of 1000 steps, a dense layer makes a number from it
 squared error, Adam learns from batches of 64, in the same order from the same weights. An epoch gives its mean loss.
 """
 
-import dataclasses
-import importlib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,104 +14,99 @@ import numpy as np
 import optax
 
 import lstmjax as lx
-from experiments.speed.contenders.case import Answers, Case, Request
-from experiments.speed.problem import Problem
+from experiments.peers.keras_layers import keras_on_jax
+from experiments.speed.problem import Problem, Request
+from experiments.speed.turns import Prepared
 
 LEARNING_RATE = 1e-3
 
 
 def batches(problem: Problem, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """(xs [B, T, I], targets [B, 1]), the last as small as it comes."""
-    cuts = range(0, len(problem.xs), size)
-    return [(problem.xs[at : at + size], problem.targets[at : at + size]) for at in cuts]
+    return list(zip(_cut(problem.xs, size), _cut(problem.targets, size), strict=True))
 
 
-@dataclasses.dataclass
-class Epochs:
-    """Call it for one more epoch; it gives the mean loss over the sequences. `step(batch)` learns and gives a loss."""
-
-    step: Callable[[Any], Any]
-    data: list[tuple[Any, Any]]
-
-    def __call__(self) -> float:
-        losses = [self.step(batch) for batch in self.data]
-        counts = [len(targets) for _, targets in self.data]
-        return float(np.average([float(loss) for loss in losses], weights=counts))
+def _cut(array: np.ndarray, size: int) -> list[np.ndarray]:
+    return [array[at : at + size] for at in range(0, len(array), size)]
 
 
-def prepare_lstmjax(request: Request, problem: Problem) -> Case:
+def prepared(epoch: Callable[[], float]) -> Prepared:
+    return Prepared({"epoch": epoch}, lambda: {"loss": np.array([epoch()])})
+
+
+def epoch_of(step: Callable[[Any], Any], data: Sequence[tuple[Any, Any]]) -> Callable[[], float]:
+    """The mean loss over the sequences, from `step(batch)`, which learns and gives a loss."""
+
+    def epoch() -> float:
+        losses = [step(batch) for batch in data]
+        return float(np.average([float(loss) for loss in losses], weights=[len(targets) for _, targets in data]))
+
+    return epoch
+
+
+def prepare_ours(request: Request, problem: Problem, backend: str) -> Prepared:
     cell = lx.cells.LSTM(request.row.in_features, request.row.hidden, param_dtype=jnp.dtype(request.dtype))
-    optimizer, place = optax.adam(LEARNING_RATE), _place(request)
-    params = {
-        "cell": lx.LSTMParams(*map(place, problem.weights[0][0])),
-        "kernel": place(problem.head[0]),
-        "bias": place(problem.head[1]),
-    }
-    data = jax.tree.map(place, batches(problem, request.row.batch))
-    slopes = jax.value_and_grad(lambda params, batch: _loss(cell, request.option, params, batch))
+    optimizer = optax.adam(LEARNING_RATE)
+
+    def place(tree: Any) -> Any:
+        return jax.tree.map(lambda array: jnp.asarray(array, request.dtype), tree)
+
+    def loss(params: Any, xs: Any, targets: Any) -> Any:
+        _, state = lx.unroll(cell, params["cell"], xs, backend=backend)
+        kernel, bias = params["head"]
+        return jnp.mean(jnp.square(state.h @ kernel + jnp.broadcast_to(bias, targets.shape) - targets))
 
     @jax.jit
-    def learn(params: Any, opt_state: Any, batch: Any) -> Any:
-        loss, d_params = slopes(params, batch)
-        updates, opt_state = optimizer.update(d_params, opt_state, params)
-        return optax.apply_updates(params, updates), opt_state, loss
+    def learn(params: Any, opt_state: Any, xs: Any, targets: Any) -> Any:
+        value, slopes = jax.value_and_grad(loss)(params, xs, targets)
+        updates, opt_state = optimizer.update(slopes, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, value
 
+    params = place({"cell": lx.LSTMParams(**problem.weights[0][0]), "head": problem.head})
     now = [params, optimizer.init(params)]
 
     def step(batch: Any) -> Any:
-        *now[:], loss = learn(*now, batch)
-        return loss
+        *now[:], value = learn(*now, *batch)
+        return value
 
-    return Case(Epochs(step, data), _answers)
+    return prepared(epoch_of(step, place(batches(problem, request.row.batch))))
 
 
-def prepare_keras(request: Request, problem: Problem) -> Case:
-    keras: Any = importlib.import_module("keras")
+def prepare_keras(request: Request, problem: Problem) -> Prepared:
+    keras = keras_on_jax()
     row = request.row
-    model = keras.Sequential(
-        [keras.layers.Input((row.steps, row.in_features)), keras.layers.LSTM(row.hidden), keras.layers.Dense(1)]
-    )
-    model.set_weights([*problem.weights[0][0], *problem.head])
+    layers = [keras.layers.Input((row.steps, row.in_features)), keras.layers.LSTM(row.hidden), keras.layers.Dense(1)]
+    model = keras.Sequential(layers)
+    model.set_weights([*problem.weights[0][0].values(), *problem.head])
     model.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss="mse")
 
     def epoch() -> float:
         history = model.fit(problem.xs, problem.targets, batch_size=row.batch, epochs=1, shuffle=False, verbose=0)
         return float(history.history["loss"][0])
 
-    return Case(epoch, _answers)
+    return prepared(epoch)
 
 
-def prepare_torch(request: Request, problem: Problem, module: Any, torch: Any) -> Case:
+def prepare_torch(request: Request, problem: Problem, module: Any) -> Prepared:
+    import torch
+
+    to = {"device": request.device, "dtype": getattr(torch, request.dtype)}
     head = torch.nn.Linear(request.row.hidden, 1)
     head.load_state_dict({"weight": torch.tensor(problem.head[0].T), "bias": torch.tensor(problem.head[1])})
-    head = head.to(request.device, getattr(torch, request.dtype))
-    optimizer = torch.optim.Adam([*module.parameters(), *head.parameters()], lr=LEARNING_RATE)
-
-    def place(array: np.ndarray) -> Any:
-        return torch.tensor(array, dtype=getattr(torch, request.dtype), device=request.device)
+    head.to(**to)
+    parameters = itertools.chain(module.parameters(), head.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
 
     def step(batch: Any) -> Any:
         xs, targets = batch
-        loss = torch.nn.functional.mse_loss(head(module(xs)[1][0][-1]), targets)
+        loss: Any = torch.nn.functional.mse_loss(head(module(xs)[1][0][-1]), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         return loss.detach()
 
-    data = [(place(xs.swapaxes(0, 1)), place(targets)) for xs, targets in batches(problem, request.row.batch)]
-    return Case(Epochs(step, data), _answers)
-
-
-def _loss(cell: Any, backend: str, params: Any, batch: Any) -> Any:
-    xs, targets = batch
-    _, state = lx.unroll(cell, params["cell"], xs, backend=backend)
-    predictions = state.h @ params["kernel"] + jnp.broadcast_to(params["bias"], targets.shape)
-    return jnp.mean(jnp.square(predictions - targets))
-
-
-def _place(request: Request) -> Callable[[Any], Any]:
-    return lambda array: jnp.asarray(array, request.dtype)
-
-
-def _answers(loss: float) -> Answers:
-    return {"loss": np.array([loss])}
+    data = [
+        (torch.tensor(xs.swapaxes(0, 1), **to), torch.tensor(targets, **to))
+        for xs, targets in batches(problem, request.row.batch)
+    ]
+    return prepared(epoch_of(step, data))

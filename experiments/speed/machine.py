@@ -22,10 +22,10 @@ def describe() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": cores(),
-        "memory_gb": _memory_gb(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+        "versions": {name: version for name in PACKAGES if (version := version_of(name)) is not None},
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 
@@ -35,13 +35,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def measure() -> dict[str, Any]:
-    """Best of a few: float32 operations a second in a large matrix product, bytes a second in reading a large array."""
-    device = jax.devices()[0]
+def version_of(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def measure(device: str) -> dict[str, Any]:
+    """Best of a few: float32 operations a second in a large matrix product, bytes a second in reading a large one."""
+    jax.config.update("jax_platforms", device)  # type: ignore[no-untyped-call]
     return {
-        "device": device.device_kind,
+        "device": jax.devices()[0].device_kind,
         "matrix_flops_per_second": max(map(_matrix_rate, _SIDES)),
-        "bytes_per_second": max(_sum_rate(), _product_rate(), _triad_rate()),
+        "bytes_per_second": _product_rate(),
     }
 
 
@@ -50,19 +57,10 @@ def _matrix_rate(side: int) -> float:
     return 2 * side**3 / _best(lambda a: a @ a, a)
 
 
-def _sum_rate() -> float:
-    return 4 * _FLOATS / _best(jnp.sum, jnp.ones(_FLOATS, jnp.float32))
-
-
 def _product_rate() -> float:
     """A matrix by a vector, which is what generation does with each weight."""
     matrix, vector = jnp.ones((2**13, _FLOATS // 2**13), jnp.float32), jnp.ones(2**13, jnp.float32)
     return 4 * _FLOATS / _best(lambda matrix, vector: vector @ matrix, matrix, vector)
-
-
-def _triad_rate() -> float:
-    a, b = jnp.ones(_FLOATS, jnp.float32), jnp.ones(_FLOATS, jnp.float32)
-    return 3 * 4 * _FLOATS / _best(lambda a, b: a + 3 * b, a, b)
 
 
 def _best(function: Callable[..., Any], *arrays: Any) -> float:
@@ -81,16 +79,3 @@ def _processor() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _memory_gb() -> float | None:
-    if not hasattr(os, "sysconf"):
-        return None
-    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from experiments.speed.contenders import CONTENDERS
 from experiments.speed.results import Results
-from experiments.speed.spec import Row
+from experiments.speed.rows import Row
 from lstmjax.errors import InputError
 
 MODE = "forward+backward"

@@ -6,19 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.speed.spec import Row
+from experiments.peers.common import Weights
+from experiments.speed.rows import Row, draw_lengths
 
 
-class Parts(NamedTuple):
-    """One cell's weights, or their gradients: [I, 4H], [H, 4H], [4H]."""
+class Request(NamedTuple):
+    """One thing that a contender prepares: `mode` is one that is timed."""
 
-    w_x: np.ndarray
-    w_h: np.ndarray
-    b: np.ndarray
-
-
-Weights = list[list[Parts]]
-"""For each layer, bottom first, one or two directions, forward first."""
+    row: Row
+    mode: str
+    dtype: str = "float32"
+    device: str = "cpu"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Problem:
     """Everything a contender needs to know, float32, time first.
 
     Args:
-      weights: of the recurrent layers.
+      weights: "w_x" [I, 4H], "w_h" [H, 4H] and "b" [4H] of each layer and direction.
       xs: inputs [T, B, I]; of a job [N, T, I], all its sequences.
       loss_weights: [T, B, D], zero at invalid steps: the loss is sum(ys * loss_weights).
       lengths: [B], or None where all are T.
@@ -54,36 +52,30 @@ class Problem:
 def draw(row: Row, seed: int = 0) -> Problem:
     """The row's problem; of a row that is not run, shapes alone: zeros without memory of their own."""
     rng = np.random.default_rng(seed)
-    lengths = draw_lengths(row, seed) if row.ragged else None
-    outputs = row.symbols if row.kind == "generation" else 1
     is_layer = row.kind == "layer"
+    outputs = row.symbols if row.kind == "generation" else 1
     problem = Problem(
         weights=[[_cell(row, depth, rng) for _ in range(row.ways)] for depth in range(row.layers)],
         xs=_normal(rng, row, row.steps, row.batch, row.in_features) if is_layer else _sines(row, rng)[0],
-        loss_weights=_normal(rng, row, row.steps, row.batch, row.out_features if is_layer else 1),
-        lengths=lengths,
+        loss_weights=_normal(rng, row, row.steps, row.batch, row.ways * row.hidden if is_layer else 1),
+        lengths=draw_lengths(row) if row.ragged else None,
         embedding=_normal(rng, row, row.symbols if row.kind == "generation" else 1, row.in_features),
         head=(_uniform(rng, row.hidden, row.hidden, outputs), _uniform(rng, row.hidden, outputs)),
         targets=_sines(row, np.random.default_rng(seed))[1],
     )
-    if lengths is None:
-        return problem
-    return dataclasses.replace(problem, loss_weights=problem.loss_weights * problem.valid.astype(np.float32))
+    if row.ragged:
+        problem.loss_weights[~np.broadcast_to(problem.valid, problem.loss_weights.shape)] = 0
+    return problem
 
 
-def draw_lengths(row: Row, seed: int = 0) -> np.ndarray:
-    """[B], uniform in 1..T."""
-    return np.random.default_rng([seed, 1]).integers(1, row.steps + 1, row.batch).astype(np.int32)
-
-
-def _cell(row: Row, depth: int, rng: np.random.Generator) -> Parts:
+def _cell(row: Row, depth: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     width = 4 * row.hidden
-    parts = Parts(
-        _uniform(rng, row.hidden, row.features_into(depth), width),
-        _uniform(rng, row.hidden, row.hidden, width),
-        _uniform(rng, row.hidden, width),
-    )
-    parts.b[row.hidden : 2 * row.hidden] += np.float32(1)
+    parts = {
+        "w_x": _uniform(rng, row.hidden, row.features_into(depth), width),
+        "w_h": _uniform(rng, row.hidden, row.hidden, width),
+        "b": _uniform(rng, row.hidden, width),
+    }
+    parts["b"][row.hidden : 2 * row.hidden] += np.float32(1)
     return parts
 
 

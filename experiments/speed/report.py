@@ -5,16 +5,19 @@ Usage: python -m experiments.speed.report RESULTS.json ... [--out TABLE.md] [--p
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from experiments import cli
-from experiments.speed import plot, ratios, results, tables
-from experiments.speed.contenders import CONTENDERS
-from experiments.speed.results import Results
+from experiments.speed import plot, results
+from experiments.speed.beside import markdown
+from experiments.speed.contenders import CONTENDERS, OURS
+from experiments.speed.results import Results, Table
+from experiments.speed.rows import GROUPS, Row, flops, generation_bytes
+from experiments.speed.summary import BEST, FLAX, best_peer, compile_ratio, speedup, summary
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 
@@ -53,7 +56,7 @@ NOTES = {
     "onnxruntime": "ONNX Runtime has no gradients of an LSTM and takes part forward only.",
 }
 FOOTNOTES = {
-    "floor": "The floor is the matrix products at the machine's measured rate, or each array once at its memory's.",
+    "floor": "The floor is the matrix products at the machine's measured rate.",
     "of the memory's rate": "Above 100% of the memory's rate: the weights stay in a cache.",
 }
 
@@ -90,16 +93,158 @@ def page(found: Results) -> str:
     for dtype in found.dtypes:
         suffix = "" if dtype == "float32" else f", {dtype}"
         for mode in ("forward", "forward+backward"):
-            parts += _section(f"{mode.capitalize()}, milliseconds{suffix}", tables.layers(found, mode, dtype))
-        parts += _section(f"Generation, symbols a second{suffix}", tables.generation(found, dtype))
-        parts += _section(f"Seconds an epoch{suffix}", tables.jobs(found, dtype))
-        parts += _section(f"Compiling forward+backward, seconds{suffix}", tables.compiling(found, dtype))
-        parts += _section(f"Memory of forward+backward, MB{suffix}", tables.memory(found, dtype))
+            parts += _section(f"{mode.capitalize()}, milliseconds{suffix}", layers(found, mode, dtype))
+        parts += _section(f"Generation, symbols a second{suffix}", generation(found, dtype))
+        parts += _section(f"Seconds an epoch{suffix}", jobs(found, dtype))
+        parts += _section(f"Compiling forward+backward, seconds{suffix}", compiling(found, dtype))
+        parts += _section(f"Memory of forward+backward, MB{suffix}", memory(found, dtype))
     present = {one.contender for one in found.measurements}
     parts += [note + "\n" for name, note in NOTES.items() if name in present]
     parts += [note + "\n" for column, note in FOOTNOTES.items() if any(f"| {column} |" in line for line in parts)]
     parts += note_lines(found)
     return "\n".join(parts + _section("Not counted", [f"- {failure}" for failure in found.failures]))
+
+
+Cell = Callable[[Row, Table, str], str]
+"""What stands in a row's line and a contender's column; asked for those that were measured."""
+Column = Callable[[Row, Table], str]
+
+
+def pivot(
+    found: Results, mode: str, dtype: str, cell: Cell, more: Mapping[str, Column] | None = None, corner: str = "row"
+) -> list[str]:
+    """A line for each row, a column for each contender, and more behind these; nothing where nothing was measured."""
+    rows = [row for row in found.rows.values() if not row.sweep]
+    if mode in ("forward", "forward+backward"):
+        rows.sort(key=lambda row: GROUPS.index(row.group))
+    tables = {row.name: found.of(row.name, mode, dtype) for row in rows}
+    rows = [row for row in rows if tables[row.name]]
+    names = [name for name in CONTENDERS if any(name in tables[row.name] for row in rows)]
+    more = more or {}
+
+    def line(row: Row) -> list[str]:
+        table = tables[row.name]
+        cells = [cell(row, table, name) if name in table else "" for name in names]
+        return [row.title, *cells, *(text(row, table) for text in more.values())]
+
+    head = [corner, *(CONTENDERS[name].title for name in names), *more]
+    return markdown(head, map(line, rows)) if rows else []
+
+
+def layers(found: Results, mode: str, dtype: str) -> list[str]:
+    """Medians, the fastest bold, and what the table comes to."""
+    rate = found.machine.get("matrix_flops_per_second")
+
+    def floor(row: Row, _: Table) -> str:
+        return _number(1e3 * flops(row, mode) / rate) if rate else ""
+
+    def of_rate(row: Row, table: Table) -> str:
+        return _share(flops(row, mode), table, rate)
+
+    more = {"best peer / lstmjax": _speedup, "floor": floor, "of the matrix rate": of_rate}
+    return [*pivot(found, mode, dtype, _median(1e3), more), *_layer_means(found, mode, dtype)]
+
+
+def generation(found: Results, dtype: str) -> list[str]:
+    """And what share of the memory's rate reading all weights at each step comes to."""
+
+    def symbols(row: Row, table: Table, name: str) -> str:
+        return f"{row.steps * row.batch / table[name].median:,.0f}" if table[name].counts else ""
+
+    def of_rate(row: Row, table: Table) -> str:
+        return _share(generation_bytes(row, dtype), table, found.machine.get("bytes_per_second"))
+
+    more = {"best peer / lstmjax": _speedup, "of the memory's rate": of_rate}
+    return pivot(found, "generate", dtype, symbols, more)
+
+
+def jobs(found: Results, dtype: str) -> list[str]:
+    return pivot(found, "epoch", dtype, _median(1), {"best peer / lstmjax": _speedup}, corner="job")
+
+
+def compiling(found: Results, dtype: str) -> list[str]:
+    def seconds(_: Row, table: Table, name: str) -> str:
+        return _number(table[name].compile_seconds)
+
+    def beside(peer: str) -> Column:
+        return lambda _, table: _number(compile_ratio(table, peer))
+
+    measured = {one.contender for one in found.measurements if (one.mode, one.dtype) == ("compile", dtype)}
+    more = {f"{CONTENDERS[peer].title} / lstmjax": beside(peer) for peer in FLAX if peer in measured}
+    means = summary(found)[dtype].get("compile_time", {})
+    each = [f"{CONTENDERS[name].title} {means[key]:.2f}" for name in FLAX if (key := f"{name} / {OURS}") in means]
+    line = f"Flax takes this many times as long to compile as lstmjax, geometric means: {', '.join(each)}."
+    return pivot(found, "compile", dtype, seconds, more) + (["", line] if each else [])
+
+
+def memory(found: Results, dtype: str) -> list[str]:
+    """By the compiler's account, and by how much a process grew."""
+
+    def sizes(_: Row, table: Table, name: str) -> str:
+        known = {"planned": table[name].program_bytes, "grown": table[name].peak_bytes}
+        return ", ".join(f"{size / 1e6:,.0f} {kind}" for kind, size in known.items() if size is not None)
+
+    return pivot(found, "memory", dtype, sizes)
+
+
+def _median(scale: float) -> Cell:
+    """Medians, the least of a row in bold."""
+
+    def cell(_: Row, table: Table, name: str) -> str:
+        medians = {who: one.median * scale for who, one in table.items() if one.counts}
+        if name not in medians:
+            return ""
+        text = _number(medians[name])
+        return f"**{text}**" if medians[name] == min(medians.values()) else text
+
+    return cell
+
+
+def _speedup(_: Row, table: Table) -> str:
+    return _number(speedup(table))
+
+
+def _share(amount: float, table: Table, rate: float | None) -> str:
+    """Of a rate of the machine, what ours comes to."""
+    ours = table.get(OURS)
+    return f"{amount / ours.median / rate:.0%}" if rate and ours is not None and ours.counts else ""
+
+
+def _number(value: float | None) -> str:
+    """Three digits."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _layer_means(found: Results, mode: str, dtype: str) -> list[str]:
+    """A sentence for each group of rows, and one for the worst row."""
+    groups = summary(found)[dtype].get(mode, {})
+    lines = [_means(group, table) for group, table in groups.items()]
+    bests = [table[BEST] for table in groups.values() if BEST in table]
+    if bests:
+        worst = min(bests, key=lambda one: float(one["worst"]))
+        row, ratio = worst["worst_row"], worst["worst"]
+        peer = _called(best_peer(found.of(row, mode, dtype)) or BEST)
+        lines.append(
+            f"The worst row beside another library is {row}: {peer} takes {ratio:.2f} times as long as lstmjax."
+        )
+    return [text for line in lines for text in ("", line)]
+
+
+def _means(group: str, table: dict[str, Any]) -> str:
+    """Of a contender that is missing on some rows, on how many it is there."""
+    count = max(len(one["rows"]) for one in table.values())
+    fewer = {who: f" (over {len(one['rows'])})" if len(one["rows"]) < count else "" for who, one in table.items()}
+    each = [f"{_called(who)} {one['geometric_mean']:.2f}{fewer[who]}" for who, one in table.items()]
+    return (
+        f"{group.capitalize()} ({count}): the others take this many times as long as lstmjax, "
+        f"geometric means: {', '.join(each)}."
+    )
+
+
+def _called(who: str) -> str:
+    return CONTENDERS[who].title if who in CONTENDERS else "the fastest other library of each row"
 
 
 def machine_line(found: Results) -> str:
@@ -118,21 +263,24 @@ def machine_line(found: Results) -> str:
 
 def note_lines(found: Results) -> list[str]:
     """What contenders say of themselves, and of which rows."""
-    rows: dict[str, dict[str, None]] = {}
-    for one in found.measurements:
-        if one.note:
-            rows.setdefault(f"{CONTENDERS[one.contender].title}: {one.note}", {})[one.row] = None
-    return [f"{note}, {', '.join(names)}.\n" for note, names in sorted(rows.items())]
+    notes = [(f"{CONTENDERS[one.contender].title}: {one.note}", one.row) for one in found.measurements if one.note]
+    return [f"{note}, {', '.join(rows)}.\n" for note, rows in sorted(_grouped(notes).items())]
 
 
 def backend_lines(found: Results) -> list[str]:
     """Which backend served lstmjax where it chose itself; nothing of results from before that was kept."""
-    rows: dict[str, dict[str, None]] = {}
-    for one in found.measurements:
-        if one.contender == ratios.OURS and one.backend:
-            rows.setdefault(one.backend, {})[one.row] = None
+    of_ours = [(one.backend, one.row) for one in found.measurements if one.contender == OURS and one.backend]
+    rows = _grouped(of_ours)
     by = [f"{backend} for {'all layers' if len(rows) == 1 else ', '.join(names)}" for backend, names in rows.items()]
     return [f"The backend that lstmjax chose: {'; '.join(by)}.\n"] if by else []
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The rows that each text is said of, once each."""
+    table: dict[str, list[str]] = {}
+    for text, row in dict.fromkeys(pairs):
+        table.setdefault(text, []).append(row)
+    return table
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiments.speed.spec import Row, row_from_json
+from experiments.speed.rows import Row
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 
@@ -18,9 +18,12 @@ class Measurement:
 
     Fields:
       seconds: for each run, one number a round, the rounds of all contenders side by side.
-      compile_seconds, program_bytes, note, backend: see `contenders.case.Case`.
+      compile_seconds: None where nothing is compiled.
+      program_bytes: temporary and output memory by the compiler's account; None where there is none.
       peak_bytes: by how much a fresh process grew while it ran once.
-      difference: from the reference in float64, see `spec.BARS`.
+      difference: from the reference in float64, see `rows.BARS`.
+      note: what the report should say of it.
+      backend: of ours, what `lstmjax.kernels.explain` says runs its layers.
       error: why there is nothing to count, or "".
     """
 
@@ -38,10 +41,6 @@ class Measurement:
     error: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
-        return self.row, self.mode, self.dtype, self.contender
-
-    @property
     def counts(self) -> bool:
         """It was timed, and computes what the reference does."""
         return bool(self.seconds) and not self.error
@@ -49,6 +48,10 @@ class Measurement:
     @property
     def median(self) -> float:
         return statistics.median(self.seconds)
+
+
+Table = dict[str, Measurement]
+"""What was measured of a row in one mode, by contender."""
 
 
 @dataclasses.dataclass
@@ -60,14 +63,13 @@ class Results:
     rows: dict[str, Row] = dataclasses.field(default_factory=dict)
     measurements: list[Measurement] = dataclasses.field(default_factory=list)
 
-    def add(self, row: Row, measurements: Iterable[Measurement]) -> None:
-        """Later ones take the place of earlier ones of the same key."""
-        self.rows[row.name] = row
-        table = {one.key: one for one in self.measurements} | {one.key: one for one in measurements}
-        self.measurements = list(table.values())
+    def add(self, rows: Iterable[Row], measurements: Iterable[Measurement]) -> None:
+        """Later ones take the place of earlier ones of the same row, mode, dtype and contender."""
+        self.rows |= {row.name: row for row in rows}
+        both = [*self.measurements, *measurements]
+        self.measurements = list({(one.row, one.mode, one.dtype, one.contender): one for one in both}.values())
 
-    def of(self, row: str, mode: str, dtype: str = "float32") -> dict[str, Measurement]:
-        """By contender."""
+    def of(self, row: str, mode: str, dtype: str = "float32") -> Table:
         return {m.contender: m for m in self.measurements if (m.row, m.mode, m.dtype) == (row, mode, dtype)}
 
     @property
@@ -94,7 +96,7 @@ def read(path: Path) -> Results:
     """Raises InputError where there is no such file, or it holds something else."""
     try:
         fields = json.loads(path.read_text())
-        rows = {name: row_from_json(row) for name, row in fields["rows"].items()}
+        rows = {name: Row(**row | {"modes": tuple(row["modes"])}) for name, row in fields["rows"].items()}
         measurements = [Measurement(**one) for one in fields["measurements"]]
         return Results(fields["machine"], fields["settings"], rows, measurements)
     except OSError as error:
@@ -108,7 +110,5 @@ def merged(paths: Iterable[Path]) -> Results:
     whole = Results()
     for one in map(read, paths):
         whole.machine, whole.settings = one.machine, one.settings
-        whole.rows |= one.rows
-        table = {m.key: m for m in whole.measurements} | {m.key: m for m in one.measurements}
-        whole.measurements = list(table.values())
+        whole.add(one.rows.values(), one.measurements)
     return whole

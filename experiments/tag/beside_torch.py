@@ -6,9 +6,7 @@ in a process of its own, idle while another works, on the same batches of real s
 all is compiled before. Training is a whole step: dropout, loss, gradients, clipping, Adam. Real tokens count.
 """
 
-import contextlib
 import dataclasses
-import importlib
 import importlib.util
 import json
 import statistics
@@ -16,14 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from experiments import cli
 from experiments.speed import machine
-from experiments.speed.ratios import paired_ratio
-from experiments.speed.turns import Process, in_turn
+from experiments.speed.beside import OURS, BesideConfig, Comparison, compare, markdown
+from experiments.speed.turns import paired_ratio
 from experiments.tag.__main__ import TagConfig, load
 from experiments.tag.contenders import KINDS, LIBRARIES, Problem
 from lstmjax import checks
@@ -34,7 +29,7 @@ LARGEST_DIFFERENCE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
-class BesideTorchConfig:
+class BesideTorchConfig(BesideConfig):
     """Which sentences, and how to time."""
 
     data: str = "ud-ewt"
@@ -45,24 +40,13 @@ class BesideTorchConfig:
     """How many batches are taken in turn."""
     batch_size: int = 32
     """Sentences of a batch."""
-    rounds: int = 7
-    """How often each library is timed."""
-    seconds: float = 1.0
-    """The least time of a turn, which is all batches, as often as it takes."""
-    threads: int | None = None
-    """Cores that each library may use; without it, all."""
     out: Path | None = None
     """A JSON file for all figures."""
 
     def __post_init__(self) -> None:
-        for name in ("batches", "batch_size", "rounds"):
+        super().__post_init__()
+        for name in ("batches", "batch_size"):
             checks.positive_int(name, getattr(self, name))
-        checks.positive("seconds", self.seconds)
-        if self.threads is not None:
-            checks.index("threads", self.threads, 1, machine.cores())
-
-
-PEERS = ("torch", "torch, packed")
 
 
 def problems(config: BesideTorchConfig) -> dict[Literal["softmax", "crf"], Problem]:
@@ -86,50 +70,27 @@ def problems(config: BesideTorchConfig) -> dict[Literal["softmax", "crf"], Probl
     return {output: Problem(dataclasses.replace(data.model, output=output), count, full) for output in outputs}
 
 
-def measure(problem: Problem, config: BesideTorchConfig) -> dict[str, Any]:
-    """How far the two are apart in what they compute, and how fast they are.
-
-    Raises:
-      InputError: they do not compute the same.
-    """
-    with contextlib.ExitStack() as stack:
-        processes = {
-            name: stack.enter_context(Process(prepare, problem, config.threads)) for name, prepare in LIBRARIES.items()
+def figures_of(problem: Problem, found: Comparison) -> dict[str, Any]:
+    """Tokens a second, and how many times as long as ours the others take."""
+    figures: dict[str, Any] = {"difference": found.differences}
+    for kind, seconds in found.times.items():
+        figures[kind] = {
+            "tokens_per_second": {name: problem.tokens / statistics.median(each) for name, each in seconds.items()},
+            "ratios": {peer: paired_ratio(seconds[peer], seconds[OURS]) for peer in found.differences},
+            "seconds": seconds,
         }
-        answers = {name: each.ask("check") for name, each in processes.items()}
-        found: dict[str, Any] = {
-            "difference": {peer: _difference(problem, answers["lstmjax"], answers[peer]) for peer in PEERS}
-        }
-        for peer, apart in found["difference"].items():
-            if not max(apart.values()) <= LARGEST_DIFFERENCE:  # NaN too
-                raise InputError(f"lstmjax and {peer} compute different things: {apart}")
-        return found | {kind: _beside(kind, processes, problem.tokens, config) for kind in KINDS}
+    return figures
 
 
-def _difference(problem: Problem, ours: tuple[np.ndarray, float], theirs: tuple[np.ndarray, float]) -> dict[str, float]:
-    """The largest of the first batch's emissions, and that of its loss."""
-    lengths: Any = problem.batches[0].lengths
-    each = [emissions[row, :length] for emissions, _ in (ours, theirs) for row, length in enumerate(lengths)]
-    half = len(each) // 2
-    apart = np.abs(np.concatenate(each[:half]) - np.concatenate(each[half:]))
-    return {"emissions": float(apart.max()), "loss": abs(ours[1] - theirs[1])}
-
-
-def _beside(kind: str, processes: dict[str, Process], tokens: int, config: BesideTorchConfig) -> dict[str, Any]:
-    seconds = in_turn(kind, processes, config.rounds, config.seconds)
-    speeds = {name: tokens / statistics.median(each) for name, each in seconds.items()}
-    ratios = {peer: paired_ratio(seconds[peer], seconds["lstmjax"]) for peer in PEERS}
-    return {"tokens_per_second": speeds, "ratios": ratios, "seconds": seconds}
-
-
-def table(found: dict[str, Any]) -> Table:
-    """Tokens a second, and how many times as fast ours is."""
-    rows = Table("", "tokens/s", *LIBRARIES, *(f"ours / {peer}" for peer in PEERS), box=SIMPLE_HEAD)
+def table(found: dict[str, Any]) -> list[str]:
+    peers = [name for name in LIBRARIES if name != OURS]
+    head = ["", "tokens/s", *LIBRARIES, *(f"ours / {peer}" for peer in peers)]
+    rows = []
     for output, figures in found.items():
         for kind in KINDS:
             speeds = [f"{figures[kind]['tokens_per_second'][name]:,.0f}" for name in LIBRARIES]
-            rows.add_row(output, kind, *speeds, *(f"{figures[kind]['ratios'][peer]:.2f}" for peer in PEERS))
-    return rows
+            rows.append([output, kind, *speeds, *(f"{figures[kind]['ratios'][peer]:.2f}" for peer in peers)])
+    return markdown(head, rows, names=2)
 
 
 def main(config: BesideTorchConfig) -> int:
@@ -143,11 +104,11 @@ def main(config: BesideTorchConfig) -> int:
         lengths = sorted({batch.inputs.shape[1] for batch in problem.batches})
         print(f"{output}: {problem.tokens:,} tokens in {len(problem.batches)} batches of {config.batch_size} sentences")
         print(f"  of up to {', '.join(map(str, lengths))} tokens; all are prepared, which takes minutes", flush=True)
-        found[output] = measure(problem, config)
+        found[output] = figures_of(problem, compare(LIBRARIES, problem, KINDS, config, LARGEST_DIFFERENCE))
         for peer, apart in found[output]["difference"].items():
             line = f"emissions {apart['emissions']:.1e}, loss {apart['loss']:.1e}"
             print(f"  largest difference to {peer}: {line}", flush=True)
-    Console(highlight=False).print(table(found))
+    print("\n".join(table(found)))
     if config.out is not None:
         settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in ("train", "out")}
         record = {"settings": settings, "machine": machine.describe(), "results": found}

@@ -1,7 +1,6 @@
 """A tagger and batches for it, made ready by each library to be timed: see `beside_torch.py`."""
 
 import functools
-import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from experiments.speed import machine
+from experiments.speed.beside import our_training
 from experiments.speed.turns import Prepared
 from lstmjax import training
 from lstmjax.data.source import SequenceBatch
@@ -31,6 +31,11 @@ class Problem(NamedTuple):
     def tokens(self) -> int:
         return sum(int(np.asarray(batch.lengths).sum()) for batch in self.batches)
 
+    def of_tokens(self, emissions: np.ndarray) -> np.ndarray:
+        """[N, K] of the first batch's [B, T, K], without the padding."""
+        lengths: Any = self.batches[0].lengths
+        return np.concatenate([sentence[:length] for sentence, length in zip(emissions, lengths, strict=True)])
+
     def build(self) -> Any:
         """The model, the same each time; no transition is 0, so that all of them matter."""
         model: Any = tagger_config.build(self.model, nnx.Rngs(0))
@@ -44,42 +49,40 @@ class Problem(NamedTuple):
 def prepare_lstmjax(problem: Problem) -> Prepared:
     """Training as `lstmjax.training` does it, tagging as `predictions.py` does."""
     model, task = problem.build(), tagger_task.task(problem.model)
-    optimizer = training.make_optimizer(OPTIMIZER, steps=10**6)
     graphdef, params, other = training.split_model(model)
-    train_step = training.make_train_step(task, graphdef, optimizer)
     batches = jax.device_put(problem.batches)
-    state = [training.initial_train_state(model, task, optimizer, len(batches[0].weights), jax.random.key(0))]
 
     @jax.jit
     def tags_of(params: Any, other: Any, batch: SequenceBatch) -> Any:
         words, characters = tagger_task.read(batch.inputs, problem.model)
         return nnx.merge(graphdef, params, other).tag(words, characters, lengths=batch.lengths)
 
-    def train() -> None:
-        for batch in batches:
-            state[0], _ = train_step(state[0], batch)
-        jax.block_until_ready(state)  # type: ignore[no-untyped-call]
-
     def tag() -> None:
         for batch in batches:
             np.asarray(tags_of(params, other, batch))
 
-    def check() -> tuple[np.ndarray, float]:
-        """The first batch's emissions [B, T, K], without noise, and its loss."""
+    def check() -> dict[str, Any]:
+        """The first batch's emissions, without noise, and its loss."""
         words, characters = tagger_task.read(batches[0].inputs, problem.model)
         means, _ = task.loss(model, batches[0], (), None)
-        return np.asarray(model(words, characters, lengths=batches[0].lengths)), float(means["loss"].value)
+        emissions = np.asarray(model(words, characters, lengths=batches[0].lengths))
+        return {"emissions": problem.of_tokens(emissions), "loss": float(means["loss"].value)}
 
-    return Prepared(check, {"training": train, "tagging": tag})
+    train = our_training(problem.build(), task, OPTIMIZER, batches)
+    return Prepared({"training": train, "tagging": tag}, check)
 
 
 def prepare_torch(problem: Problem, pads: bool) -> Prepared:
     """The same in PyTorch; `pads` as in `TorchTagger`."""
-    library: Any = importlib.import_module("experiments.tag.torch_tagger")
-    library.torch.set_num_threads(machine.cores())
-    model = library.TorchTagger(problem.model, library.arrays_of(problem.build()), problem.word_counts, pads=pads)
-    train_step = library.make_train_step(model, OPTIMIZER)
-    batches = [library.packed(batch) for batch in problem.batches]
+    import torch
+
+    from experiments.peers.torch_layers import make_train_step
+    from experiments.tag.torch_tagger import TorchTagger, arrays_of, packed
+
+    torch.set_num_threads(machine.cores())
+    model = TorchTagger(problem.model, arrays_of(problem.build()), problem.word_counts, pads=pads)
+    train_step = make_train_step(model, OPTIMIZER)
+    batches = [packed(batch) for batch in problem.batches]
 
     def train() -> None:
         model.train()
@@ -88,15 +91,16 @@ def prepare_torch(problem: Problem, pads: bool) -> Prepared:
 
     def tag() -> None:
         model.eval()
-        with library.torch.inference_mode():
+        with torch.inference_mode():
             for batch in batches:
                 model.tag(batch)
 
-    def check() -> tuple[np.ndarray, float]:
+    def check() -> dict[str, Any]:
         model.eval()
-        return model.emissions(batches[0]), float(model.loss(batches[0]).detach())
+        loss = float(model.loss(batches[0]).detach())
+        return {"emissions": problem.of_tokens(model.emissions(batches[0])), "loss": loss}
 
-    return Prepared(check, {"training": train, "tagging": tag})
+    return Prepared({"training": train, "tagging": tag}, check)
 
 
 LIBRARIES: dict[str, Callable[[Problem], Prepared]] = {

@@ -8,7 +8,6 @@ the machine for a while slows all. A line shows the median of each one's times a
 import dataclasses
 import importlib.util
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import cli
-from experiments.speed.ratios import paired_ratio
-from experiments.speed.rounds import PAUSE_SECONDS
-from experiments.speed.turns import seconds_a_run
+from experiments.speed.turns import paired_ratio, seconds_a_run, turns
 from lstmjax import checks, crf
 
 Run = Callable[[], Any]
@@ -105,16 +102,12 @@ def _theirs(emissions: np.ndarray, tags: np.ndarray) -> dict[str, dict[str, Run]
 
 
 def _times(runs: dict[str, Run], config: CrfSpeedConfig) -> dict[str, list[float]]:
-    """Seconds a run, round by round; each round begins with another one."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    names = list(runs)
+    """Seconds a run, round by round; first all is compiled."""
     for run in runs.values():
         run()
-    for number in range(config.rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
-            time.sleep(PAUSE_SECONDS)
-            times[name].append(seconds_a_run(runs[name], config.seconds))
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for name in turns(list(runs), config.rounds):
+        times[name].append(seconds_a_run(runs[name], config.seconds))
     return times
 
 

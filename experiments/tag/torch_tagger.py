@@ -11,7 +11,6 @@ from lstmjax.data.source import SequenceBatch
 from lstmjax.interop import to_torch_arrays
 from lstmjax.interop.layouts import Arrays
 from lstmjax.models import Tagger, TaggerConfig
-from lstmjax.training import OptimizerConfig
 
 torch: Any = importlib.import_module("torch")
 
@@ -192,17 +191,3 @@ def arrays_of(model: Tagger) -> Arrays:
             "crf.end_transitions": transitions.end,
         }
     return {name: np.asarray(array) for name, array in arrays.items()}
-
-
-def make_train_step(model: TorchTagger, config: OptimizerConfig) -> Any:
-    """One step of Adam, its fused form, as `lstmjax.training` takes it with a constant learning rate."""
-    optimizer = torch.optim.Adam(model.parameters(), config.learning_rate, (0.9, config.beta2), fused=True)
-
-    def train_step(batch: TokenBatch) -> None:
-        optimizer.zero_grad()
-        model.loss(batch).backward()
-        if config.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        optimizer.step()
-
-    return train_step

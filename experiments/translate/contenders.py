@@ -1,7 +1,6 @@
 """Sentences to translate and to learn from, made ready by each library to be timed: see `beside_torch.py`."""
 
 import functools
-import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from experiments.speed import machine
+from experiments.speed.beside import our_training
 from experiments.speed.turns import Prepared
 from lstmjax import training
 from lstmjax.data.source import SequenceBatch
@@ -61,42 +61,35 @@ def problem(config: Seq2SeqConfig, sentences: int) -> Problem:
 
 def prepare_lstmjax(problem: Problem) -> Prepared:
     """Training as `lstmjax.training` does it, decoding as `translate` does."""
-    model, task = problem.build(), seq2seq_task.task(problem.model)
-    optimizer = training.make_optimizer(OPTIMIZER, steps=10**6)
-    graphdef, _, _ = training.split_model(model)
-    train_step = training.make_train_step(task, graphdef, optimizer)
-    rows = len(problem.sources)
+    model, task, rows = problem.build(), seq2seq_task.task(problem.model), len(problem.sources)
     source, lengths = together(problem.sources, rows)
-    targets = problem.padded_targets()
     of_targets = np.full(rows, TARGET_STEPS, np.int32)
-    batch = jax.device_put(SequenceBatch(source, targets, lengths, of_targets, np.ones(rows, np.float32)))
-    state = [training.initial_train_state(problem.build(), task, optimizer, rows, jax.random.key(0))]
-
-    def train() -> None:
-        state[0], _ = train_step(state[0], batch)
-        jax.block_until_ready(state)  # type: ignore[no-untyped-call]
+    weights = np.ones(rows, np.float32)
+    batch = jax.device_put(SequenceBatch(source, problem.padded_targets(), lengths, of_targets, weights))
 
     def decode(beam: int) -> np.ndarray:
         return np.asarray(translate(model, source, lengths=lengths, settings=problem.settings(beam)).symbols[:, 0])
 
-    def check() -> dict[str, Any]:
+    def loss() -> float:
         means, _ = task.loss(model, batch, (), None)
-        return {"loss": float(means["loss"].value)} | {f"beam {beam}": decode(beam) for beam in BEAMS}
+        return float(means["loss"].value)
 
-    runs: dict[str, Callable[[], Any]] = {f"beam {beam}": functools.partial(decode, beam) for beam in BEAMS}
-    return Prepared(check, runs | {"training": train})
+    return _prepared(decode, our_training(problem.build(), task, OPTIMIZER, [batch]), loss)
 
 
 def prepare_torch(problem: Problem, compiles: bool) -> Prepared:
     """The same in PyTorch; `compiles`: a step of decoding is compiled by `torch.compile`, its weights laid out anew."""
-    library: Any = importlib.import_module("experiments.translate.torch_seq2seq")
-    torch = library.torch
+    import torch
+
+    from experiments.peers.torch_layers import make_train_step
+    from experiments.translate.torch_seq2seq import TorchSeq2Seq, arrays_of, compile_steps
+
     torch.set_num_threads(machine.cores())
-    model = library.TorchSeq2Seq(problem.model, library.arrays_of(problem.build())).eval()
-    learner = library.TorchSeq2Seq(problem.model, library.arrays_of(problem.build()))
+    model, learner = (TorchSeq2Seq(problem.model, arrays_of(problem.build())) for _ in range(2))
+    model.eval()
     if compiles:
-        library.compile_steps(model)
-    train_step = library.make_train_step(learner, OPTIMIZER)
+        compile_steps(model)
+    train_step = make_train_step(learner, OPTIMIZER)
     lengths = torch.tensor([len(source) for source in problem.sources])
     padded = together(problem.sources, len(lengths))[0][:, : problem.steps]
     source, targets = (torch.tensor(array, dtype=torch.int64) for array in (padded, problem.padded_targets()))
@@ -105,12 +98,19 @@ def prepare_torch(problem: Problem, compiles: bool) -> Prepared:
         found: np.ndarray = model.translate(source, lengths, problem.settings(beam)).numpy()
         return found
 
-    def check() -> dict[str, Any]:
-        loss = float(model.loss(source, lengths, targets).detach())
-        return {"loss": loss} | {f"beam {beam}": decode(beam) for beam in BEAMS}
+    def loss() -> float:
+        return float(model.loss(source, lengths, targets).detach())
 
+    return _prepared(decode, lambda: train_step(source, lengths, targets), loss)
+
+
+def _prepared(decode: Callable[[int], np.ndarray], train: Callable[[], None], loss: Callable[[], float]) -> Prepared:
     runs: dict[str, Callable[[], Any]] = {f"beam {beam}": functools.partial(decode, beam) for beam in BEAMS}
-    return Prepared(check, runs | {"training": lambda: train_step(source, lengths, targets)})
+
+    def check() -> dict[str, Any]:
+        return {"loss": loss()} | {name: run() for name, run in runs.items()}
+
+    return Prepared(runs | {"training": train}, check)
 
 
 LIBRARIES: dict[str, Callable[[Problem], Prepared]] = {

@@ -11,7 +11,6 @@ from lstmjax.decoding.translation import BeamSettings
 from lstmjax.interop import to_torch_arrays
 from lstmjax.interop.layouts import Arrays
 from lstmjax.models import Seq2Seq, Seq2SeqConfig
-from lstmjax.training import OptimizerConfig
 
 torch: Any = importlib.import_module("torch")
 functional: Any = importlib.import_module("torch.nn.functional")
@@ -216,17 +215,3 @@ def arrays_of(model: Seq2Seq) -> Arrays:
     }
     arrays |= {f"encoder.{name}": array for name, array in to_torch_arrays(model.encoder).items()}
     return {name: np.asarray(array) for name, array in arrays.items()}
-
-
-def make_train_step(model: TorchSeq2Seq, config: OptimizerConfig) -> Callable[..., None]:
-    """One step of Adam, its fused form, as `lstmjax.training` takes it with a constant learning rate."""
-    optimizer = torch.optim.Adam(model.parameters(), config.learning_rate, (0.9, config.beta2), fused=True)
-
-    def train_step(source: Any, lengths: Any, targets: Any) -> None:
-        optimizer.zero_grad()
-        model.loss(source, lengths, targets).backward()
-        if config.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        optimizer.step()
-
-    return train_step

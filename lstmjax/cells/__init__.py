@@ -1,7 +1,7 @@
 """Recurrent cells: pure functions of parameters, state and one step's input.
 
-- `base.py`: sizes, dtypes, first weights and the input's share of the gates, which all cells have
-- `lstm.py`: the LSTM, and what its relatives share with it
+- `base.py`: sizes, dtypes, first weights and the two products, which all cells have
+- `lstm.py`: the LSTM, and the fields of its relatives
 - `lstm_variants.py`: peephole, coupled and projected LSTM
 - `gru.py`: the GRU in both its forms
 - `elman.py`: the Elman network and IndRNN
@@ -12,7 +12,8 @@
 - `noise.py`: recurrent dropout, weight drop and zoneout
 - `masked.py`: dropout on the hidden state where it enters a recurrent product
 - `precision.py`: products in one dtype with sums in another
-- `shapes.py`: what a cell takes, gives and holds
+- `optional.py`: noise, gates and grids, of any cell
+- `shapes.py`: shapes of a cell's output and parameters
 """
 
 from lstmjax.cells.base import HiddenState
@@ -28,7 +29,8 @@ from lstmjax.cells.lstm_variants import (
     ProjectedLSTM,
     ProjectedParams,
 )
-from lstmjax.cells.shapes import input_shape, output_shape
+from lstmjax.cells.optional import input_shape
+from lstmjax.cells.shapes import output_shape
 from lstmjax.cells.wrappers import Record, Recording, StackedCells
 
 __all__ = [

@@ -1,38 +1,28 @@
-"""What all cells share: sizes, dtypes, how fused weights start, and the input's share of the gates, `x W_x + b`."""
+"""The base of all cells: sizes, dtypes, how fused weights start, and the two products, `x W_x + b` and `h W_h`."""
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lstmjax import checks, initializers
 from lstmjax.cells.masked import masked
+from lstmjax.cells.optional import FullCell
 from lstmjax.cells.precision import matmul
 from lstmjax.types import Array, DTypeLike, Float, Initializer, Key
 
 
 class HiddenState(NamedTuple):
-    """The state of a cell that hands on nothing but its output: `h [*batch, H]`."""
+    """The state of a cell whose only state is its output, `h [*batch, H]`."""
 
     h: Float[Array, "*batch H"]
 
 
 @dataclasses.dataclass(frozen=True)
-class BaseCell(abc.ABC):
-    """Fields and helpers of cells whose gates' weights stand side by side; not a cell itself.
-
-    Args:
-      in_features: I, size of a step's input.
-      hidden_features: H, size of the hidden state.
-      use_bias: whether there is a `b`; without it `params.b` is None.
-      kernel_init: draws each gate's block `[I, H]` of `w_x`.
-      recurrent_init: draws each gate's block `[H, H]` of `w_h`.
-      bias_init: draws the fused `b`.
-      dtype: what to compute in; None means `param_dtype`. With bfloat16 or float16 the cell state and all sums stay
-        float32.
-      param_dtype: what parameters are stored in.
+class BaseCell(FullCell):
+    """Fields of cells whose gates' weights stand side by side, explained in `LSTM`; not a cell itself.
 
     Raises:
       ValueError: a size below 1.
@@ -68,10 +58,6 @@ class BaseCell(abc.ABC):
                 object.__setattr__(self, name, jnp.dtype(getattr(self, name)))
         checks.one_half_precision("dtype", self.compute_dtype, "param_dtype", self.param_dtype)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Itself: nothing in it changes, and a copied jitted function is unequal to its original."""
-        return self
-
     @property
     def num_gates(self) -> int:
         return len(self.gate_order)
@@ -89,7 +75,7 @@ class BaseCell(abc.ABC):
         return HiddenState(jnp.zeros((*batch_shape, self.hidden_features), self.compute_dtype))
 
     def project(self, params: Any, x: Float[Array, "*batch I"]) -> Float[Array, "*batch G*H"]:
-        """The input's share of the gates, `x W_x + b`: needs no state, so one call serves all steps.
+        """`x W_x + b`, the gates side by side.
 
         Raises:
           TypeError: `x` is in neither the compute dtype nor the parameters' dtype.
@@ -99,7 +85,7 @@ class BaseCell(abc.ABC):
         return add_bias(matmul(x, params.w_x, self.compute_dtype), params.b)
 
     def recur(self, params: Any, h: Float[Array, "*batch H"]) -> Float[Array, "*batch G*H"]:
-        """The state's share of the gates, `h W_h`."""
+        """`h W_h`, the gates side by side."""
         h, w_h = masked(h, params.w_h)
         return matmul(h, w_h, self.compute_dtype)
 

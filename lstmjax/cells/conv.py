@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Literal
+
+import jax.numpy as jnp
 
 from lstmjax import checks
 from lstmjax.cells.base import add_bias
 from lstmjax.cells.convolution import convolve
-from lstmjax.cells.lstm import LSTMParams, LSTMState, MemoryCell
+from lstmjax.cells.lstm import LSTMGates, LSTMParams, LSTMState, MemoryCell
 from lstmjax.cells.masked import masked
 from lstmjax.types import Array, Float, Key
 
@@ -16,7 +18,11 @@ from lstmjax.types import Array, Float, Key
 class ConvLSTM(MemoryCell):
     """LSTM whose products are convolutions, over grids of 1, 2 or 3 dimensions, channels last.
 
-        i, f, g, o = split(W_x conv x + b + W_h conv h)         then as in LSTM
+        i, f, g, o = split(x conv W_x + b + h conv W_h)
+        i, f, o = gate_fn(i), gate_fn(f), gate_fn(o)
+        g = activation_fn(g)
+        c' = f * c + i * g
+        h' = o * activation_fn(c')
 
     A step's input is [*batch, *spatial_shape, I], its output [*batch, *grid, H], with `grid` what the input's
     convolution leaves of `spatial_shape`. Kernels are `w_x [*kernel, I, 4H]` and `w_h [*kernel, H, 4H]`.
@@ -29,6 +35,8 @@ class ConvLSTM(MemoryCell):
       strides: of the input's convolution; None means 1 everywhere.
       dilation: of the input's convolution; None means 1 everywhere.
       padding: "SAME" or "VALID", of the input's convolution. The state's always keeps its grid.
+
+    Other arguments: those of `LSTM`.
 
     Raises:
       ValueError: a grid of no or more than three dimensions, another count of kernel sizes, strides or dilations,
@@ -79,12 +87,19 @@ class ConvLSTM(MemoryCell):
         """Zeros [*batch, *grid, H]."""
         return super().initial_state((*batch_shape, *self.grid))
 
-    def project(self, params: Any, x: Float[Array, "*batch_grid I"]) -> Float[Array, "*batch_grid 4*H"]:
+    def project(self, params: LSTMParams, x: Float[Array, "*batch_grid I"]) -> Float[Array, "*batch_grid 4*H"]:
         self._check_input(x, (*self.spatial_shape, self.in_features))
         z = convolve(x, params.w_x, self.compute_dtype, *self._steps, self.padding)
         return add_bias(z, params.b)
 
-    def recur(self, params: Any, h: Float[Array, "*batch_grid H"]) -> Float[Array, "*batch_grid 4*H"]:
-        h, w_h = masked(h, params.w_h)
+    def step_with_gates(
+        self, params: LSTMParams, state: LSTMState, projected: Float[Array, "*batch_grid 4*H"]
+    ) -> tuple[LSTMState, Float[Array, "*batch_grid H"], LSTMGates]:
+        h, w_h = masked(state.h, params.w_h)
         ones = (1,) * len(self.grid)
-        return convolve(h, w_h, self.compute_dtype, ones, ones, "SAME")
+        i, f, g, o = jnp.split(projected + convolve(h, w_h, self.compute_dtype, ones, ones, "SAME"), 4, axis=-1)
+        i, f, o = self.gate_fn(i), self.gate_fn(f), self.gate_fn(o)
+        g = self.activation_fn(g)
+        c = f * state.c + i * g
+        h = (o * self.activation_fn(c)).astype(self.compute_dtype)
+        return LSTMState(h, c), h, LSTMGates(i, f, g, o)

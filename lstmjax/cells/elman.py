@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ class ElmanRNN(BaseCell):
         h' = activation_fn(x W_x + b + h W_h)
 
     Args:
-      activation_fn: `jnp.tanh`, `jax.nn.relu` or any other; other fields are those of `BaseCell`.
+      activation_fn: by default tanh. Other arguments: those of `LSTM` but for forget_bias and gate_fn.
 
     Source: Elman 1990, "Finding Structure in Time".
 
@@ -45,29 +45,22 @@ class ElmanRNN(BaseCell):
     def init(self, key: Key[Array, ""]) -> ElmanParams:
         return ElmanParams(*self._init_weights(key, (self.in_features,), (self.hidden_features,)))
 
-    def gates(self, params: ElmanParams, state: HiddenState, z: Float[Array, "*batch H"]) -> tuple[()]:
-        """None: this cell has no gates."""
-        return ()
-
-    def step(
-        self, params: ElmanParams, state: HiddenState, z: Float[Array, "*batch H"]
-    ) -> tuple[HiddenState, Float[Array, "*batch H"]]:
-        """One step from a projected input `z`; the output is the new hidden state."""
-        h = self.activation_fn(z + self.recur(params, state.h)).astype(self.compute_dtype)
-        return HiddenState(h), h
-
-
-def _uniform_0_1(key: Key[Array, ""], shape: tuple[int, ...], dtype: object) -> Array:
-    return jax.random.uniform(key, shape, dtype)  # type: ignore[arg-type]
+    def step_with_gates(
+        self, params: ElmanParams, state: HiddenState, projected: Float[Array, "*batch H"]
+    ) -> tuple[HiddenState, Float[Array, "*batch H"], tuple[()]]:
+        h = self.activation_fn(projected + self.recur(params, state.h)).astype(self.compute_dtype)
+        return HiddenState(h), h, ()
 
 
 @dataclasses.dataclass(frozen=True)
 class IndRNN(ElmanRNN):
     """Independently recurrent network: each unit sees its own past only.
 
-        h' = relu(x W_x + b + w_h * h)
+        h' = activation_fn(x W_x + b + w_h * h)
 
-    Fields: those of `ElmanRNN`, with other defaults: relu, and each entry of `w_h [H]` uniform in [0, 1).
+    Args:
+      recurrent_init: draws `w_h [H]`; by default uniform in [0, 1).
+      activation_fn: by default relu. Other arguments: those of `LSTM` but for forget_bias and gate_fn.
 
     Source: Li et al. 2018, "Independently Recurrent Neural Network (IndRNN)".
 
@@ -75,12 +68,15 @@ class IndRNN(ElmanRNN):
     (5,)
     """
 
-    recurrent_init: Initializer = dataclasses.field(default=_uniform_0_1, kw_only=True)
+    recurrent_init: Initializer = dataclasses.field(default=jax.nn.initializers.uniform(1.0), kw_only=True)
     activation_fn: Callable[[Array], Array] = dataclasses.field(default=jax.nn.relu, kw_only=True)
 
     def init(self, key: Key[Array, ""]) -> ElmanParams:
         return ElmanParams(*self._init_weights(key, (self.in_features,), ()))
 
-    def recur(self, params: Any, h: Float[Array, "*batch H"]) -> Float[Array, "*batch H"]:
-        h, w_h = masked(h, params.w_h)
-        return scale(h, w_h, self.compute_dtype)
+    def step_with_gates(
+        self, params: ElmanParams, state: HiddenState, projected: Float[Array, "*batch H"]
+    ) -> tuple[HiddenState, Float[Array, "*batch H"], tuple[()]]:
+        h, w_h = masked(state.h, params.w_h)
+        h = self.activation_fn(projected + scale(h, w_h, self.compute_dtype)).astype(self.compute_dtype)
+        return HiddenState(h), h, ()

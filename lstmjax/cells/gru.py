@@ -1,9 +1,8 @@
-"""The gated recurrent unit in both its forms, and with layer normalisation."""
+"""The gated recurrent unit in both its forms."""
 
-import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ from lstmjax.types import Array, Float, Key
 
 
 class GRUParams(NamedTuple):
-    """Fused weights, gate order r, z, n; `b_h [H]` is the candidate's second bias, which `reset_after` asks for."""
+    """Fused weights, gate order r, z, n; `b_h [H]` is the candidate's second bias, None unless `reset_after`."""
 
     w_x: Float[Array, "I 3*H"]
     w_h: Float[Array, "H 3*H"]
@@ -25,7 +24,7 @@ class GRUParams(NamedTuple):
 
 
 class GRUGates(NamedTuple):
-    """What the gates let through at a step, each [*batch, H]: reset, update (keeps the old state), candidate n."""
+    """Reset gate, update gate (which keeps the old state) and the candidate n at a step, each [*batch, H]."""
 
     r: Float[Array, "*batch H"]
     z: Float[Array, "*batch H"]
@@ -33,52 +32,31 @@ class GRUGates(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class InterpolatingCell(BaseCell):
-    """Fields and equations of cells that move between old state and candidate; not a cell itself.
-
-    Args:
-      gate_fn: of r and z; `jax.nn.hard_sigmoid` is a cheaper choice.
-      activation_fn: of the candidate n.
-    """
-
-    gate_fn: Callable[[Array], Array] = dataclasses.field(default=jax.nn.sigmoid, kw_only=True)
-    activation_fn: Callable[[Array], Array] = dataclasses.field(default=jnp.tanh, kw_only=True)
-
-    gate_order: ClassVar[str] = "rzn"
-
-    @abc.abstractmethod
-    def gates(self, params: Any, state: HiddenState, z: Float[Array, "*batch 3*H"]) -> GRUGates:
-        """What the gates let through at the step from `state` with projected input `z`."""
-
-    def step(
-        self, params: Any, state: HiddenState, z: Float[Array, "*batch 3*H"]
-    ) -> tuple[HiddenState, Float[Array, "*batch H"]]:
-        """One step from a projected input `z`; the output is the new hidden state."""
-        gates = self.gates(params, state, z)
-        h = gates.z * state.h.astype(gates.z.dtype) + (1 - gates.z) * gates.n
-        h = h.astype(self.compute_dtype)
-        return HiddenState(h), h
-
-    def activate(self, z_x: Array, z_h: Array, b_h: Array | None) -> GRUGates:
-        """Gates from the input's and the state's shares [*batch, 3H], the reset gate acting on the state's share."""
-        x_r, x_z, x_n = jnp.split(z_x, 3, axis=-1)
-        h_r, h_z, h_n = jnp.split(z_h, 3, axis=-1)
-        r = self.gate_fn(x_r + h_r)
-        return GRUGates(r, self.gate_fn(x_z + h_z), self.activation_fn(x_n + r * add_bias(h_n, b_h)))
-
-
-@dataclasses.dataclass(frozen=True)
-class GRU(InterpolatingCell):
+class GRU(BaseCell):
     """Gated recurrent unit.
 
-        r = sigmoid(x W_xr + b_r + h W_hr)
-        z = sigmoid(x W_xz + b_z + h W_hz)
-        n = tanh(x W_xn + b_n + r * (h W_hn + b_h))         reset_after=True: PyTorch, cuDNN, Keras' default
-        n = tanh(x W_xn + b_n + (r * h) W_hn)               reset_after=False: the original
+        r = gate_fn(x W_xr + b_r + h W_hr)
+        z = gate_fn(x W_xz + b_z + h W_hz)
+        n = activation_fn(x W_xn + b_n + r * (h W_hn + b_h))        reset_after=True: PyTorch, cuDNN, Keras' default
+        n = activation_fn(x W_xn + b_n + (r * h) W_hn)              reset_after=False: the original
         h' = z * h + (1 - z) * n
 
     Args:
-      reset_after: where the reset gate acts; other fields are those of `InterpolatingCell` and `BaseCell`.
+      in_features: I, size of a step's input.
+      hidden_features: H, size of the hidden state.
+      use_bias: whether there are `b` and `b_h`; without them they are None in `params`.
+      kernel_init: draws each gate's block [I, H] of `w_x`; by default Glorot's uniform.
+      recurrent_init: draws each gate's block [H, H] of `w_h`; by default orthogonal.
+      bias_init: draws the fused `b`; by default zeros, as `b_h` always is.
+      dtype: what to compute in; None means `param_dtype`. With bfloat16 or float16 all sums stay float32.
+      param_dtype: what parameters are stored in.
+      gate_fn: of r and z; by default the sigmoid. `jax.nn.hard_sigmoid` is cheaper.
+      activation_fn: of n; by default tanh.
+      reset_after: whether the reset gate acts after the recurrent product or before.
+
+    Raises:
+      ValueError: a size below 1.
+      TypeError: a value of another kind, a dtype that is not floating or that JAX would not keep.
 
     Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder".
 
@@ -88,7 +66,11 @@ class GRU(InterpolatingCell):
     ((2, 4, 5), True)
     """
 
+    gate_fn: Callable[[Array], Array] = dataclasses.field(default=jax.nn.sigmoid, kw_only=True)
+    activation_fn: Callable[[Array], Array] = dataclasses.field(default=jnp.tanh, kw_only=True)
     reset_after: bool = dataclasses.field(default=True, kw_only=True)
+
+    gate_order: ClassVar[str] = "rzn"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,12 +81,20 @@ class GRU(InterpolatingCell):
         has_second = self.use_bias and self.reset_after
         return GRUParams(*fused, jnp.zeros(self.hidden_features, self.param_dtype) if has_second else None)
 
-    def gates(self, params: GRUParams, state: HiddenState, z: Float[Array, "*batch 3*H"]) -> GRUGates:
+    def step_with_gates(
+        self, params: GRUParams, state: HiddenState, projected: Float[Array, "*batch 3*H"]
+    ) -> tuple[HiddenState, Float[Array, "*batch H"], GRUGates]:
         if self.reset_after:
-            return self.activate(z, self.recur(params, state.h), params.b_h)
-        h, w_h = masked(state.h, params.w_h)
-        x_rz, x_n = jnp.split(z, [2 * self.hidden_features], axis=-1)
-        w_rz, w_n = jnp.split(w_h, [2 * self.hidden_features], axis=-1)
-        r, keep = jnp.split(self.gate_fn(x_rz + matmul(h, w_rz, self.compute_dtype)), 2, axis=-1)
-        reset = (r * h.astype(r.dtype)).astype(self.compute_dtype)
-        return GRUGates(r, keep, self.activation_fn(x_n + matmul(reset, w_n, self.compute_dtype)))
+            x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)
+            h_r, h_z, h_n = jnp.split(self.recur(params, state.h), 3, axis=-1)
+            r = self.gate_fn(x_r + h_r)
+            z = self.gate_fn(x_z + h_z)
+            n = self.activation_fn(x_n + r * add_bias(h_n, params.b_h))
+        else:
+            x_rz, x_n = jnp.split(projected, [2 * self.hidden_features], axis=-1)
+            h, w_h = masked(state.h, params.w_h)
+            w_rz, w_n = jnp.split(w_h, [2 * self.hidden_features], axis=-1)
+            r, z = jnp.split(self.gate_fn(x_rz + matmul(h, w_rz, self.compute_dtype)), 2, axis=-1)
+            n = self.activation_fn(x_n + matmul(r * h.astype(r.dtype), w_n, self.compute_dtype))
+        h = (z * state.h.astype(z.dtype) + (1 - z) * n).astype(self.compute_dtype)
+        return HiddenState(h), h, GRUGates(r, z, n)

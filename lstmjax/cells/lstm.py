@@ -1,8 +1,8 @@
-"""The long short-term memory cell, and what its relatives share with it."""
+"""The long short-term memory cell, and the fields of its relatives."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,14 +22,14 @@ class LSTMParams(NamedTuple):
 
 
 class LSTMState(NamedTuple):
-    """What a step hands to the next: hidden state `h [*batch, H]` and cell state `c [*batch, H]`."""
+    """Hidden state `h [*batch, H]`, which is the output too, and cell state `c [*batch, H]`."""
 
     h: Float[Array, "*batch H"]
     c: Float[Array, "*batch H"]
 
 
 class LSTMGates(NamedTuple):
-    """What the gates let through at a step, each [*batch, H]: input, forget and output gate, and the candidate g."""
+    """Input, forget and output gate and the candidate g at a step, after their functions, each [*batch, H]."""
 
     i: Float[Array, "*batch H"]
     f: Float[Array, "*batch H"]
@@ -39,17 +39,7 @@ class LSTMGates(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class MemoryCell(BaseCell):
-    """Fields and equations of cells with a gated memory c; not a cell itself.
-
-    The equations are the LSTM's; each relative puts its own in the place of one of them.
-
-    Args:
-      forget_bias: added to the forget gate's part of the initial `b`, and stored there: never added at run time.
-      gate_fn: of i, f, o; `jax.nn.hard_sigmoid` is a cheaper choice.
-      activation_fn: of the candidate g and of the memory on its way out.
-
-    Source of the forget bias: Jozefowicz et al. 2015, "An Empirical Exploration of Recurrent Network Architectures".
-    """
+    """Fields of cells with a cell state c, explained in `LSTM`; not a cell itself."""
 
     forget_bias: float = dataclasses.field(default=1.0, kw_only=True)
     gate_fn: Callable[[Array], Array] = dataclasses.field(default=jax.nn.sigmoid, kw_only=True)
@@ -66,27 +56,6 @@ class MemoryCell(BaseCell):
         shape = (*batch_shape, self.hidden_features)
         return LSTMState(jnp.zeros(shape, self.compute_dtype), jnp.zeros(shape, accumulation_dtype(self.compute_dtype)))
 
-    def gates(self, params: Any, state: LSTMState, z: Float[Array, "*batch 4*H"]) -> LSTMGates:
-        """What the gates let through at the step from `state` with projected input `z`."""
-        return self.activate(z + self.recur(params, state.h))
-
-    def step(
-        self, params: Any, state: LSTMState, z: Float[Array, "*batch 4*H"]
-    ) -> tuple[LSTMState, Float[Array, "*batch H"]]:
-        """One step from a projected input `z`; the output is the new hidden state."""
-        gates = self.gates(params, state, z)
-        c = remember(gates, state.c)
-        return self.emit(gates, c, c)
-
-    def activate(self, a: Float[Array, "*batch 4*H"]) -> LSTMGates:
-        i, f, g, o = jnp.split(a, 4, axis=-1)
-        return LSTMGates(self.gate_fn(i), self.gate_fn(f), self.activation_fn(g), self.gate_fn(o))
-
-    def emit(self, gates: LSTMGates, c: Array, seen: Array) -> tuple[LSTMState, Float[Array, "*batch H"]]:
-        """The new state with memory c, and the output: what the output gate lets out of the memory as it is `seen`."""
-        h = (gates.o * self.activation_fn(seen)).astype(self.compute_dtype)
-        return LSTMState(h, c), h
-
     def _init_weights(
         self, key: Key[Array, ""], fan_in: tuple[int, ...], fan_h: tuple[int, ...]
     ) -> tuple[Array, Array, Array | None]:
@@ -95,31 +64,51 @@ class MemoryCell(BaseCell):
         return w_x, w_h, None if b is None else b.at[start : start + self.hidden_features].add(self.forget_bias)
 
 
-def remember(gates: LSTMGates, c: Array) -> Array:
-    """The new memory: what is kept of the old, and what is let in of the candidate."""
-    return gates.f * c + gates.i * gates.g
-
-
 @dataclasses.dataclass(frozen=True)
 class LSTM(MemoryCell):
     """Long short-term memory.
 
         i, f, g, o = split(x W_x + b + h W_h)
-        c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        h' = sigmoid(o) * tanh(c')
+        i, f, o = gate_fn(i), gate_fn(f), gate_fn(o)
+        g = activation_fn(g)
+        c' = f * c + i * g
+        h' = o * activation_fn(c')
 
-    Fields: those of `MemoryCell` and `BaseCell`.
+    Args:
+      in_features: I, size of a step's input.
+      hidden_features: H, size of the hidden and of the cell state.
+      use_bias: whether there is a `b`; without it `params.b` is None.
+      kernel_init: draws each gate's block [I, H] of `w_x`; by default Glorot's uniform.
+      recurrent_init: draws each gate's block [H, H] of `w_h`; by default orthogonal.
+      bias_init: draws the fused `b`; by default zeros.
+      dtype: what to compute in; None means `param_dtype`. With bfloat16 or float16, c and all sums stay float32.
+      param_dtype: what parameters are stored in.
+      forget_bias: added to the forget gate's part of the initial `b`, and stored there: never added at run time.
+      gate_fn: of i, f and o; by default the sigmoid. `jax.nn.hard_sigmoid` is cheaper.
+      activation_fn: of g and c'; by default tanh.
 
-    Source: Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000.
+    Raises:
+      ValueError: a size below 1, a `forget_bias` that is not finite.
+      TypeError: a value of another kind, a dtype that is not floating or that JAX would not keep.
+
+    Source: Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000; its bias: Jozefowicz et al. 2015.
 
     >>> cell = LSTM(in_features=3, hidden_features=5)
     >>> params = cell.init(jax.random.key(0))
-    >>> z = cell.project(params, jnp.ones((2, 3)))
-    >>> state, y = cell.step(params, cell.initial_state((2,)), z)
+    >>> state, y = cell.step(params, cell.initial_state((2,)), cell.project(params, jnp.ones((2, 3))))
     >>> y.shape, state.c.shape
     ((2, 5), (2, 5))
     """
 
     def init(self, key: Key[Array, ""]) -> LSTMParams:
-        """Fresh parameters: `w_x` Glorot and `w_h` orthogonal in each gate, `b` zero but for the forget gate."""
         return LSTMParams(*self._init_weights(key, (self.in_features,), (self.hidden_features,)))
+
+    def step_with_gates(
+        self, params: LSTMParams, state: LSTMState, projected: Float[Array, "*batch 4*H"]
+    ) -> tuple[LSTMState, Float[Array, "*batch H"], LSTMGates]:
+        i, f, g, o = jnp.split(projected + self.recur(params, state.h), 4, axis=-1)
+        i, f, o = self.gate_fn(i), self.gate_fn(f), self.gate_fn(o)
+        g = self.activation_fn(g)
+        c = f * state.c + i * g
+        h = (o * self.activation_fn(c)).astype(self.compute_dtype)
+        return LSTMState(h, c), h, LSTMGates(i, f, g, o)

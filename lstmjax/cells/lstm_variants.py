@@ -1,20 +1,19 @@
-"""Relatives of the LSTM, each told by the one thing it does differently."""
+"""Relatives of the LSTM, each with one equation of its own."""
 
 import dataclasses
-import functools
 from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lstmjax import checks, initializers
-from lstmjax.cells.lstm import LSTMGates, LSTMParams, LSTMState, MemoryCell, remember
+from lstmjax.cells.lstm import LSTMGates, LSTMParams, LSTMState, MemoryCell
 from lstmjax.cells.precision import matmul, scale
 from lstmjax.types import Array, Float, Initializer, Key
 
 
 class PeepholeParams(NamedTuple):
-    """Fused weights, gate order i, f, g, o, and `w_c [3, H]`, through which i, f and o see the memory."""
+    """Fused weights, gate order i, f, g, o, and `w_c [3, H]`, the weights of c in i, f and o."""
 
     w_x: Float[Array, "I 4*H"]
     w_h: Float[Array, "H 4*H"]
@@ -24,14 +23,17 @@ class PeepholeParams(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PeepholeLSTM(MemoryCell):
-    """LSTM whose gates look at the memory.
+    """LSTM whose gates see the cell state.
 
         i, f, g, o = split(x W_x + b + h W_h)
-        c' = sigmoid(f + w_f * c) * c + sigmoid(i + w_i * c) * tanh(g)
-        h' = sigmoid(o + w_o * c') * tanh(c')
+        i, f = gate_fn(i + w_i * c), gate_fn(f + w_f * c)
+        g = activation_fn(g)
+        c' = f * c + i * g
+        o = gate_fn(o + w_o * c')
+        h' = o * activation_fn(c')
 
     Args:
-      peephole_init: draws each row [H] of `w_c`; other fields are those of `MemoryCell` and `BaseCell`.
+      peephole_init: draws each row [H] of `w_c`; by default zeros. Other arguments: those of `LSTM`.
 
     Source: Gers and Schmidhuber 2000, "Recurrent Nets that Time and Count".
 
@@ -47,24 +49,31 @@ class PeepholeLSTM(MemoryCell):
         rows = [self.peephole_init(k, (self.hidden_features,), self.param_dtype) for k in keys]
         return PeepholeParams(*self._init_weights(key, (self.in_features,), (self.hidden_features,)), jnp.stack(rows))
 
-    def gates(self, params: PeepholeParams, state: LSTMState, z: Float[Array, "*batch 4*H"]) -> LSTMGates:
-        a_i, a_f, a_g, a_o = jnp.split(z + self.recur(params, state.h), 4, axis=-1)
+    def step_with_gates(
+        self, params: PeepholeParams, state: LSTMState, projected: Float[Array, "*batch 4*H"]
+    ) -> tuple[LSTMState, Float[Array, "*batch H"], LSTMGates]:
         w_i, w_f, w_o = params.w_c
-        peek = functools.partial(scale, dtype=state.c.dtype)
-        i, f = self.gate_fn(a_i + peek(state.c, w_i)), self.gate_fn(a_f + peek(state.c, w_f))
-        before_o = LSTMGates(i, f, self.activation_fn(a_g), a_o)
-        return before_o._replace(o=self.gate_fn(a_o + peek(remember(before_o, state.c), w_o)))
+        wide = state.c.dtype
+        i, f, g, o = jnp.split(projected + self.recur(params, state.h), 4, axis=-1)
+        i, f = self.gate_fn(i + scale(state.c, w_i, wide)), self.gate_fn(f + scale(state.c, w_f, wide))
+        g = self.activation_fn(g)
+        c = f * state.c + i * g
+        o = self.gate_fn(o + scale(c, w_o, wide))
+        h = (o * self.activation_fn(c)).astype(self.compute_dtype)
+        return LSTMState(h, c), h, LSTMGates(i, f, g, o)
 
 
 @dataclasses.dataclass(frozen=True)
 class CoupledLSTM(MemoryCell):
-    """LSTM that lets in exactly as much as it forgets (CIFG): three gates' weights instead of four.
+    """LSTM whose input gate is 1 - f (CIFG): three gates' weights instead of four.
 
         f, g, o = split(x W_x + b + h W_h)
-        c' = sigmoid(f) * c + (1 - sigmoid(f)) * tanh(g)
-        h' = sigmoid(o) * tanh(c')
+        f, o = gate_fn(f), gate_fn(o)
+        g = activation_fn(g)
+        c' = f * c + (1 - f) * g
+        h' = o * activation_fn(c')
 
-    Parameters are `LSTMParams` with fused width 3H, gate order f, g, o. Fields: those of `MemoryCell` and `BaseCell`.
+    Parameters are `LSTMParams` with fused width 3H, gate order f, g, o. Arguments: those of `LSTM`.
 
     Source: Greff et al. 2017, "LSTM: A Search Space Odyssey".
 
@@ -77,10 +86,15 @@ class CoupledLSTM(MemoryCell):
     def init(self, key: Key[Array, ""]) -> LSTMParams:
         return LSTMParams(*self._init_weights(key, (self.in_features,), (self.hidden_features,)))
 
-    def gates(self, params: LSTMParams, state: LSTMState, z: Float[Array, "*batch 3*H"]) -> LSTMGates:
-        f, g, o = jnp.split(z + self.recur(params, state.h), 3, axis=-1)
-        keep = self.gate_fn(f)
-        return LSTMGates(1 - keep, keep, self.activation_fn(g), self.gate_fn(o))
+    def step_with_gates(
+        self, params: LSTMParams, state: LSTMState, projected: Float[Array, "*batch 3*H"]
+    ) -> tuple[LSTMState, Float[Array, "*batch H"], LSTMGates]:
+        f, g, o = jnp.split(projected + self.recur(params, state.h), 3, axis=-1)
+        f, o = self.gate_fn(f), self.gate_fn(o)
+        g = self.activation_fn(g)
+        c = f * state.c + (1 - f) * g
+        h = (o * self.activation_fn(c)).astype(self.compute_dtype)
+        return LSTMState(h, c), h, LSTMGates(1 - f, f, g, o)
 
 
 class ProjectedParams(NamedTuple):
@@ -94,15 +108,18 @@ class ProjectedParams(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ProjectedLSTM(MemoryCell):
-    """LSTM that hands on a linear projection of its hidden state (LSTMP): a large memory, a small recurrent product.
+    """LSTM with a linear projection of its hidden state (LSTMP): a large cell state, a small recurrent product.
 
-        c', m = LSTM(x, h, c)
-        h' = m W_p
+        i, f, g, o = split(x W_x + b + h W_h)
+        i, f, o = gate_fn(i), gate_fn(f), gate_fn(o)
+        g = activation_fn(g)
+        c' = f * c + i * g
+        h' = (o * activation_fn(c')) W_p
 
     The state is `h [*batch, P]` and `c [*batch, H]`; outputs are [*batch, P].
 
     Args:
-      proj_features: P, at most H; other fields are those of `MemoryCell` and `BaseCell`.
+      proj_features: P, at most H. Other arguments: those of `LSTM`.
 
     Raises:
       ValueError: P below 1 or above H.
@@ -130,9 +147,12 @@ class ProjectedLSTM(MemoryCell):
         h = jnp.zeros((*batch_shape, self.proj_features), self.compute_dtype)
         return LSTMState(h, super().initial_state(batch_shape).c)
 
-    def step(
-        self, params: ProjectedParams, state: LSTMState, z: Float[Array, "*batch 4*H"]
-    ) -> tuple[LSTMState, Float[Array, "*batch P"]]:
-        inner, m = super().step(params, state, z)
-        h = matmul(m, params.w_p, self.compute_dtype).astype(self.compute_dtype)
-        return LSTMState(h, inner.c), h
+    def step_with_gates(
+        self, params: ProjectedParams, state: LSTMState, projected: Float[Array, "*batch 4*H"]
+    ) -> tuple[LSTMState, Float[Array, "*batch P"], LSTMGates]:
+        i, f, g, o = jnp.split(projected + self.recur(params, state.h), 4, axis=-1)
+        i, f, o = self.gate_fn(i), self.gate_fn(f), self.gate_fn(o)
+        g = self.activation_fn(g)
+        c = f * state.c + i * g
+        h = matmul(o * self.activation_fn(c), params.w_p, self.compute_dtype).astype(self.compute_dtype)
+        return LSTMState(h, c), h, LSTMGates(i, f, g, o)

@@ -8,13 +8,22 @@ import jax.numpy as jnp
 
 from lstmjax import checks
 from lstmjax.cells.masked import mask_weight
+from lstmjax.cells.optional import draw_noise, step_with_gates
 from lstmjax.cells.shapes import output_shape
-from lstmjax.cells.wrappers import Wrapper, draw_noise
-from lstmjax.types import Array, Cell, Float, Key, PyTree
+from lstmjax.cells.wrappers import Wrapper
+from lstmjax.types import Array, Float, Key, PyTree
+
+
+class NoisyWrapper(Wrapper):
+    """A wrapper with a `draw_noise` of its own."""
+
+    @property
+    def has_noise(self) -> bool:
+        return True
 
 
 @dataclasses.dataclass(frozen=True)
-class RecurrentDropout(Wrapper):
+class RecurrentDropout(NoisyWrapper):
     """Dropout on the hidden state where it enters the recurrent product, one mask for all steps of a sequence.
 
         h W_h  becomes  (h * m) W_h         m = 0 with probability `rate`, else 1 / (1 - rate)
@@ -45,9 +54,7 @@ class RecurrentDropout(Wrapper):
         _check_has_h(self)
         _check_has_w_h(self)
 
-    def draw_noise(
-        self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]
-    ) -> tuple[Cell[Any, Any], Any, PyTree]:
+    def draw_noise(self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]) -> tuple[Any, Any, PyTree]:
         key_mask, key_inner = jax.random.split(key)
         h = self.initial_state(xs.shape[1:2]).h
         mask = _dropout(jnp.ones_like(h), self.rate, key_mask)
@@ -56,7 +63,7 @@ class RecurrentDropout(Wrapper):
 
 
 @dataclasses.dataclass(frozen=True)
-class WeightDrop(Wrapper):
+class WeightDrop(NoisyWrapper):
     """Dropout on the recurrent weights themselves, drawn once a call: the same for all sequences and steps.
 
     Args:
@@ -80,15 +87,13 @@ class WeightDrop(Wrapper):
         checks.rate("rate", self.rate)
         _check_has_w_h(self)
 
-    def draw_noise(
-        self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]
-    ) -> tuple[Cell[Any, Any], Any, PyTree]:
+    def draw_noise(self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]) -> tuple[Any, Any, PyTree]:
         key_weights, key_inner = jax.random.split(key)
         return draw_noise(self.cell, params._replace(w_h=_dropout(params.w_h, self.rate, key_weights)), xs, key_inner)
 
 
 @dataclasses.dataclass(frozen=True)
-class Zoneout(Wrapper):
+class Zoneout(NoisyWrapper):
     """Some units keep their old state for a step, drawn anew at each step for each sequence.
 
         s' = d * s + (1 - d) * step(s)          d = 1 with probability `rate`, else 0
@@ -124,48 +129,42 @@ class Zoneout(Wrapper):
                 f"memory_rate needs a cell with more than h in its state, got memory_rate {self.memory_rate}"
             )
 
-    def step(self, params: Any, state: Any, z: PyTree) -> tuple[Any, Any]:
-        after, y = self.cell.step(params, state, z)
+    def step_with_gates(self, params: Any, state: Any, projected: PyTree) -> tuple[Any, Any, Any]:
+        after, y, gates = step_with_gates(self.cell, params, state, projected)
         if self.evaluation == "off":
-            return after, y
-        rates = self._per_leaf(self.hidden_rate, self.memory_rate, state)
+            return after, y, gates
+        rates = self._rates(state)
         mixed = jax.tree.map(lambda rate, old, new: rate * old + (1 - rate) * new, rates, state, after)
-        return mixed, mixed.h
+        return mixed, mixed.h, gates
 
-    def draw_noise(
-        self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]
-    ) -> tuple[Cell[Any, Any], Any, PyTree]:
+    def draw_noise(self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]) -> tuple[Any, Any, PyTree]:
         key_inner, key_h, key_rest = jax.random.split(key, 3)
         state = self.initial_state(xs.shape[:2])
-        rates = self._per_leaf(self.hidden_rate, self.memory_rate, state)
-        others, structure = jax.tree.flatten(state)
-        leaf_keys = jax.tree.unflatten(structure, list(jax.random.split(key_rest, len(others))))._replace(h=key_h)
+        rates = self._rates(state)
+        leaves, structure = jax.tree.flatten(state)
+        leaf_keys = jax.tree.unflatten(structure, list(jax.random.split(key_rest, len(leaves))))._replace(h=key_h)
         keep = jax.tree.map(lambda k, p, leaf: jax.random.bernoulli(k, p, leaf.shape), leaf_keys, rates, state)
         cell, params, inner_xs = draw_noise(self.cell, params, xs, key_inner)
-        return ZonedOut(cell), params, (inner_xs, keep)
+        return _ZoneoutStep(cell), params, (inner_xs, keep)
 
-    def _per_leaf(self, hidden: Any, memory: Any, state: Any) -> Any:
-        """A tree like `state` with one value at `h` and another at all else."""
-        others = jax.tree.map(lambda _: memory, state)
-        return others._replace(h=hidden)
+    def _rates(self, state: Any) -> Any:
+        """The rate of each leaf, in the tree of `state`."""
+        return jax.tree.map(lambda _: self.memory_rate, state)._replace(h=self.hidden_rate)
 
 
 @dataclasses.dataclass(frozen=True)
-class ZonedOut(Wrapper):
-    """Zoneout at work: an input comes with what is to keep its old state at that step."""
+class _ZoneoutStep(Wrapper):
+    """Zoneout whose noise is drawn: each input comes with the units that keep their old state at that step."""
 
     def project(self, params: Any, x: PyTree) -> PyTree:
         x_inner, keep = x
         return self.cell.project(params, x_inner), keep
 
-    def gates(self, params: Any, state: Any, z: PyTree) -> Any:
-        return self.cell.gates(params, state, z[0])  # type: ignore[attr-defined]
-
-    def step(self, params: Any, state: Any, z: PyTree) -> tuple[Any, Any]:
-        z_inner, keep = z
-        after, _ = self.cell.step(params, state, z_inner)
+    def step_with_gates(self, params: Any, state: Any, projected: PyTree) -> tuple[Any, Any, Any]:
+        inner, keep = projected
+        after, _, gates = step_with_gates(self.cell, params, state, inner)
         after = jax.tree.map(jnp.where, keep, state, after)
-        return after, after.h
+        return after, after.h, gates
 
 
 def _dropout(values: Array, rate: float, key: Key[Array, ""]) -> Array:

@@ -1,4 +1,4 @@
-"""What a cell takes, gives and holds, told without computing anything."""
+"""Shapes of a cell's output and parameters, found without computing anything."""
 
 import functools
 from typing import Any
@@ -6,16 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lstmjax.cells.optional import input_shape
 from lstmjax.types import Array, Cell, PyTree
-
-
-def input_shape(cell: Cell[Any, Any]) -> tuple[int, ...]:
-    """The shape of one step's input: (I,), or (*spatial_shape, I) of a cell over a grid.
-
-    >>> input_shape(lx.cells.LSTM(3, 5))
-    (3,)
-    """
-    return (*getattr(cell, "spatial_shape", ()), cell.in_features)
 
 
 @functools.cache

@@ -2,22 +2,20 @@
 
 import dataclasses
 import itertools
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple
 
 import jax
 
-from lstmjax.cells.shapes import input_shape, output_shape
-from lstmjax.types import Array, Cell, Float, GatedCell, Key, NoisyCell, PyTree
+from lstmjax.cells.optional import FullCell, draw_noise, has_noise, input_shape, step_with_gates
+from lstmjax.cells.shapes import output_shape
+from lstmjax.types import Array, Cell, Float, Key, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
-class Wrapper:
+class Wrapper(FullCell):
     """A cell with another's sizes, parameters, states and steps, to be changed in one of them; not a cell itself."""
 
     cell: Cell[Any, Any]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # see BaseCell
 
     @property
     def in_features(self) -> int:
@@ -40,29 +38,20 @@ class Wrapper:
     def project(self, params: Any, x: PyTree) -> PyTree:
         return self.cell.project(params, x)
 
-    def gates(self, params: Any, state: Any, z: PyTree) -> Any:
-        return self.cell.gates(params, state, z)  # type: ignore[attr-defined]
+    def step_with_gates(self, params: Any, state: Any, projected: PyTree) -> tuple[Any, Any, Any]:
+        return step_with_gates(self.cell, params, state, projected)
 
-    def step(self, params: Any, state: Any, z: PyTree) -> tuple[Any, Any]:
-        return self.cell.step(params, state, z)
+    @property
+    def has_noise(self) -> bool:
+        return has_noise(self.cell)
 
-
-def draw_noise(
-    cell: Cell[Any, Any], params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]
-) -> tuple[Cell[Any, Any], Any, PyTree]:
-    """What to run in place of `cell` on `xs` when its noise, if it has any, is on."""
-    if not hasattr(cell, "draw_noise"):
-        return cell, params, xs
-    return cast(NoisyCell[Any, Any], cell).draw_noise(params, xs, key)
-
-
-def has_noise(cell: Cell[Any, Any]) -> bool:
-    """Whether a key makes a difference to a run of `cell`."""
-    return has_noise(cell.cell) if isinstance(cell, Recording) else hasattr(cell, "draw_noise")
+    def draw_noise(self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]) -> tuple[Any, Any, PyTree]:
+        cell, params, inputs = draw_noise(self.cell, params, xs, key)
+        return dataclasses.replace(self, cell=cell), params, inputs
 
 
 class Record(NamedTuple):
-    """What happened at a step: the output, the state after it, and what the gates let through."""
+    """What happened at a step: the output, the state after it, and the gates (`LSTMGates` of an LSTM)."""
 
     output: Float[Array, "*batch H"]
     state: Any
@@ -77,7 +66,7 @@ class Recording(Wrapper):
     Parameters and states are those of `cell`, so a trained cell can be looked into as it is.
 
     Args:
-      cell: any cell with `gates`; every cell of lstmjax has them.
+      cell: any cell; of one without `gates` they are ().
 
     >>> cell = lx.cells.LSTM(3, 5)
     >>> record, _ = lx.unroll(lx.cells.Recording(cell), cell.init(jax.random.key(0)), jnp.ones((2, 7, 3)))
@@ -85,20 +74,13 @@ class Recording(Wrapper):
     ((2, 7, 5), (2, 7, 5), (2, 7, 5))
     """
 
-    cell: GatedCell[Any, Any]
-
-    def step(self, params: Any, state: Any, z: PyTree) -> tuple[Any, Record]:
-        after, y = self.cell.step(params, state, z)
-        return after, Record(y, after, self.cell.gates(params, state, z))
-
-    def draw_noise(self, params: Any, xs: Float[Array, "T B *in"], key: Key[Array, ""]) -> tuple[Any, Any, PyTree]:
-        cell: Any
-        cell, params, inputs = draw_noise(self.cell, params, xs, key)
-        return dataclasses.replace(self, cell=cell), params, inputs
+    def step_with_gates(self, params: Any, state: Any, projected: PyTree) -> tuple[Any, Record, Any]:
+        after, y, gates = step_with_gates(self.cell, params, state, projected)
+        return after, Record(y, after, gates), gates
 
 
 @dataclasses.dataclass(frozen=True)
-class StackedCells:
+class StackedCells(FullCell):
     """Cells one on another, stepped together: one cell whose parameters and state are tuples, bottom first.
 
     `lstmjax.Stacked` runs each layer over all time before the next and is faster; this is for where a whole stack
@@ -133,9 +115,6 @@ class StackedCells:
                     f"got a cell that takes {list(input_shape(above))}"
                 )
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # see BaseCell
-
     @property
     def in_features(self) -> int:
         return self.cells[0].in_features
@@ -159,21 +138,13 @@ class StackedCells:
         """Only the lowest cell's input is known before the step."""
         return self.cells[0].project(params[0], x)
 
-    def gates(self, params: tuple[Any, ...], state: tuple[Any, ...], z: PyTree) -> tuple[Any, ...]:
-        """What each cell's gates let through."""
-        inputs = [z for z, _, _ in self._climb(params, state, z)]
-        cells: tuple[Any, ...] = self.cells
-        return tuple(cell.gates(p, s, z) for cell, p, s, z in zip(cells, params, state, inputs, strict=True))
-
-    def step(self, params: tuple[Any, ...], state: tuple[Any, ...], z: PyTree) -> tuple[tuple[Any, ...], Any]:
+    def step_with_gates(
+        self, params: tuple[Any, ...], state: tuple[Any, ...], projected: PyTree
+    ) -> tuple[tuple[Any, ...], Any, tuple[Any, ...]]:
         """One step of each cell, bottom first, each fed with the output of the one below."""
-        floors = self._climb(params, state, z)
-        return tuple(after for _, after, _ in floors), floors[-1][2]
-
-    def _climb(self, params: tuple[Any, ...], state: tuple[Any, ...], z: PyTree) -> list[tuple[PyTree, Any, Any]]:
-        """Projected input, new state and output of each cell."""
-        floors: list[tuple[PyTree, Any, Any]] = []
+        steps: list[tuple[Any, Any, Any]] = []
         for cell, p, s in zip(self.cells, params, state, strict=True):
-            here = cell.project(p, floors[-1][2]) if floors else z
-            floors.append((here, *cell.step(p, s, here)))
-        return floors
+            inputs = cell.project(p, steps[-1][1]) if steps else projected
+            steps.append(step_with_gates(cell, p, s, inputs))
+        states, ys, gates = zip(*steps, strict=True)
+        return states, ys[-1], gates

@@ -7,6 +7,7 @@
 - `tables.py`: texts with labels or numbers from TSV and CSV
 - `ts_files.py`: sequences from `.ts` files of sktime and aeon
 - `arrays.py`: sequences from NPZ files
+- `npz.py`: the arrays of NPZ and NPY files
 - `pickles.py`: object arrays in NPZ files, without running their pickles
 - `labels.py`: class labels by name
 - `words.py`: texts cut into words, vocabularies of words, vectors from elsewhere

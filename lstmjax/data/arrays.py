@@ -1,14 +1,12 @@
 """Sequences as NumPy arrays in an NPZ file, of one length or of many, with labels or numbers."""
 
-import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lstmjax.data import pickles
 from lstmjax.data.examples import Labelled
+from lstmjax.data.npz import check_lengths, outline, read_arrays
 from lstmjax.errors import InputError
 
 REAL = "fiub"
@@ -43,10 +41,12 @@ def read_npz(path: str | Path, *, numbers: bool = False, has_targets: bool = Tru
     >>> [sequence[:, 0].tolist() for sequence in steps.sequences], steps.targets
     ([[0.0, 1.0, 2.0], [3.0]], ['up', 'down'])
     """
-    arrays = _arrays(path, {"x", "y"} if has_targets else {"x"})
+    needed, ignored = (["x", "y"], []) if has_targets else (["x"], ["y"])
+    arrays = read_arrays(path, needed, ["lengths"], ignored, objects=True)
     rows = _rows(path, arrays["x"])
     if "lengths" in arrays:
-        rows = _cut(path, rows, arrays["lengths"])
+        lengths = check_lengths(path, arrays["lengths"], rows, 0, ("x", "example"))
+        rows = [row[:length] for row, length in zip(rows, lengths, strict=True)]
     places = [f"{path}, example {number}" for number in range(len(rows))]
     sequences = [_finite(place, row) for place, row in zip(places, rows, strict=True)]
     if not has_targets:
@@ -56,53 +56,10 @@ def read_npz(path: str | Path, *, numbers: bool = False, has_targets: bool = Tru
     return Labelled(sequences, _targets(path, y, places, numbers), places, classes)
 
 
-def _arrays(path: str | Path, needed: set[str]) -> dict[str, np.ndarray]:
-    with _opened(path) as file:
-        there = [name.removesuffix(".npy") for name in file.namelist()]
-        if not needed <= set(there) <= {"x", "y", "lengths"}:
-            wanted = "x and y, perhaps lengths" if "y" in needed else "x, perhaps y and lengths"
-            found = ", ".join(map(repr, there)) or "none"
-            raise InputError(f"{path}: expected the arrays {wanted}, got {found}")
-        read = [name for name in there if name in needed or name == "lengths"]
-        return {name: _array(path, file, name) for name in read}
-
-
-def _opened(path: str | Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise InputError(f"{path} is not an NPZ file: {error}") from error
-
-
-def _array(path: str | Path, file: zipfile.ZipFile, name: str) -> np.ndarray:
-    try:
-        return _unpacked(file.read(f"{name}.npy"))
-    except Exception as error:  # damaged zips, headers and pickles fail in every way there is
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: the array {name} can't be read: {reason:.120}") from error
-
-
-def _unpacked(content: bytes) -> np.ndarray:
-    file = io.BytesIO(content)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    shape, _, dtype = read_header[np.lib.format.read_magic(file)](file)
-    if not dtype.hasobject:
-        file.seek(0)
-        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-        if array.dtype.kind == "U":
-            array.tolist()  # fails here and not later where numbers are no characters
-        return array
-    return pickles.load(file).reshape(shape)
-
-
 def _rows(path: str | Path, x: np.ndarray) -> list[np.ndarray]:
     """Rows [T_n, I] of one I, of whatever real dtype they have."""
     if x.ndim == 0 or (x.dtype != object and (x.ndim not in (2, 3) or x.dtype.kind not in REAL)):
-        raise InputError(
-            f"{path}: x must be numbers [N, T, I] or [N, T], or N rows of them, got {x.dtype} {list(x.shape)}"
-        )
+        raise InputError(f"{path}: x must be numbers [N, T, I] or [N, T], or N rows of them, got {outline(x)}")
     rows = [_row(f"{path}, example {number}", row) for number, row in enumerate(x)]
     if not rows:
         raise InputError(f"{path}: x has no examples; expected at least 1")
@@ -121,17 +78,6 @@ def _row(place: str, row: Any) -> np.ndarray:
     if array.ndim not in (1, 2) or array.dtype.kind not in REAL:
         raise InputError(f"{place}: expected numbers [T, I] or [T], got {row!r:.60}".replace("\n", " "))
     return array if array.ndim == 2 else array[:, None]
-
-
-def _cut(path: str | Path, rows: list[np.ndarray], lengths: np.ndarray) -> list[np.ndarray]:
-    if lengths.shape != (len(rows),) or lengths.dtype.kind not in "iu":
-        raise InputError(
-            f"{path}: lengths must be whole numbers [{len(rows)}], as x, got {lengths.dtype} {list(lengths.shape)}"
-        )
-    for number, (row, length) in enumerate(zip(rows, lengths.tolist(), strict=True)):
-        if not 0 <= length <= len(row):
-            raise InputError(f"{path}, example {number}: expected a length in [0, {len(row)}], got {length}")
-    return [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
 
 
 def _finite(place: str, row: np.ndarray) -> np.ndarray:

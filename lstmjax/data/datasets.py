@@ -19,7 +19,6 @@ from lstmjax.data.text import read_bytes
 from lstmjax.data.ts_files import read_ts
 from lstmjax.errors import InputError
 
-TRAIN_IMAGES = "mnist/train-images-idx3-ubyte.gz"
 LANGUAGES = [file for file in SHA256 if file.startswith("names/languages/")]
 
 
@@ -27,8 +26,8 @@ class Splits(NamedTuple):
     """A set in its published parts; None for those it has not."""
 
     train: Labelled
-    validation: Labelled | None
-    test: Labelled | None
+    validation: Labelled | None = None
+    test: Labelled | None = None
 
 
 def japanese_vowels() -> Splits:
@@ -53,15 +52,10 @@ def names() -> Splits:
 
     Source: Robertson, Classifying names with a character-level RNN, https://github.com/spro/practical-pytorch.
     """
-    sequences, targets, places = [], [], []
-    for file in LANGUAGES:
-        path = find(file)
-        for row, line in numbered_lines(path):
-            if line.strip():
-                sequences.append(line.strip())
-                targets.append(path.stem)
-                places.append(f"{path}, row {row}")
-    return Splits(Labelled(sequences, targets, places), None, None)
+    lines = [(path, row, line.strip()) for path in map(find, LANGUAGES) for row, line in numbered_lines(path)]
+    rows = [(path, row, name) for path, row, name in lines if name]
+    places = [f"{path}, row {row}" for path, row, _ in rows]
+    return Splits(Labelled([name for _, _, name in rows], [path.stem for path, _, _ in rows], places))
 
 
 def mnist_rows() -> Splits:
@@ -71,7 +65,11 @@ def mnist_rows() -> Splits:
 
     Source: LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition (1998).
     """
-    return _mnist(lambda images: images)
+    train, test = _digits("train"), _digits("t10k")
+    count = len(train.sequences)
+    if count <= 5000:
+        raise InputError(f"{train.file} has {count} images; expected over 5000, those kept for validation")
+    return Splits(train.take(range(count - 5000)), train.take(range(count - 5000, count)), test)
 
 
 def mnist_pixels(permuted: bool = False) -> Splits:
@@ -82,12 +80,7 @@ def mnist_pixels(permuted: bool = False) -> Splits:
 
     Source: Le, Jaitly and Hinton, A simple way to initialize recurrent networks of rectified linear units (2015).
     """
-
-    def pixels(images: np.ndarray) -> np.ndarray:
-        steps = images.reshape(len(images), -1, 1)
-        return steps[:, np.random.default_rng(0).permutation(steps.shape[1])] if permuted else steps
-
-    return _mnist(pixels)
+    return Splits(*(_pixels(part, permuted) for part in mnist_rows() if part is not None))
 
 
 DATASETS: dict[str, Callable[[], Splits]] = {
@@ -100,21 +93,35 @@ DATASETS: dict[str, Callable[[], Splits]] = {
 }
 
 
-def _mnist(arranged: Callable[[np.ndarray], np.ndarray]) -> Splits:
-    train, test = _digits("train", arranged), _digits("t10k", arranged)
-    count = len(train.sequences)
-    if count <= 5000:
-        raise InputError(f"{find(TRAIN_IMAGES)} has {count} images; expected over 5000, those kept for validation")
-    return Splits(train.take(range(count - 5000)), train.take(range(count - 5000, count)), test)
+def _digits(part: str) -> Labelled:
+    digits = read_idx_images(*(find(f"mnist/{part}-{file}-ubyte.gz") for file in ("images-idx3", "labels-idx1")))
+    return digits._replace(sequences=[np.asarray(image)[..., 0] / np.float32(255) for image in digits.sequences])
 
 
-def _digits(part: str, arranged: Callable[[np.ndarray], np.ndarray]) -> Labelled:
-    path, labels_path = find(f"mnist/{part}-images-idx3-ubyte.gz"), find(f"mnist/{part}-labels-idx1-ubyte.gz")
-    images, labels = read_idx(path, 3), read_idx(labels_path, 1)
-    if len(images) != len(labels) or len(images) == 0:
-        raise InputError(f"{path} has {len(images)} images and {labels_path} {len(labels)} labels; expected as many")
-    sequences = list(arranged(images) / np.float32(255))
-    return Labelled(sequences, list(map(str, labels.tolist())), [f"{path}, image {n}" for n in range(len(images))])
+def _pixels(digits: Labelled, permuted: bool) -> Labelled:
+    steps = np.stack(digits.sequences).reshape(len(digits.sequences), -1, 1)
+    order = np.random.default_rng(0).permutation(steps.shape[1])
+    return digits._replace(sequences=list(steps[:, order] if permuted else steps))
+
+
+def read_idx_images(images: str | Path, labels: str | Path) -> Labelled:
+    """Images and whole numbers from two files of MNIST's format.
+
+    Args:
+      images: bytes [N, H, W]; see `read_idx`.
+      labels: bytes [N].
+
+    Returns:
+      N arrays uint8 [H, W, 1]; as targets the numbers as texts.
+
+    Raises:
+      InputError: files that can't be read, are something else, or do not agree.
+    """
+    pixels, numbers = read_idx(images, 3), read_idx(labels, 1)
+    if len(pixels) != len(numbers) or pixels.size == 0:
+        raise InputError(f"{images} has {len(pixels)} images and {labels} {len(numbers)} labels; expected as many")
+    places = [f"{images}, image {number}" for number in range(len(pixels))]
+    return Labelled(list(pixels[..., None]), list(map(str, numbers.tolist())), places)
 
 
 def read_idx(path: str | Path, dimensions: int) -> np.ndarray:

@@ -31,7 +31,7 @@ class Moving(NamedTuple):
 def digit_clips(
     kind: Kind, images: Sequence[np.ndarray], labels: Sequence[str], count: int, *, seed: int, name: str = "clips"
 ) -> Labelled:
-    """Clips with what is to be said of them.
+    """Made clips with their labels.
 
     "direction": one digit, 10 frames; where it moves and how fast: "NE fast" is one of 16 classes. The middle of its
     way is independent of the answer, so frames in any order say all but which of two opposite directions it is.
@@ -53,6 +53,9 @@ def digit_clips(
 
     Returns:
       clips uint8 [T_n, 32, 32, 1]; a label for each, or, of "visible", a tuple of labels, one a frame.
+
+    Raises:
+      TypeError, ValueError: another kind, a count below 1, no images, or not as many labels.
 
     >>> image = np.zeros((28, 28), np.float32)
     >>> image[8:20, 10:18] = 1.0
@@ -80,14 +83,7 @@ class Digits(NamedTuple):
 
 
 def shrunk(image: np.ndarray) -> np.ndarray:
-    """A digit cut to the smallest square around it and brought to 14 x 14 by the means of areas.
-
-    >>> image = np.zeros((28, 28), np.float32)
-    >>> image[3:23, 10:15] = 1.0
-    >>> small = shrunk(image)
-    >>> small.shape, round(float(small.max()), 3), small[:, 0].tolist() == [0.0] * 14
-    ((14, 14), 1.0, True)
-    """
+    """A digit cut to the smallest square around it and brought to 14 x 14 by the means of areas."""
     rows, columns = (np.flatnonzero(image.max(axis=axis) > 0) for axis in (1, 0))
     if len(rows) == 0:
         return np.zeros((DIGIT, DIGIT), np.float32)
@@ -163,7 +159,7 @@ def _way(times: np.ndarray, half: float, generator: np.random.Generator) -> np.n
 
 
 def visible_ink(moving: Moving) -> np.ndarray:
-    """Which share of a digit's ink is inside the frame, [T]."""
+    """The fraction of a digit's ink that is inside the frame, [T]."""
     total = max(float(moving.image.sum()), 1e-6)
     inside = [
         moving.image[max(-row, 0) : max(FRAME - row, 0), max(-column, 0) : max(FRAME - column, 0)]

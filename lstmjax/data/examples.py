@@ -1,4 +1,4 @@
-"""What all readers give: sequences, what is to be said of each, and where each stands."""
+"""What all readers return: sequences, their targets, and where each stands in its file."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from lstmjax.errors import InputError
 
 
 class Labelled(NamedTuple):
-    """Sequences, each with what is to be said of it, as a file has them.
+    """Sequences with their targets, as a file has them.
 
     `sequences`: N texts, or N arrays float32 [T_n, I]. `targets`: N labels, N tuples of labels, numbers float64 [N, K],
     or None where the file says nothing. `places`: where each of the N stands, such as "reviews.tsv, row 3". `classes`:
@@ -48,8 +48,8 @@ class Labelled(NamedTuple):
 def split(labelled: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled]:
     """Hold a random part out; both parts keep the order of the file.
 
-    Where each example has one label, every label keeps its share in both parts as nearly as whole numbers allow, and at
-    least one example in the first part.
+    Where each example has one label, both parts have the labels in the same proportions, as nearly as whole numbers
+    allow, and the first part has at least one example of each.
 
     Args:
       labelled: N examples.
@@ -68,8 +68,7 @@ def split(labelled: Labelled, fraction: float, seed: int) -> tuple[Labelled, Lab
     (['x', 'x', 'y'], ['x', 'x', 'y'])
     """
     checks.index("seed", seed, 0)
-    if not 0.0 < fraction < 1.0:
-        raise ValueError(f"fraction must be in (0, 1), got {fraction}")
+    checks.fraction("fraction", fraction)
     held = _drawn(_groups(labelled), fraction, np.random.default_rng(seed))
     if len(held) == 0:
         raise InputError(
@@ -92,7 +91,7 @@ def _groups(labelled: Labelled) -> list[np.ndarray]:
 
 
 def _drawn(groups: list[np.ndarray], fraction: float, generator: np.random.Generator) -> np.ndarray:
-    """A share of each group, those with the largest remainders rounded up; never all of one."""
+    """A fraction of each group, those with the largest remainders rounded up; never all of one."""
     sizes = np.array([len(rows) for rows in groups])
     shares = sizes * fraction
     counts = np.minimum(np.floor(shares).astype(int), sizes - 1)
@@ -121,24 +120,24 @@ def any_number(written: str) -> float | None:
         return None
 
 
-def finite_number(written: str) -> float | None:
-    """The finite number that a text writes in digits, or None.
+def finite_number(place: str, written: str, behind: str = "") -> float:
+    """The finite number that a text writes in digits; InputError, which says where it stands, if it writes none.
 
-    >>> finite_number(" -1.5e3"), finite_number("1_000"), finite_number("nan")
-    (-1500.0, None, None)
+    >>> finite_number("row 1", " -1.5e3")
+    -1500.0
     """
     number = any_number(written)
-    return number if number is not None and math.isfinite(number) else None
+    if number is None or not math.isfinite(number):
+        raise InputError(f"{place}: expected a finite number{behind}, got {written!r:.60}")
+    return number
 
 
-def finite_numbers(written: Sequence[str]) -> np.ndarray | int:
-    """The numbers that N texts write, float32 [N], or, where some write none that is finite, which is the first.
-
-    >>> finite_numbers(["1", "2.5"]), finite_numbers(["1", "two"])
-    (array([1. , 2.5], dtype=float32), 1)
-    """
+def finite_numbers(place: str, written: Sequence[str]) -> np.ndarray:
+    """The numbers that N texts write, float32 [N]; InputError if one of them writes none that is finite there."""
     exact = np.array([any_number(each) for each in written], np.float64)  # None becomes NaN
     with np.errstate(over="ignore"):  # what float32 can't hold is found below
         numbers = exact.astype(np.float32)
-    finite = np.isfinite(numbers)
-    return numbers if finite.all() else int(np.argmin(finite))
+    if not np.isfinite(numbers).all():
+        at = int(np.argmin(np.isfinite(numbers)))
+        raise InputError(f"{place}, value {at + 1}: expected a finite number, got {written[at].strip()!r:.60}")
+    return numbers

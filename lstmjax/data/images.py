@@ -4,12 +4,12 @@ Pixels are uint8, or floats in [0, 1]. Messages count clips, images, frames, row
 """
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from lstmjax.data.datasets import read_idx
 from lstmjax.data.examples import Labelled
+from lstmjax.data.npz import check_lengths, outline, read_arrays
 from lstmjax.errors import InputError
 
 MODES = {1: "L", 3: "RGB"}
@@ -40,14 +40,15 @@ def read_clips(path: str | Path, *, has_labels: bool = True) -> Labelled:
     >>> [clip.shape for clip in clips.sequences], clips.targets
     ([(3, 8, 8, 1), (2, 8, 8, 1)], ['up', 'down'])
     """
-    needed = {"clips", "labels"} if has_labels else {"clips"}
-    arrays = _arrays(path, needed, {"clips", "labels", "lengths"})
+    needed, ignored = (["clips", "labels"], []) if has_labels else (["clips"], ["labels"])
+    arrays = read_arrays(path, needed, ["lengths"], ignored)
     clips = _pixels(path, "clips", arrays["clips"], ("clip", "frame"))
     count, steps = clips.shape[:2]
-    lengths = _lengths(path, arrays["lengths"], count, steps) if "lengths" in arrays else [steps] * count
-    _check_unit(path, clips, ("clip", "frame"), np.arange(steps) < np.array(lengths)[:, None])
+    given = arrays.get("lengths", np.full(count, steps))
+    lengths = check_lengths(path, given, clips, 1, ("clips", "clip"))
+    check_unit(path, clips, ("clip", "frame"), np.arange(steps) < np.array(lengths)[:, None])
     places = [f"{path}, clip {number}" for number in range(count)]
-    cut = [_narrow(clip[:length]) for clip, length in zip(clips, lengths, strict=True)]
+    cut = [narrow(clip[:length]) for clip, length in zip(clips, lengths, strict=True)]
     targets = _labels(path, arrays["labels"], places, lengths, steps) if has_labels else None
     return Labelled(cut, targets, places)
 
@@ -73,37 +74,18 @@ def read_images(path: str | Path, *, has_texts: bool = True) -> Labelled:
     >>> [image.shape for image in images.sequences], images.targets
     ([(8, 8, 1), (8, 8, 1)], ['one', 'two'])
     """
-    arrays = _arrays(path, {"images", "texts"} if has_texts else {"images"}, {"images", "texts"})
+    needed, ignored = (["images", "texts"], []) if has_texts else (["images"], ["texts"])
+    arrays = read_arrays(path, needed, [], ignored)
     images = _pixels(path, "images", arrays["images"], ("image",))
-    _check_unit(path, images, ("image",), np.ones(len(images), bool))
-    images = _narrow(images)
+    check_unit(path, images, ("image",))
+    images = narrow(images)
     places = [f"{path}, image {number}" for number in range(len(images))]
     if not has_texts:
         return Labelled(list(images), None, places)
     texts = arrays["texts"]
     if texts.dtype.kind != "U" or texts.shape != (len(images),):
-        raise InputError(f"{path}: texts must be texts [{len(images)}], as images, got {_said(texts)}")
+        raise InputError(f"{path}: texts must be texts [{len(images)}], as images, got {outline(texts)}")
     return Labelled(list(images), [_label(place, text) for place, text in zip(places, texts, strict=True)], places)
-
-
-def read_idx_images(images: str | Path, labels: str | Path) -> Labelled:
-    """Images and whole numbers from two files of MNIST's format.
-
-    Args:
-      images: bytes [N, H, W]; see `datasets.read_idx`.
-      labels: bytes [N].
-
-    Returns:
-      N arrays uint8 [H, W, 1]; as targets the numbers as texts.
-
-    Raises:
-      InputError: files that can't be read, are something else, or do not agree.
-    """
-    pixels, numbers = read_idx(images, 3), read_idx(labels, 1)
-    if len(pixels) != len(numbers) or pixels.size == 0:
-        raise InputError(f"{images} has {len(pixels)} images and {labels} {len(numbers)} labels; expected as many")
-    places = [f"{images}, image {number}" for number in range(len(pixels))]
-    return Labelled(list(pixels[..., None]), list(map(str, numbers.tolist())), places)
 
 
 def read_picture(path: str | Path, image_shape: tuple[int, int, int]) -> Labelled:
@@ -149,80 +131,31 @@ def _as_mode(path: str | Path, image: Any, mode: str) -> np.ndarray:
     return np.asarray(image.convert(mode))
 
 
-def _arrays(path: str | Path, needed: set[str], known: set[str]) -> dict[str, np.ndarray]:
-    """The arrays of an NPZ file by name: those needed, and no others than those known."""
-    try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror or error}") from error
-    with stream:
-        file = _opened(path, stream)
-        names = set(file.files)
-        if not needed <= names <= known:
-            may = f", perhaps {', '.join(sorted(known - needed))}" if known - needed else ""
-            found = ", ".join(sorted(names)) or "none"
-            raise InputError(f"{path}: expected the arrays {', '.join(sorted(needed))}{may}, got {found}")
-        return {name: _array(path, file, name) for name in names & (needed | {"lengths"})}
-
-
-def _opened(path: str | Path, stream: BinaryIO) -> Any:
-    try:
-        file = np.load(stream, allow_pickle=False)
-    except Exception as error:  # what is no NPZ file is taken for a pickle, and fails in many ways
-        raise InputError(f"{path} is not an NPZ file") from error
-    if not isinstance(file, np.lib.npyio.NpzFile):
-        raise InputError(f"{path} is one array; expected an NPZ file")
-    return file
-
-
-def _array(path: str | Path, file: Any, name: str) -> np.ndarray:
-    try:
-        array: np.ndarray = file[name]
-        if array.dtype.kind == "U":
-            array.tolist()  # fails here and not later where numbers are no characters
-        return array
-    except Exception as error:  # damaged zips and headers fail in every way there is
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        if "allow_pickle" in reason:
-            reason = "it holds Python objects; save texts with .astype(str), numbers with .astype(float)"
-        raise InputError(f"{path}: the array {name} can't be read: {reason:.120}") from error
-
-
 def _pixels(path: str | Path, name: str, array: np.ndarray, axes: tuple[str, ...]) -> np.ndarray:
     """Pixels [*axes, H, W, C], uint8 or floats."""
-    lead = ", ".join(axis[0].upper() for axis in axes).replace("C", "N").replace("I", "N").replace("F", "T")
     if array.ndim not in (len(axes) + 2, len(axes) + 3) or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
+        lead = ", ".join("NT"[: len(axes)])
         shapes = f"[{lead}, H, W] or [{lead}, H, W, C]"
-        raise InputError(f"{path}: {name} must be uint8, or floats in [0, 1], {shapes}, got {_said(array)}")
+        raise InputError(f"{path}: {name} must be uint8, or floats in [0, 1], {shapes}, got {outline(array)}")
     if array.size == 0:
-        raise InputError(f"{path}: {name} must have at least one pixel, got {_said(array)}")
+        raise InputError(f"{path}: {name} must have at least one pixel, got {outline(array)}")
     return array if array.ndim == len(axes) + 3 else array[..., None]
 
 
-def _check_unit(path: str | Path, array: np.ndarray, axes: tuple[str, ...], is_there: np.ndarray) -> None:
-    """Floats lie in [0, 1] where `is_there` [*axes]; what only fills rows up may be anything."""
+def check_unit(path: str | Path, array: np.ndarray, axes: tuple[str, ...], is_there: np.ndarray | bool = True) -> None:
+    """Floats [*axes, H, W, C] lie in [0, 1] where `is_there` [*axes]; what only fills rows up may be anything."""
     if array.dtype == np.uint8:
         return
-    is_wrong = ~((array >= 0) & (array <= 1)) & is_there[..., None, None, None]
+    is_wrong = ~((array >= 0) & (array <= 1)) & np.expand_dims(is_there, (-3, -2, -1))
     if is_wrong.any():
         at = np.argwhere(is_wrong)[0].tolist()
         where = ", ".join(f"{axis} {place}" for axis, place in zip((*axes, "row", "column"), at, strict=False))
         raise InputError(f"{path}, {where}: expected a number in [0, 1], got {array[tuple(at)]}")
 
 
-def _narrow(pixels: np.ndarray) -> np.ndarray:
+def narrow(pixels: np.ndarray) -> np.ndarray:
     """uint8 as it is, floats as float32."""
     return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
-
-
-def _lengths(path: str | Path, lengths: np.ndarray, count: int, steps: int) -> list[int]:
-    if lengths.shape != (count,) or lengths.dtype.kind not in "iu":
-        raise InputError(f"{path}: lengths must be whole numbers [{count}], as clips, got {_said(lengths)}")
-    for number, length in enumerate(lengths.tolist()):
-        if not 1 <= length <= steps:
-            raise InputError(f"{path}, clip {number}: expected a length in [1, {steps}], got {length}")
-    found: list[int] = lengths.tolist()
-    return found
 
 
 def _labels(
@@ -231,7 +164,7 @@ def _labels(
     count = len(places)
     if labels.dtype.kind not in "Uiu" or labels.shape not in ((count,), (count, steps)):
         wanted = f"texts or whole numbers, [{count}] or [{count}, {steps}], as clips"
-        raise InputError(f"{path}: labels must be {wanted}, got {_said(labels)}")
+        raise InputError(f"{path}: labels must be {wanted}, got {outline(labels)}")
     if labels.ndim == 1:
         return [_label(place, label) for place, label in zip(places, labels, strict=True)]
     return [
@@ -244,7 +177,3 @@ def _label(place: str, label: object) -> str:
     if not str(label).strip():
         raise InputError(f"{place}: expected a text that is not blank, got {str(label)!r}")
     return str(label)
-
-
-def _said(array: np.ndarray) -> str:
-    return f"{array.dtype} {list(array.shape)}"

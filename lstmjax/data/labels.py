@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lstmjax.data.text import saved
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 
@@ -79,12 +80,10 @@ def load_labels(path: str | Path) -> Labels:
     Raises:
       InputError: the file is missing or is something else.
     """
-    try:
-        match json.loads(Path(path).read_text(encoding="utf-8")):
+    with saved(path, "list of labels") as content:
+        match content:
             case {"labels": [*names]} if all(isinstance(name, str) for name in names):
                 return Labels(tuple(names))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a readable list of labels: {error}") from error
     raise InputError(f"{path} does not hold labels")
 
 

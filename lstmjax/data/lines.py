@@ -45,12 +45,15 @@ class LineVocabulary:
 
     @classmethod
     def of(cls, text: str, min_count: int = 1, max_size: int | None = None) -> "LineVocabulary":
-        """The words of a text, the most frequent first, as many as each other in alphabetical order.
+        """The words of a text, the most frequent first, equally frequent ones in alphabetical order.
 
         Args:
           text: what to count words in.
           min_count: how often a word must occur, at least 1.
-          max_size: how many words to keep, at least 1, `<eos>` and `<unk>` besides; None keeps all.
+          max_size: how many words to keep, at least 1, not counting `<eos>` and `<unk>`; None keeps all.
+
+        Raises:
+          TypeError, ValueError: a number that is not whole, or below 1.
         """
         found = WordVocabulary.of([text], whitespace, min_count).words
         size = None if max_size is None else checks.positive_int("max_size", max_size)

@@ -67,7 +67,7 @@ class Writer(NamedTuple):
 
 
 def made_words(count: int, *, seed: int, longest: int = 5) -> Drawings:
-    """Words that nobody knows, each by a writer that nobody knows.
+    """Invented words, each in an invented hand.
 
     A word is consonants and vowels in turn, of any length from two letters to `longest`; a small letter is one unit
     high. The same seed makes the same words, and those of a smaller count are the first of a larger.
@@ -76,6 +76,9 @@ def made_words(count: int, *, seed: int, longest: int = 5) -> Drawings:
       count: how many, at least 1.
       seed: at least 0.
       longest: of a word, at least 2.
+
+    Raises:
+      TypeError, ValueError: a number that is not whole, or out of range.
 
     Source: the pen's speed goes with curvature^(-1/3): Lacquaniti, Terzuolo and Viviani 1983, "The law relating the
     kinematic and figural aspects of drawing movements".

@@ -1,6 +1,8 @@
 """Made data that ask how long and how much a network remembers: two numbers, ten symbols, or many facts.
 
 Every call draws fresh sequences, so nothing is seen twice, and a loss on a batch before its step is one on unseen data.
+`count` is how many, B, at least 1; `generator` is NumPy's and draws all that is random. No batch has weights. A number
+that is too small raises a ValueError, one that is not whole a TypeError.
 """
 
 import math
@@ -25,15 +27,11 @@ def adding(count: int, steps: int, generator: np.random.Generator) -> Examples:
     Saying 1 whatever comes has a mean squared error of 1/6, `adding_baseline()`.
 
     Args:
-      count: B, sequences to draw, at least 1.
+      count, generator: see the module.
       steps: T, at least 2.
-      generator: NumPy's; draws the numbers and the marks.
 
     Returns:
-      inputs float32 [B, T, 2], the number and its mark; targets float32 [B, 1]; no weights.
-
-    Raises:
-      TypeError, ValueError: a count or steps below that, or no whole number.
+      inputs float32 [B, T, 2], the number and its mark; targets float32 [B, 1].
 
     Source: Hochreiter and Schmidhuber 1997, in the form of Le, Jaitly and Hinton 2015, "A Simple Way to Initialize
     Recurrent Networks of Rectified Linear Units".
@@ -63,7 +61,7 @@ def adding_baseline() -> float:
 
 
 def copying(count: int, blanks: int, generator: np.random.Generator) -> Examples:
-    """Copy memory: ten symbols come, blanks follow, a signal asks, and the ten are to be said again in their order.
+    """Copy memory: after ten symbols, blanks and a signal, the targets are the ten symbols in their order.
 
         inputs    s_1 .. s_10, blank T - 1 times, the signal, blank 10 times       s_k uniform in 0..7
         targets   blank T + 10 times, s_1 .. s_10
@@ -72,15 +70,11 @@ def copying(count: int, blanks: int, generator: np.random.Generator) -> Examples
     10 log 8 / (T + 20) a step, `copying_baseline(T)`.
 
     Args:
-      count: B, sequences to draw, at least 1.
+      count, generator: see the module.
       blanks: T, at least 1: steps from the last symbol to the signal.
-      generator: NumPy's; draws the symbols.
 
     Returns:
-      inputs float32 [B, T + 20, 10], one-hot; targets int32 [B, T + 20]; no weights.
-
-    Raises:
-      TypeError, ValueError: a size below that, or no whole number.
+      inputs float32 [B, T + 20, 10], one-hot; targets int32 [B, T + 20].
 
     Source: Arjovsky, Shah and Bengio 2016, "Unitary Evolution Recurrent Neural Networks".
 
@@ -122,16 +116,11 @@ def recalling(count: int, items: int, generator: np.random.Generator) -> Example
     To answer all, 3 K bits must be held: one observation is K = 1. Guessing is right one time in eight.
 
     Args:
-      count: B, sequences to draw, at least 1.
+      count, generator: see the module.
       items: K, at least 1.
-      generator: NumPy's; draws the symbols and both orders.
 
     Returns:
-      inputs float32 [B, 2 K, 9 K], one-hot: a fact is one input; targets int32 [B, K], what is to be said at the last K
-      steps; no weights.
-
-    Raises:
-      TypeError, ValueError: a size below that, or no whole number.
+      inputs float32 [B, 2 K, 9 K], one-hot: a fact is one input; targets int32 [B, K], for the last K steps.
 
     >>> batch = recalling(1, 2, np.random.default_rng(1))
     >>> batch.inputs.argmax(axis=-1).tolist(), batch.targets.tolist()
@@ -141,8 +130,8 @@ def recalling(count: int, items: int, generator: np.random.Generator) -> Example
     checks.positive_int("items", items)
     symbols = generator.integers(0, SYMBOLS, (count, items))
     orders = np.tile(np.arange(items), (2, count, 1))
-    told, asked = generator.permuted(orders, axis=-1)
-    facts = SYMBOLS * told + np.take_along_axis(symbols, told, axis=1)
+    shown, asked = generator.permuted(orders, axis=-1)
+    facts = SYMBOLS * shown + np.take_along_axis(symbols, shown, axis=1)
     inputs = np.concatenate([facts, SYMBOLS * items + asked], axis=1)
     targets = np.take_along_axis(symbols, asked, axis=1).astype(np.int32)
     return Examples(np.eye((SYMBOLS + 1) * items, dtype=np.float32)[inputs], targets)

@@ -25,9 +25,9 @@ def read_midi(path: str | Path, grid: int = 1) -> Bool[np.ndarray, "T 128"]:
         step of a tick = floor(grid * tick / ticks_per_quarter + 1/2)
 
     A note sounds from the step that its beginning is nearest to up to the one before its end, and at least for one
-    step; what is held sounds in every step. Tempo changes nothing, for a step is a share of a quarter note. All tracks
-    and channels sound together, but for channel 10, which is percussion and is left out. A note-on of velocity 0 is a
-    note-off; a note that never ends does so with its track; the piece ends where its longest track does.
+    step; what is held sounds in every step. A step is a fraction of a quarter note, so the tempo changes nothing. All
+    tracks and channels sound together; only channel 10, which is percussion, is left out. A note-on of velocity 0 is a
+    note-off. A note that never ends, ends with its track; the piece ends with its longest track.
 
     Args:
       path: a file of type 0 or 1.
@@ -107,7 +107,7 @@ def _parsed(path: str | Path) -> Any:
         raise InputError(f"{path} can't be read as MIDI: {error}") from error
     if file.type not in (0, 1):
         raise InputError(f"{path} is MIDI of type {file.type}, whose tracks do not sound together; expected 0 or 1")
-    if file.ticks_per_beat <= 0:  # negative as mido reads it, where the times are no share of a note
+    if file.ticks_per_beat <= 0:  # negative as mido reads it, where the times are not in notes
         has = "its times in SMPTE frames" if file.ticks_per_beat else "0 ticks in a quarter note"
         raise InputError(f"{path} has {has}; expected times in ticks of a quarter note")
     return file
@@ -122,7 +122,7 @@ def write_midi(
     program: int = 0,
     repeated: Literal["held", "struck"] = "held",
 ) -> None:
-    """Write a roll as a MIDI file of one track; `read_midi` with the same grid gives it back.
+    """Write a roll as a MIDI file of one track; `read_midi` with the same grid reads it again.
 
     Args:
       path: the file, which is overwritten.

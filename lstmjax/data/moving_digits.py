@@ -12,7 +12,7 @@ from lstmjax.data.source import Examples
 from lstmjax.data.videos import bright
 
 STEP = 0.1
-"""How far a digit goes from frame to frame, as a share of the way that it has from side to side."""
+"""How far a digit goes from frame to frame, as a fraction of its way from side to side."""
 
 
 def moving_digits(
@@ -89,10 +89,13 @@ class MovingDigits:
       digits: see `moving_digits`.
       batch_size: B.
       seed: at least 0.
-      given: frames to see.
-      ahead: frames to say.
+      given: frames that are inputs.
+      ahead: frames that are targets.
       size: height and width of a frame.
       batches: how many make a pass; only for counting.
+
+    Raises:
+      TypeError, ValueError: a number that is not whole, or out of range.
 
     >>> source = lx.data.MovingDigits(np.full((3, 2, 2), 255, np.uint8), batch_size=4, seed=0, size=8)
     >>> source.batch(5).inputs.shape, bool((source.batch(5).inputs == source.batch(5).inputs).all())

@@ -62,7 +62,7 @@ def read_music(path: str | Path, grid: int = 1) -> Splits:
     if path.name.lower().endswith((".json", ".json.gz")):
         return read_json(path)
     if is_midi(path):
-        return Splits(Labelled([read_midi(path, grid)], None, [str(path)]), None, None)
+        return Splits(Labelled([read_midi(path, grid)], None, [str(path)]))
     if not path.exists():
         raise InputError(f"{path} is no such file or folder")
     raise InputError(f"{path} is not known as music: expected a name that ends in .json, .mid or .midi, or a folder")
@@ -75,9 +75,8 @@ def is_midi(path: Path) -> bool:
 
 def _read_folder(folder: Path, grid: int) -> Splits:
     parts = [_read_files(folder / name, grid) if (folder / name).is_dir() else None for name in PARTS]
-    if parts[0] is None:
-        return Splits(_read_files(folder, grid), None, None)
-    return Splits(parts[0], parts[1], parts[2])
+    train, validation, test = parts
+    return Splits(_read_files(folder, grid)) if train is None else Splits(train, validation, test)
 
 
 def _read_files(folder: Path, grid: int) -> Labelled:
@@ -103,20 +102,14 @@ def read_json(path: str | Path) -> Splits:
       InputError: a file that can't be read or is something else, a piece without notes, or a note that is no whole
         number in 0..127.
     """
-    try:
-        content = json.loads(text.read_text(path))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not JSON: {error}") from error
+    content = text.parse_json(str(path), text.read_text(path))
     if isinstance(content, list):
-        return Splits(_pieces(content, str(path)), None, None)
+        return Splits(_pieces(content, str(path)))
     if not isinstance(content, dict) or "train" not in content or content.keys() - set(PARTS):
         came = f"an object with {', '.join(map(repr, content))}" if isinstance(content, dict) else repr(content)
         raise InputError(f"{path} must hold a list of pieces, or an object with train, valid and test; got {came:.80}")
-    parts = [_pieces(content[name], f"{path}, {name}") if name in content else None for name in PARTS]
-    assert parts[0] is not None
-    return Splits(parts[0], parts[1], parts[2])
+    parts = {name: _pieces(content[name], f"{path}, {name}") for name in PARTS if name in content}
+    return Splits(parts["train"], parts.get("valid"), parts.get("test"))
 
 
 def _pieces(pieces: Any, place: str) -> Labelled:
@@ -188,7 +181,7 @@ class Keyboard:
         """The keys [T, P] of all MIDI notes [T, 128].
 
         Raises:
-          InputError: a note sounds that there is no key for; it is said to be of `place`.
+          InputError: a note sounds that has no key; the message begins with `place`.
         """
         if not self.has(roll):
             step, note = np.argwhere(np.asarray(roll) & ~self.whole(roll[:, self.lowest : self.highest + 1]))[0]
@@ -219,10 +212,8 @@ def load_keyboard(path: str | Path) -> Keyboard:
     Raises:
       InputError: the file is missing or is something else.
     """
-    try:
-        return Keyboard(**json.loads(text.read_text(path)))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a readable keyboard: {error}") from error
+    with text.saved(path, "keyboard") as fields:
+        return Keyboard(**fields)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,6 +1,5 @@
 """Parallel text: what one file says, line for line, another file says in other words."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +67,7 @@ def read_lines(path: str | Path) -> list[str]:
 def read_parallel(source_file: str | Path, target_file: str | Path) -> ParallelText:
     """Two files of one sentence a line, the n-th line of one belonging to the n-th of the other; see `read_lines`.
 
-    Pairs of which a side is empty or blank are left out and told in the result.
+    Pairs of which a side is empty or blank are left out and listed in the result.
 
     Raises:
       InputError: a file that `read_lines` can't read, files of different line counts, or no pair at all.
@@ -87,12 +86,9 @@ def read_parallel(source_file: str | Path, target_file: str | Path) -> ParallelT
             f"{source_file} and {target_file} have different numbers of lines, {len(source)} and {len(target)}; "
             "expected each line of one to belong to that line of the other"
         )
-    lines = [n for n, pair in enumerate(zip(source, target, strict=True), 1) if all(map(str.strip, pair))]
-    if not lines:
+    pairs = {n: pair for n, pair in enumerate(zip(source, target, strict=True), 1) if all(map(str.strip, pair))}
+    if not pairs:
         raise InputError(f"{source_file} and {target_file} have no line that is blank in neither; expected sentences")
-    left_out = sorted(set(range(1, len(source) + 1)) - set(lines))
-    return ParallelText(_at(source, lines), _at(target, lines), lines, str(source_file), str(target_file), left_out)
-
-
-def _at(texts: Sequence[str], lines: Sequence[int]) -> list[str]:
-    return [texts[line - 1] for line in lines]
+    left_out = [n for n in range(1, len(source) + 1) if n not in pairs]
+    source, target = map(list, zip(*pairs.values(), strict=True))
+    return ParallelText(source, target, list(pairs), str(source_file), str(target_file), left_out)

@@ -11,16 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lstmjax import checks
-from lstmjax.data.downloads import find
+from lstmjax.data.downloads import Parts, find
 from lstmjax.data.parallel import ParallelText, read_parallel
-
-
-class TranslationSplits(NamedTuple):
-    """The pairs of a set to train, to validate and to test."""
-
-    train: ParallelText
-    validation: ParallelText
-    test: ParallelText
 
 
 class TranslationSet(NamedTuple):
@@ -30,25 +22,25 @@ class TranslationSet(NamedTuple):
     'saturday, 24 january 2054'
     """
 
-    read: Callable[[], TranslationSplits]
+    read: Callable[[], Parts[ParallelText]]
     source: str
 
 
-def multi30k() -> TranslationSplits:
+def multi30k() -> Parts[ParallelText]:
     """German captions of photographs and their English translations; the test part is that of 2016.
 
     Raises:
       InputError: a file that is not there and can't be downloaded, see `downloads.find`, or is something else.
     """
     files = [[find(f"multi30k/{part}.{side}.gz") for side in ("de", "en")] for part in MULTI30K]
-    return TranslationSplits(*(read_parallel(*pair) for pair in files))
+    return Parts(*(read_parallel(*pair) for pair in files))
 
 
 MULTI30K = ("train", "val", "test_2016_flickr")
 """How its parts are called."""
 
 
-def addition(count: int = 300_000, digits: int = 5, seed: int = 0) -> TranslationSplits:
+def addition(count: int = 300_000, digits: int = 5, seed: int = 0) -> Parts[ParallelText]:
     """Sums to be worked out character by character: "12345+678" becomes "13023".
 
     Numbers are drawn with 1 to `digits` digits, each count as likely, and zeros in front are then left out. Two numbers
@@ -122,7 +114,7 @@ FIRST_DAY, LAST_DAY = datetime.date(1969, 1, 1), datetime.date(2068, 12, 31)
 """A hundred years, so that two digits are one of them, as POSIX has it: 69 to 99 is 1969 on, 00 to 68 is 2000 on."""
 
 
-def dates(count: int = 20_000, seed: int = 0) -> TranslationSplits:
+def dates(count: int = 20_000, seed: int = 0) -> Parts[ParallelText]:
     """Dates as people write them in English, to be written as ISO 8601 does: "May 3rd, 1979" becomes "1979-05-03".
 
     Days from 1969 to 2068 in one of `FORMS`, each as likely, with capitals as usual, in lower or in upper case. No text
@@ -132,6 +124,9 @@ def dates(count: int = 20_000, seed: int = 0) -> TranslationSplits:
       count: how many to train on, at most 100000; a tenth as many each, from 1 to 5000, are there to validate and to
         test.
       seed: at least 0.
+
+    Raises:
+      TypeError, ValueError: a number that is not whole, or out of range.
 
     >>> splits = dates(20)
     >>> splits.test.source, splits.test.target
@@ -158,11 +153,7 @@ def _written(generator: np.random.Generator) -> Iterator[tuple[str, datetime.dat
 
 
 def _in_words(form: str, day: datetime.date) -> str:
-    """A day in one of `FORMS`; in English whatever the language of the machine is.
-
-    >>> _in_words("{weekday}, {month} {day}{th}, {year}", datetime.date(1979, 5, 3))
-    'Thursday, May 3rd, 1979'
-    """
+    """A day in one of `FORMS`; in English whatever the language of the machine is."""
     month, weekday = MONTHS[day.month - 1], WEEKDAYS[day.weekday()]
     return form.format(
         day=day.day,
@@ -184,14 +175,14 @@ def _sizes(count: int) -> tuple[int, int, int]:
     return count, held_out, held_out
 
 
-def _cut(name: str, pairs: Sequence[tuple[str, str]], sizes: tuple[int, int, int]) -> TranslationSplits:
+def _cut(name: str, pairs: Sequence[tuple[str, str]], sizes: tuple[int, int, int]) -> Parts[ParallelText]:
     """Made-up pairs as texts; their lines are counted from 1 in each part."""
     parts, first = [], 0
     for size in sizes:
         source, target = map(list, zip(*pairs[first : first + size], strict=True))
         parts.append(ParallelText(source, target, list(range(1, size + 1)), name, name, []))
         first += size
-    return TranslationSplits(*parts)
+    return Parts(*parts)
 
 
 TRANSLATION_SETS: dict[str, TranslationSet] = {

@@ -10,6 +10,8 @@ from typing import IO, Any
 import numpy as np
 
 HOMES = ("numpy", "numpy._core.multiarray", "numpy._core.numeric", "numpy.core.multiarray", "numpy.core.numeric")
+FUNCTIONS = ("dtype", "_reconstruct", "_frombuffer", "scalar", "ndarray")
+"""What arrays are made by; `ndarray` is only ever handed to `_reconstruct`."""
 
 
 def load(file: IO[bytes]) -> np.ndarray:
@@ -22,91 +24,64 @@ def load(file: IO[bytes]) -> np.ndarray:
     >>> load(io.BytesIO(pickle.dumps(np.array([1, "a", [2.5]], object))))
     array([1, 'a', list([2.5])], dtype=object)
     """
-    array = _made(ArrayUnpickler(file).load())
+    array = _made(_Unpickler(file).load())
     if not isinstance(array, np.ndarray):
         raise pickle.UnpicklingError(f"expected a pickled array, got {type(array).__name__}")
     return array
 
 
-class ArrayUnpickler(pickle.Unpickler):
+class _Unpickler(pickle.Unpickler):
     """Puts a stand-in for everything an array is made by, and refuses all else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module in HOMES and name == "ndarray":
-            return name  # only ever handed to _reconstruct
-        if module in HOMES and name in STAND_INS:
-            return STAND_INS[name]
+        if module in HOMES and name in FUNCTIONS:
+            return lambda *arguments: _StandIn(name, arguments)
         raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no part of an array")
 
 
-class Dtype:
-    """For `numpy.dtype`: such as f8, and then the order of the bytes."""
+class _StandIn:
+    """A function's name, its arguments, and the state that its result is to be given."""
 
-    def __init__(self, code: str, *flags: object) -> None:
-        self.code, self.order = code, "="
+    __match_args__ = ("function", "arguments", "state")
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = state[1]
-
-    def made(self) -> np.dtype[Any]:
-        dtype = np.dtype(self.order + self.code)
-        if dtype.kind not in "biufSUO":
-            raise pickle.UnpicklingError(f"it holds {dtype}, neither numbers nor texts")
-        return dtype
-
-
-class Array:
-    """For `_reconstruct`, which makes an array with nothing in it; all comes with the state."""
-
-    def __init__(self, *empty: object) -> None:
+    def __init__(self, function: str, arguments: tuple[Any, ...]) -> None:
+        self.function, self.arguments = function, arguments
         self.state: Any = None
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def __setstate__(self, state: Any) -> None:
         self.state = state
-
-    def made(self) -> np.ndarray:
-        _, shape, dtype, is_fortran, content = self.state
-        return _array(content, dtype.made(), shape, "F" if is_fortran else "C")
-
-
-class Whole:
-    """For `_frombuffer`, which is given all at once."""
-
-    def __init__(self, content: bytes, dtype: Dtype, shape: tuple[int, ...], order: str) -> None:
-        self.given = content, dtype, shape, order
-
-    def __setstate__(self, state: object) -> None:
-        raise pickle.UnpicklingError("it holds an array with a second state")
-
-    def made(self) -> np.ndarray:
-        content, dtype, shape, order = self.given
-        return _array(content, dtype.made(), shape, order)
-
-
-class Scalar(Whole):
-    """For `scalar`: an array of one number or text."""
-
-    def __init__(self, dtype: Dtype, content: bytes) -> None:
-        super().__init__(content, dtype, (1,), "C")
-
-    def made(self) -> Any:
-        return super().made().item()
-
-
-STAND_INS = {"dtype": Dtype, "_reconstruct": Array, "_frombuffer": Whole, "scalar": Scalar}
 
 
 def _made(value: Any) -> Any:
     """What stand-ins stand for, in lists as well."""
-    if isinstance(value, Array | Whole):
-        return value.made()
-    return [_made(each) for each in value] if isinstance(value, list | tuple) else value
+    match value:
+        case _StandIn("_reconstruct", _, (_, shape, dtype, is_fortran, content)):
+            return _array(content, dtype, shape, "F" if is_fortran else "C")
+        case _StandIn("_frombuffer", (content, dtype, shape, order), None):
+            return _array(content, dtype, shape, order)
+        case _StandIn("scalar", (dtype, content), None):
+            return _array(content, dtype, (1,), "C").item()
+        case _StandIn(function=function):
+            raise pickle.UnpicklingError(f"it holds a {function} that is no part of an array")
+        case list() | tuple():
+            return [_made(each) for each in value]
+    return value
 
 
-def _array(content: Any, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> np.ndarray:
-    if dtype.kind != "O":
-        return np.frombuffer(content, dtype).reshape(shape, order=order).copy()
+def _array(content: Any, dtype: _StandIn, shape: tuple[int, ...], order: Any) -> np.ndarray:
+    kind = _dtype(dtype)
+    if not kind.hasobject:
+        return np.frombuffer(content, kind).reshape(shape, order=order).copy()
     array = np.empty(len(content), object)
     for place, each in enumerate(content):
         array[place] = _made(each)
     return array.reshape(shape, order=order)
+
+
+def _dtype(written: _StandIn) -> np.dtype[Any]:
+    """Such as f8, and, in the state, the order of its bytes."""
+    (code, *_), state = written.arguments, written.state
+    dtype: np.dtype[Any] = np.dtype((state[1] if state else "=") + code)
+    if dtype.kind not in "biufSUO":
+        raise pickle.UnpicklingError(f"it holds {dtype}, neither numbers nor texts")
+    return dtype

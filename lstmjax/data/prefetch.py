@@ -55,12 +55,15 @@ def prefetch(source: Source[BatchT], start: int = 0, count: int = 2) -> Iterator
     and a `Resumable` source stands behind the batch handed out last, as if none had been prepared ahead.
 
     Args:
-      source: what to read; nobody else may use a `Resumable` one meanwhile.
+      source: what to read; a `Resumable` one must not be used otherwise meanwhile.
       start: the first position, at least 0.
       count: how many batches are kept ready, at least 1.
 
     Returns:
       a context manager that gives the batches' iterator.
+
+    Raises:
+      TypeError, ValueError: a start or a count that is not whole, or out of range.
 
     >>> source = lx.data.Ordered(lx.data.Examples(np.arange(4), np.arange(4)), batch_size=2)
     >>> with prefetch(source, start=1) as batches:
@@ -109,7 +112,7 @@ class IteratorSource:
       batches: how many count as a pass, at least 1.
 
     Raises:
-      TypeError: an iterator that can't say or be told where it is.
+      TypeError: an iterator without one of these methods.
 
     >>> class Numbers:
     ...     at = 0
@@ -156,43 +159,34 @@ class IteratorSource:
 
     def state(self) -> str:
         """Where the next batch stands, as one line of JSON."""
-        return json.dumps({"position": self._position, "iterator": _to_json(self._iterator.get_state())})
+        return json.dumps({"position": self._position, "iterator": self._iterator.get_state()}, default=_plain)
 
     def restore(self, state: str) -> None:
-        """Go to where `state()` was said.
+        """Go back to where `state()` was taken.
 
         Raises:
           InputError: no such text.
         """
         try:
-            found = json.loads(state)
+            found = json.loads(state, object_hook=_from_plain)
         except (TypeError, ValueError, RecursionError):
             found = None
         match found:
             case {"position": int(position), "iterator": own}:
-                self._iterator.set_state(_from_json(own))
+                self._iterator.set_state(own)
                 self._position = position
             case _:
                 raise InputError(f"{state!r:.60} is not the state of an iterator, as IteratorSource.state() gives it")
 
 
-def _to_json(state: Any) -> Any:
+def _plain(state: Any) -> Any:
     """Bytes, NumPy numbers and arrays as something JSON can hold."""
     if isinstance(state, bytes):
         return {"base64": base64.b64encode(state).decode()}
-    if isinstance(state, dict):
-        return {name: _to_json(value) for name, value in state.items()}
-    if isinstance(state, list | tuple):
-        return [_to_json(value) for value in state]
-    return state.tolist() if hasattr(state, "tolist") else state
+    if hasattr(state, "tolist"):
+        return state.tolist()
+    raise TypeError(f"get_state() must give bytes or what JSON can hold, got {type(state).__name__}")
 
 
-def _from_json(state: Any) -> Any:
-    match state:
-        case {"base64": str(text), **rest} if not rest:
-            return base64.b64decode(text)
-        case dict():
-            return {name: _from_json(value) for name, value in state.items()}
-        case list():
-            return [_from_json(value) for value in state]
-    return state
+def _from_plain(found: dict[str, Any]) -> Any:
+    return base64.b64decode(found["base64"]) if found.keys() == {"base64"} else found

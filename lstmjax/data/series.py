@@ -71,13 +71,13 @@ def read_series(
 ) -> SeriesSet:
     r"""Series from a table of numbers whose first row names the columns.
 
-    Commas part the columns of `.csv`, or semicolons where the first line has some and no comma; tabs those of `.tsv`,
-    `.tab` and `.txt`; each may be packed, as `.csv.gz`. Empty lines are skipped. Columns are given by name, or by
-    number from 1 where no column has that name. Cells are numbers with a decimal point; empty ones, NA, NaN, null, None
-    and ? are missing.
+    Columns are separated by commas in a `.csv` (by semicolons, where its first line has some and no comma), by tabs in
+    a `.tsv`, `.tab` or `.txt`; each may be packed, as `.csv.gz`. Empty lines are skipped. Columns are given by name, or
+    by number from 1 where no column has that name. Cells are numbers with a decimal point; empty ones, NA, NaN, null,
+    None and ? are missing.
 
     Rows are put in order of time. A time without a row between a series' first and last becomes a row of missing
-    values, with the known covariates of the row before. What was done is said in `notes`.
+    values, with the known covariates of the row before. `notes` lists what was done.
     With known covariates, which may miss no value, the rows after a series' last observed target are the future, of
     which none may be missing. Without, there is no future: targets that are missing at the end are missing values.
 

@@ -21,11 +21,7 @@ MISSING = ("", "na", "nan", "null", "none", "?")
 
 
 class Columns(NamedTuple):
-    """The columns of each role, by their names.
-
-    >>> Columns("day", None, ("sold",), (), ("price",)).values
-    ('sold', 'price')
-    """
+    """The columns of each role, by their names."""
 
     time: str | None
     series: str | None
@@ -45,10 +41,6 @@ class Rows(NamedTuple):
     `series`: the number of the series that each belongs to, integers [R]. `times`: datetime64[us] [R], or how many rows
     of the series stand above, int64 [R]. `values`: targets, past and known covariates, float64 [R, C + P + K], NaN
     where missing. `lines`: where each starts in the file, integers [R].
-
-    >>> rows = Rows(np.array([0, 0]), np.arange(2), np.array([[3.0], [4.0]]), np.array([2, 3]))
-    >>> rows.take(slice(1, 2)).values
-    array([[4.]])
     """
 
     series: np.ndarray
@@ -75,26 +67,13 @@ class _Column(NamedTuple):
 
 
 def read_rows(path: str | Path, asked: Columns, time_format: str | None = None) -> tuple[Columns, Rows, list[str]]:
-    r"""The rows of a table as they stand in the file; for the format see `series.read_series`.
-
-    Args:
-      path: the file.
-      asked: the columns by their names, or by their numbers from 1; no targets: all without another role.
-      time_format: how times are written, for `datetime.strptime`; None: as `timeline.parse_time` has it.
+    """The rows of a table as they stand in the file; for the format and the arguments see `series.read_series`.
 
     Returns:
       the columns by name, at least 1 row, and the name of each series, in the order in which they first appear.
 
     Raises:
       InputError: a file that can't be read or does not keep to the format, or a column it has not.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "sales.csv")
-    ...     _ = path.write_text("shop,sold\nnorth,5\nsouth,\n")
-    ...     columns, rows, names = read_rows(path, Columns(None, "shop", (), (), ()))
-    >>> columns.targets, rows.values.tolist(), names
-    (('sold',), [[5.0], [nan]], ['north', 'south'])
     """
     header, *rows = _table(path)
     if not rows:

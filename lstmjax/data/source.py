@@ -186,10 +186,6 @@ class Bucketed:
         return np.array([len(sequence) for sequence in self.inputs], np.int32)
 
     @functools.cached_property
-    def _are_equally_long(self) -> bool:
-        return bool(self._lengths[0] > 0 and np.all(self._lengths == self._lengths[0]))
-
-    @functools.cached_property
     def _target_lengths(self) -> np.ndarray:
         """Those of targets that are sequences; zeros for others, which have no steps."""
         if isinstance(self.targets, np.ndarray):
@@ -202,11 +198,9 @@ class Bucketed:
         steps = np.maximum(1, np.maximum(self._lengths, self._target_lengths))
         longest = least_padded(steps, self.num_buckets)
         bucket = np.searchsorted(longest, steps)
-        return tuple(self._bucket(np.flatnonzero(bucket == k)) for k in range(len(longest)))
-
-    def _bucket(self, members: np.ndarray) -> "_Bucket":
-        longest = (int(lengths[members].max()) for lengths in (self._lengths, self._target_lengths))
-        return _Bucket(members, *(max(1, steps) for steps in longest))
+        lengths = np.maximum(1, [self._lengths, self._target_lengths])
+        members = [np.flatnonzero(bucket == k) for k in range(len(longest))]
+        return tuple(_Bucket(rows, *lengths[:, rows].max(axis=1).tolist()) for rows in members)
 
     @functools.cached_property
     def _places(self) -> tuple[tuple[int, int], ...]:
@@ -227,7 +221,7 @@ class Bucketed:
 
     @property
     def padding(self) -> float:
-        """Which share of all steps in a pass is padding, those of targets counted where they are sequences."""
+        """The fraction of all steps in a pass that is padding; steps of targets count too, where they are sequences."""
         buckets = [self._buckets[k] for k, _ in self._places]
         steps, own = sum(bucket.steps for bucket in buckets), self._lengths.sum(dtype=np.int64)
         if not isinstance(self.targets, np.ndarray):
@@ -245,7 +239,7 @@ class Bucketed:
         rows = bucket.members[of_rows[number][first : first + self.batch_size]]
         filled, weights = fill_up(rows, self.batch_size)
         inputs, own_lengths = _pad([self.inputs[row] for row in filled], bucket.steps)
-        lengths = None if self._are_equally_long else own_lengths
+        lengths = None if self._lengths.min() == self._lengths.max() > 0 else own_lengths
         if isinstance(self.targets, np.ndarray):
             return SequenceBatch(inputs, self.targets[filled], lengths, None, weights)
         targets, target_lengths = _pad([self.targets[row] for row in filled], bucket.target_steps)

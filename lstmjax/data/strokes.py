@@ -3,9 +3,6 @@
 A drawing is an array [T, 3], a row a point: how far it is from the point before, in x and in y, and the pen there.
 """
 
-import io
-import json
-import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +11,7 @@ import numpy as np
 
 from lstmjax import checks
 from lstmjax.data import text
+from lstmjax.data.npz import outline, read_arrays
 from lstmjax.errors import InputError
 
 DRAWS, LIFTS, ENDS = 0, 1, 2
@@ -54,7 +52,10 @@ def to_points(strokes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def to_strokes(points: np.ndarray) -> list[np.ndarray]:
-    """A drawing's strokes, float64 arrays [n, 2] of x and y, from its points [T, 3]; the first lies in the origin.
+    """A drawing's strokes, float64 arrays [n, 2] of x and y, from its points; they begin in the origin.
+
+    Raises:
+      ValueError: points of another shape than [T, 3].
 
     >>> [stroke.tolist() for stroke in to_strokes(np.array([[0, 0, 0], [2, 0, 1], [0, 4, 2]]))]
     [[[0.0, 0.0], [2.0, 0.0]], [[2.0, 4.0]]]
@@ -79,7 +80,7 @@ def read_strokes(path: str | Path, *, only_recognized: bool = False, limit: int 
         - `.npz`: `points` [N, 3] with dx, dy, and 1 where a stroke ends after this point, else 0, of K drawings one
           after another, and `lengths` [K]; or any number of such arrays [T, 3], one a drawing. Object arrays, which
           are pickles, are refused.
-      only_recognized: leave out what Quick, Draw! says that nobody recognised; for `.ndjson`.
+      only_recognized: leave out drawings that Quick, Draw! did not recognise; for `.ndjson`.
       limit: read the first so many drawings; None reads all.
 
     Raises:
@@ -123,7 +124,7 @@ def _from_lines(path: str | Path, only_recognized: bool, limit: int | None) -> D
             break
         if line.strip():
             place = f"{path}, line {number}"
-            entry = _parsed(place, line)
+            entry = text.parse_json(place, line)
             if not isinstance(entry, dict) or "drawing" not in entry:
                 raise InputError(f"{place}: expected an object with a drawing, got {line.strip():.60}")
             if not only_recognized or _is_recognized(place, entry):
@@ -140,20 +141,13 @@ def _is_recognized(place: str, entry: dict[str, Any]) -> bool:
 
 
 def _from_json(path: str | Path) -> Drawings:
-    content = _parsed(str(path), text.read_text(path))
+    content = text.parse_json(str(path), text.read_text(path))
     by_point = isinstance(content, dict) and content.keys() == {"points"}
     drawings = content["points"] if by_point else content
     if not isinstance(drawings, list):
         raise InputError(f'{path}: expected a list of drawings or {{"points": [...]}}, got {_shown(drawings)}')
     places = [f"{path}, drawing {number}" for number in range(1, len(drawings) + 1)]
     return Drawings([_drawing(*each, by_point) for each in zip(places, drawings, strict=True)], places)
-
-
-def _parsed(place: str, written: str) -> Any:
-    try:
-        return json.loads(written)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{place} is not JSON: {error}") from error
 
 
 def _drawing(place: str, strokes: Any, by_point: bool = False) -> np.ndarray:
@@ -191,7 +185,7 @@ def _numbers(place: str, name: str, values: list[Any]) -> np.ndarray:
 
 
 def _from_npz(path: str | Path) -> Drawings:
-    arrays = _arrays(path)
+    arrays = {name: np.atleast_1d(array) for name, array in read_arrays(path).items()}
     together = {"points", "lengths"}
     if arrays.keys() & together and arrays.keys() != together:
         raise InputError(f"{path}: expected points and lengths together and nothing else, got {', '.join(arrays)}")
@@ -201,34 +195,16 @@ def _from_npz(path: str | Path) -> Drawings:
     points, lengths = arrays["points"], arrays["lengths"]
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or np.any(lengths < 0) or lengths.sum() != len(points):
         wanted = f"whole numbers [K] that add up to the {len(points)} points"
-        raise InputError(f"{path}: expected lengths to be {wanted}, got {lengths.dtype} {list(lengths.shape)}")
+        raise InputError(f"{path}: expected lengths to be {wanted}, got {outline(lengths)}")
     places = [f"{path}, drawing {number}" for number in range(1, len(lengths) + 1)]
     pieces = np.split(points, np.cumsum(lengths)[:-1]) if len(lengths) else []
     return Drawings([_offsets(*each) for each in zip(places, pieces, strict=True)], places)
 
 
-def _arrays(path: str | Path) -> dict[str, np.ndarray]:
-    content = text.read_bytes(path)
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        raise InputError(f"{path} is not an NPZ file, which is a zip archive of arrays")
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {name: np.atleast_1d(file[name]) for name in file.files}
-    except Exception as error:  # damaged zips and headers fail in every way there is
-        if "allow_pickle" in str(error):
-            reason = "has object arrays, which are pickles and may run anything"
-            raise InputError(
-                f"{path} {reason}; expected points [N, 3] and lengths [K], or an array a drawing"
-            ) from None
-        raise InputError(f"{path} is not a readable NPZ file: {error}".partition("\n")[0]) from error
-
-
 def _offsets(place: str, points: np.ndarray) -> np.ndarray:
     """A drawing from dx, dy and whether a stroke ends, as `Drawings` has it."""
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiub" or not len(points):
-        raise InputError(
-            f"{place}: expected numbers [T, 3] of at least 1 point, got {points.dtype} {list(points.shape)}"
-        )
+        raise InputError(f"{place}: expected numbers [T, 3] of at least 1 point, got {outline(points)}")
     offsets = points.astype(np.float64)
     too_large = np.argwhere(~(np.abs(offsets) <= LARGEST))
     if len(too_large):

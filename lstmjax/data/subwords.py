@@ -21,8 +21,8 @@ class Subwords:
     """Byte pair encoding: from the bytes of UTF-8 on, the pair of symbols that comes most often becomes a symbol too.
 
     As every byte has a symbol, any text is encoded and `decode(encode(text)) == text`: nothing is unknown, and id 1
-    never comes. What training never saw is told by `unknown`. Pairs never reach over the border between words, numbers
-    and punctuation, and a word has its blank in front. Ids 0 to 3 are padding, unknown, start and end.
+    never comes. `unknown` gives the characters that training never saw. No pair crosses the border between words,
+    numbers and punctuation, and a word has its blank in front. Ids 0 to 3 are padding, unknown, start and end.
 
     Args:
       tokenizer: what `tokenizers.Tokenizer.to_str` gave; its symbol k has the id k + 4.

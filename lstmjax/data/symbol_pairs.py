@@ -7,13 +7,14 @@ from typing import Any
 
 from lstmjax.data.subwords import Subwords
 from lstmjax.data.symbols import Characters, Symbols, Words
+from lstmjax.data.text import saved
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 
 
 @dataclasses.dataclass(frozen=True)
 class PairVocabulary:
-    """What the source is read in and what the target is written in; one object for both where they share symbols.
+    """The symbols of the source and those of the target; one object for both where they are the same.
 
     >>> both = Characters.train(["12", "21"])
     >>> PairVocabulary(both, both).shared, PairVocabulary(both, Words.train(["one two"])).shared
@@ -43,17 +44,13 @@ def load_pair(path: str | Path) -> PairVocabulary:
     Raises:
       InputError: the file is missing or is something else, or it has subwords and the library tokenizers is missing.
     """
-    try:
-        match json.loads(Path(path).read_text(encoding="utf-8")):
+    with saved(path, "vocabulary of two sides") as content:
+        match content:
             case {"shared": both, **rest} if not rest:
                 symbols = _symbols("shared", both)
                 return PairVocabulary(symbols, symbols)
             case {"source": source, "target": target, **rest} if not rest:
                 return PairVocabulary(_symbols("source", source), _symbols("target", target))
-    except InputError as error:
-        raise InputError(f"{path} can't be used: {error}") from error
-    except (OSError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a readable vocabulary of two sides: {error}") from error
     raise InputError(f"{path} is not a vocabulary of two sides: expected source and target, or shared")
 
 

@@ -34,6 +34,7 @@ class _Listed:
 
     known: tuple[str, ...]
 
+    kind: ClassVar[str]
     by: ClassVar[str]
     """What makes such texts of a whole one, of `words.TOKENIZERS`."""
     between: ClassVar[str]
@@ -47,22 +48,20 @@ class _Listed:
 
     @classmethod
     def train(cls, lines: Iterable[str], min_count: int = 1) -> Self:
-        """Those of a text, the most frequent first, as many as each other in alphabetical order.
+        """Those of a text, the most frequent first, equally frequent ones in alphabetical order.
 
         Args:
           lines: any number of texts.
           min_count: how often one must occur to have a symbol, at least 1.
+
+        Raises:
+          TypeError, ValueError: one text instead of several, a number that is not whole, or below 1.
         """
         return cls(words.WordVocabulary.of(lines, words.TOKENIZERS[cls.by], min_count).words)
 
     @functools.cached_property
     def _places(self) -> dict[str, int]:
         return {text: place for place, text in enumerate(self.known, len(SPECIAL))}
-
-    @functools.cached_property
-    def _texts(self) -> tuple[str | None, ...]:
-        """What each symbol is decoded to, None where it is left out."""
-        return (None, UNKNOWN, None, None, *self.known)
 
     def _cut(self, text: str) -> list[str]:
         return words.TOKENIZERS[self.by](text)
@@ -77,7 +76,8 @@ class _Listed:
     def decode(self, ids: np.ndarray) -> str:
         """The text of integer ids [N] in 0..V-1; 0, 2 and 3 are left out, and 1 becomes U+FFFD."""
         checks.within("ids", np.asarray(ids), 0, len(self) - 1)
-        texts = (self._texts[i] for i in np.asarray(ids).tolist())
+        table = (None, UNKNOWN, None, None, *self.known)
+        texts = (table[i] for i in np.asarray(ids).tolist())
         return self.between.join(text for text in texts if text is not None)
 
     def unknown(self, text: str) -> str:
@@ -87,7 +87,11 @@ class _Listed:
     def pieces(self, ids: np.ndarray) -> list[str]:
         """What each of integer ids [N] in 0..V-1 stands for; for the first four see `SPECIAL`."""
         checks.within("ids", np.asarray(ids), 0, len(self) - 1)
-        return [SPECIAL[i] if i < len(SPECIAL) else self.known[i - len(SPECIAL)] for i in np.asarray(ids).tolist()]
+        table = (*SPECIAL, *self.known)
+        return [table[i] for i in np.asarray(ids).tolist()]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "known": list(self.known)}
 
 
 class Words(_Listed):
@@ -110,11 +114,9 @@ class Words(_Listed):
     ('ein \ufffd Hund', ['<s>', 'ein', '<unk>', 'Hund', '</s>', '<pad>'])
     """
 
+    kind = "words"
     by = "whitespace"
     between = " "
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": "words", "known": list(self.known)}
 
 
 class Characters(_Listed):
@@ -136,6 +138,7 @@ class Characters(_Listed):
     '1\ufffd2'
     """
 
+    kind = "characters"
     by = "characters"
     between = ""
 
@@ -143,6 +146,3 @@ class Characters(_Listed):
         super().__post_init__()
         if any(len(text) != 1 for text in self.known):
             raise ValueError("known must be texts of one character each")
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": "characters", "known": list(self.known)}

@@ -35,10 +35,10 @@ def read_table(
 ) -> Labelled:
     r"""Texts and their targets from two columns of a table.
 
-    Tabs part the columns of `.tsv`, `.tab` and `.txt`, where quotes are characters like all others; commas those of
-    `.csv`, where quotes hold commas and line ends together. A row is named by the line it starts on, counted from 1.
-    Empty lines are skipped; a text may be empty, a target may not, unless `separator` is given: then it has no labels.
-    Blanks around a target are dropped.
+    Columns are separated by tabs in a `.tsv`, `.tab` or `.txt`, where quotes are characters like all others, and by
+    commas in a `.csv`, where a cell in quotes may hold commas and line ends. Messages name a row by the line it starts
+    on, counted from 1. Empty lines are skipped. A text may be empty. A target may not, unless `separator` is given:
+    then it has no labels. Blanks around a target are dropped.
 
     Args:
       path: a UTF-8 file.
@@ -48,13 +48,14 @@ def read_table(
         where none of the first row's stands in the others, two or more; of numbers, where the first row has none; no
         where there is no target column.
       numbers: targets are numbers and not labels.
-      separator: what parts the labels, where a cell may hold any number of them.
+      separator: what separates the labels, where a cell may hold any number of them.
 
     Returns:
       N texts; as targets N labels, float64 [N, 1] with `numbers`, N tuples of labels with a `separator`, or None.
 
     Raises:
       InputError: a file that can't be read or is no such table, or a column it has not.
+      ValueError: another `header`, or a `separator` that is empty or given with `numbers`.
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -97,18 +98,10 @@ def _rows(path: str | Path) -> list[Row]:
 
 
 def parse_rows(path: str | Path, content: str, delimiter: str) -> list[Row]:
-    r"""All rows but the empty ones of a file's content, all of one width.
-
-    Args:
-      path: the file, for messages.
-      content: what is in it.
-      delimiter: what parts the cells; quotes are characters like all others where it is a tab.
+    """The rows of a file's content but the empty ones, all of one width; where tabs part cells, quotes are characters.
 
     Raises:
       InputError: nothing but empty lines, rows of several widths, or a quote that does not end.
-
-    >>> parse_rows("sales.csv", 'day,sold\n\n1,"7"\n', ",")
-    [Row(line=1, cells=['day', 'sold']), Row(line=3, cells=['1', '7'])]
     """
     rows = [row for row in _cells(path, content, delimiter) if row.cells]
     if not rows:
@@ -181,17 +174,10 @@ def _targets(
 ) -> list[str] | list[tuple[str, ...]] | np.ndarray:
     cells = [(f"{path}, row {row.line}, column {at + 1}", row.cells[at].strip()) for row in rows]
     if numbers:
-        return np.array([[_number(place, cell)] for place, cell in cells], np.float64)
+        return np.array([[finite_number(place, cell)] for place, cell in cells], np.float64)
     if separator is not None:
         return [_labels(place, cell, separator) for place, cell in cells]
     return [_label(place, cell) for place, cell in cells]
-
-
-def _number(place: str, cell: str) -> float:
-    number = finite_number(cell)
-    if number is None:
-        raise InputError(f"{place}: expected a finite number, got {cell!r:.60}")
-    return number
 
 
 def _label(place: str, cell: str) -> str:

@@ -41,9 +41,9 @@ class Sentences(NamedTuple):
 def read_columns(path: str | Path, *, token_column: int = 0, tag_column: int | None = -1) -> Sentences:
     r"""Sentences from rows of cells, one row a token, with blank lines between sentences.
 
-    A file with a tab in any of its rows is parted at tabs, and its cells may hold blanks inside; else at blanks, any
-    number of them in a row. All rows have the same number of cells. A line of nothing but blanks and tabs is blank.
-    Rows that start with `-DOCSTART-` are skipped, and part sentences as blank lines do. Nothing is a comment.
+    Where any row has a tab, cells are separated by tabs and may hold blanks inside; else by blanks, any number of them
+    in a row. All rows have the same number of cells. A line of nothing but blanks and tabs is blank.
+    Rows that start with `-DOCSTART-` are skipped, and end a sentence as blank lines do. There are no comments.
 
     Args:
       path: a UTF-8 file, packed where its name ends in `.gz`.
@@ -90,7 +90,7 @@ def read_conllu(path: str | Path, *, tag: str | None = "upos") -> Sentences:
 
     Raises:
       ValueError: another `tag`.
-      InputError: a file that can't be read, a line without 10 cells parted at tabs, words of a sentence that do not
+      InputError: a file that can't be read, a line without 10 cells between tabs, words of a sentence that do not
         count 1, 2, 3, a sentence without a word, or a word without a form or tag.
 
     Source: https://universaldependencies.org/format.html.
@@ -116,7 +116,7 @@ def read_conllu(path: str | Path, *, tag: str | None = "upos") -> Sentences:
 
 
 def read_plain(path: str | Path) -> Sentences:
-    r"""Sentences of plain text, one a line, their tokens parted by whitespace; blank lines are no sentences.
+    r"""Sentences of plain text, one a line, their tokens separated by whitespace; blank lines are no sentences.
 
     Args:
       path: a UTF-8 file, packed where its name ends in `.gz`.
@@ -131,12 +131,10 @@ def read_plain(path: str | Path) -> Sentences:
     ...     read_plain(path)[:3]
     ([('Time', 'flies', '.'), ('Yes', '!')], None, [(1, 1, 1), (3, 3)])
     """
-    sentences = [
-        (line, tuple(text.split())) for block in _blocks(path, lambda text: not text.strip()) for line, text in block
-    ]
-    return Sentences(
-        [tokens for _, tokens in sentences], None, [(line,) * len(tokens) for line, tokens in sentences], str(path)
-    )
+    lines = list(itertools.chain(*_blocks(path, lambda text: not text.strip())))
+    tokens = [tuple(text.split()) for _, text in lines]
+    places = [(line,) * len(words) for (line, _), words in zip(lines, tokens, strict=True)]
+    return Sentences(tokens, None, places, str(path))
 
 
 def is_treebank(path: str | Path) -> bool:
@@ -196,7 +194,7 @@ def parted(lines: Iterable[tuple[int, str]]) -> tuple[Literal["tab", "blank"], l
 
 
 def is_break(text: str) -> bool:
-    """Whether a line of a file in columns holds no token, but parts sentences.
+    """Whether a line of a file in columns holds no token and ends a sentence.
 
     >>> is_break(" "), is_break("-DOCSTART- -X- O O"), is_break("Ada B-PER")
     (True, True, False)

@@ -8,16 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from lstmjax.data.downloads import find
+from lstmjax.data.downloads import Parts, find
 from lstmjax.data.tagged import Sentences, read_columns, read_conllu
-
-
-class TaggedSplits(NamedTuple):
-    """The sentences of a set to train, to validate and to test."""
-
-    train: Sentences
-    validation: Sentences
-    test: Sentences
 
 
 class TaggedSet(NamedTuple):
@@ -44,13 +36,13 @@ class TaggedSet(NamedTuple):
         """
         return find(self.train, packed=True), find(self.validation, packed=True), find(self.test, packed=True)
 
-    def read(self) -> TaggedSplits:
+    def read(self) -> Parts[Sentences]:
         """Its sentences; for other tags than its usual ones, read its `paths`.
 
         Raises:
           InputError: see `paths`, or the user's own is something else.
         """
-        return TaggedSplits(*map(self.reader, self.paths()))
+        return Parts(*map(self.reader, self.paths()))
 
 
 TAGGED_SETS: dict[str, TaggedSet] = {

@@ -1,12 +1,13 @@
 """Text as integer symbols: vocabularies, files, and contiguous streams for truncated backpropagation."""
 
+import contextlib
 import dataclasses
 import gzip
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -126,8 +127,8 @@ def load_vocabulary(path: str | Path, tokenize: Callable[[str], list[str]] | Non
     """
     from lstmjax.data import lines, words  # which import this file
 
-    try:
-        match json.loads(Path(path).read_text(encoding="utf-8")):
+    with saved(path, "vocabulary") as content:
+        match content:
             case {"kind": "characters", "symbols": str(symbols)} if tokenize is None:
                 return CharVocabulary(symbols)
             case {"kind": "bytes"} if tokenize is None:
@@ -136,12 +137,19 @@ def load_vocabulary(path: str | Path, tokenize: Callable[[str], list[str]] | Non
                 return lines.LineVocabulary(tuple(known))
             case {"kind": "words", "words": list(known), "tokenize": str(name)}:
                 return words.WordVocabulary(tuple(known), words.tokenizer(name, tokenize))
-    except InputError as error:
-        raise InputError(f"{path} can't be used: {error}") from error
-    except (OSError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a readable vocabulary: {error}") from error
     expected = "'characters', 'bytes', 'lines' or 'words'" if tokenize is None else "'words', as tokenize is given"
     raise InputError(f"{path} is not a vocabulary: expected kind {expected}")
+
+
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file to read bytes from, unpacked where its name ends in `.gz`; InputError where reading fails."""
+    open_file: Callable[..., Any] = gzip.open if Path(path).suffix.lower() == ".gz" else open
+    try:
+        with open_file(path, "rb") as file:
+            yield file
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -150,11 +158,9 @@ def read_bytes(path: str | Path) -> bytes:
     Raises:
       InputError: the file is missing, unreadable, or not packed as its name says.
     """
-    try:
-        raw = Path(path).read_bytes()
-        return gzip.decompress(raw) if Path(path).suffix.lower() == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
+    with opened(path) as file:
+        content: bytes = file.read()
+    return content
 
 
 def read_text(path: str | Path) -> str:
@@ -175,14 +181,39 @@ def read_text(path: str | Path) -> str:
         raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}, line {line}") from error
 
 
+@contextlib.contextmanager
+def saved(path: str | Path, what: str) -> Iterator[Any]:
+    """What a file in JSON holds; what goes wrong as long as it is used is an InputError that names the file."""
+    try:
+        yield json.loads(Path(path).read_text(encoding="utf-8"))
+    except InputError as error:
+        raise InputError(f"{path} can't be used: {error}") from error
+    except (OSError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a readable {what}: {error}") from error
+
+
+def parse_json(place: str, written: str) -> Any:
+    """What a text in JSON holds.
+
+    Raises:
+      InputError: it is not JSON; the message begins with `place`.
+    """
+    try:
+        return json.loads(written)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place} is not JSON: {error}") from error
+
+
 def split(text: str, validation_fraction: float) -> tuple[str, str]:
     """The first part for training and the last `validation_fraction`, in (0, 1), of the characters for validation.
+
+    Raises:
+      TypeError, ValueError: a fraction that is no number in (0, 1).
 
     >>> split("abcdefghij", 0.1)
     ('abcdefghi', 'j')
     """
-    if not 0.0 < validation_fraction < 1.0:
-        raise ValueError(f"validation_fraction must be in (0, 1), got {validation_fraction}")
+    checks.fraction("validation_fraction", validation_fraction)
     cut = int(len(text) * (1.0 - validation_fraction))
     return text[:cut], text[cut:]
 
@@ -263,6 +294,9 @@ class EvaluationPlan:
 
     With one row this is one state carried from the first symbol to the last. With more, each row but the first starts
     from zeros `warmup` symbols before its own part, which are read but not counted.
+
+    Raises:
+      TypeError, ValueError: a number that is not whole, or out of range.
     """
 
     rows: int = 32

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lstmjax import checks
+from lstmjax.data.text import saved
 from lstmjax.data.words import SPECIAL
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
@@ -53,12 +54,15 @@ class TokenVocabulary:
 
     @classmethod
     def of(cls, sentences: Iterable[Sequence[str]], min_count: int = 1, longest: int = 20) -> "TokenVocabulary":
-        """The words and characters of sentences, the most frequent first, as many as each other in alphabetical order.
+        """The words and characters of sentences, the most frequent first, equally frequent ones in alphabetical order.
 
         Args:
           sentences: tuples of tokens.
           min_count: how often a word must occur to have a symbol, at least 1; characters always have one.
           longest: see the class.
+
+        Raises:
+          TypeError, ValueError: see the class; a `min_count` that is not whole, or below 1.
         """
         checks.positive_int("min_count", min_count)
         words = Counter(token for sentence in sentences for token in sentence)
@@ -133,12 +137,10 @@ def load_tokens(path: str | Path) -> TokenVocabulary:
     Raises:
       InputError: the file is missing or is something else.
     """
-    try:
-        match json.loads(Path(path).read_text(encoding="utf-8")):
+    with saved(path, "vocabulary of tokens") as content:
+        match content:
             case {"words": [*words], "characters": [*characters], "longest": int(longest)} if all(
                 isinstance(symbol, str) for symbol in (*words, *characters)
             ):
                 return TokenVocabulary(tuple(words), tuple(characters), longest)
-    except (OSError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a readable vocabulary of tokens: {error}") from error
     raise InputError(f"{path} does not hold a vocabulary of tokens")

@@ -31,7 +31,8 @@ class Header(NamedTuple):
 def read_ts(path: str | Path, *, has_targets: bool = True) -> Labelled:
     """Sequences with their class labels or target numbers.
 
-    A row is a line of `@data`: dimensions parted by ":", the values of one by ",", a label or number behind the last.
+    A row is a line of `@data`: dimensions with ":" between them, their values with "," between them, a label or number
+    behind the last ":".
     Rows may have different lengths, the dimensions of a row may not. Keys of the header are read in any case; one of
     `@classLabel` and `@targetLabel` must say whether there are targets.
 
@@ -124,18 +125,13 @@ def _targets(header: Header, rows: dict[str, list[str]], wanted: bool) -> list[s
     if not wanted:
         return None
     if header.numbers:
-        return np.array([[_number(place, part)] for place, part in last.items()], np.float64)
+        return np.array(
+            [[finite_number(place, part, behind=" behind the last ':'")] for place, part in last.items()], np.float64
+        )
     for place, part in last.items():
         if part not in (header.labels or ()):
             raise InputError(f"{place}: expected a label that @classLabel names behind the last ':', got {part!r:.60}")
     return list(last.values())
-
-
-def _number(place: str, part: str) -> float:
-    number = finite_number(part)
-    if number is None:
-        raise InputError(f"{place}: expected a finite number behind the last ':', got {part!r:.60}")
-    return number
 
 
 def _sequences(header: Header, rows: dict[str, list[str]]) -> list[np.ndarray]:
@@ -153,19 +149,9 @@ def _sequence(place: str, parts: list[str], dimensions: int) -> np.ndarray:
     """One row, float32 [T, I]."""
     if len(parts) != dimensions or not parts:
         raise InputError(f"{place}: expected {max(1, dimensions)} dimensions before any target, got {len(parts)}")
-    columns = [_values(f"{place}, dimension {number}", part) for number, part in enumerate(parts, 1)]
+    columns = [finite_numbers(f"{place}, dimension {number}", part.split(",")) for number, part in enumerate(parts, 1)]
     for number, column in enumerate(columns, 1):
         if len(column) != len(columns[0]):
             wanted = f"{place}, dimension {number}: expected {len(columns[0])} values, as in dimension 1"
             raise InputError(f"{wanted}, got {len(column)}")
     return np.stack(columns, axis=1)
-
-
-def _values(place: str, part: str) -> np.ndarray:
-    written = part.split(",")
-    numbers = finite_numbers(written)
-    if isinstance(numbers, int):
-        raise InputError(
-            f"{place}, value {numbers + 1}: expected a finite number, got {written[numbers].strip()!r:.60}"
-        )
-    return numbers

@@ -29,6 +29,9 @@ class VariedStreams(Streams):
       ids, batch_size, chunk_length: see `Streams`; chunk_length is the mean, at least 2.
       seed: fixes all lengths.
 
+    Raises:
+      TypeError, ValueError, InputError: see `Streams`; a seed that is not whole, or out of range.
+
     Source: Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Models", section 5.
 
     >>> streams = VariedStreams(np.arange(2001), batch_size=2, chunk_length=70, seed=0)

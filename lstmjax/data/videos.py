@@ -1,12 +1,14 @@
 """Videos as NumPy arrays, from NPY and NPZ files, and as batches of frames that are given and frames to say."""
 
 import dataclasses
+import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lstmjax import checks
+from lstmjax.data.images import check_unit, narrow
+from lstmjax.data.npz import read_array, read_arrays
 from lstmjax.data.source import Examples, Source
 from lstmjax.errors import InputError
 
@@ -52,7 +54,8 @@ def read_videos(path: str | Path, *, frames: int = 1) -> np.ndarray:
         raise InputError(f"{path}: expected videos of at least {frames} frames, got {count} of {steps}")
     if min(height, width) < SMALLEST:
         raise InputError(f"{path}: expected frames of at least {SMALLEST} x {SMALLEST} pixels, got {height} x {width}")
-    return videos if videos.dtype == np.uint8 else _bright(path, videos)
+    check_unit(path, videos, ("video", "frame"))
+    return narrow(videos)
 
 
 def is_time_first(path: str | Path, videos: np.ndarray) -> bool:
@@ -77,6 +80,9 @@ def clips_of(videos: np.ndarray, *, steps: int, every: int) -> np.ndarray:
 
     Returns:
       [M, steps, ...], those of a video after one another.
+
+    Raises:
+      TypeError, ValueError: a number that is not whole, or below 1.
 
     >>> clips_of(np.arange(14).reshape(2, 7), steps=4, every=2).tolist()
     [[0, 1, 2, 3], [2, 3, 4, 5], [7, 8, 9, 10], [9, 10, 11, 12]]
@@ -117,25 +123,9 @@ class Bright:
 
 def _array(path: str | Path) -> np.ndarray:
     """The one array of a file."""
-    try:
-        with open(path, "rb") as file:
-            found: Any = np.load(file, allow_pickle=False)
-            arrays = [found] if isinstance(found, np.ndarray) else [found[name] for name in found.files[:2]]
-    except Exception as error:  # damaged zips and headers fail in every way there is
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
-        if "allow_pickle" in reason:
-            reason = "it holds objects or is no NPY or NPZ file; expected uint8 or floats"
-        raise InputError(f"{path} can't be read: {reason:.120}") from error
+    if not zipfile.is_zipfile(path):
+        return read_array(path)
+    arrays = read_arrays(path)
     if len(arrays) != 1:
-        raise InputError(f"{path}: expected one array of videos, got {', '.join(found.files) or 'none'}")
-    array: np.ndarray = arrays[0]
-    return array
-
-
-def _bright(path: str | Path, videos: np.ndarray) -> np.ndarray:
-    wrong = ~((videos >= 0) & (videos <= 1))  # NaN is neither
-    if wrong.any():
-        video, frame, row, column, _ = at = tuple(np.argwhere(wrong)[0].tolist())
-        place = f"{path}, video {video}, frame {frame}, row {row}, column {column}"
-        raise InputError(f"{place}: expected brightness in [0, 1], got {videos[at]}")
-    return videos.astype(np.float32)
+        raise InputError(f"{path}: expected one array of videos, got {', '.join(arrays) or 'none'}")
+    return next(iter(arrays.values()))

@@ -28,7 +28,7 @@ class WindowBatch(NamedTuple):
 
     `history` [B, L, C], NaN where a value is missing or a series has not begun; `past` [B, L, P]: covariates that end
     with the history; `known` [B, L + H, K]: covariates known for the steps to come, too; `future` [B, H, C]: what is to
-    be forecast, NaN where nobody knows; `weights` [B]: 0 for rows that only fill the batch up. Covariates beyond a
+    be forecast, NaN where unknown; `weights` [B]: 0 for rows that only fill the batch up. Covariates beyond a
     series' ends are those of its first and last row.
     """
 
@@ -56,14 +56,15 @@ class Windows:
 
     Args:
       series: at least one, with the same C, P and K.
-      origins: for each series its forecasts' origins, integers in 1..T - H. Windows without an observed value in their
-        history, or in their future, teach and test nothing: `with_values` leaves them out.
+      origins: for each series its forecasts' origins, integers in 1..T - H. A window without an observed value in its
+        history, or in its future, is of no use: `with_values` leaves such windows out.
       input_length: L, rows of history.
       horizon: H, rows to forecast; where an origin is less than H rows before the end, the future is NaN there.
       batch_size: B.
       seed: at least 0, for another order each pass; None keeps the order of series and time.
 
     Raises:
+      TypeError, ValueError: a number out of range, or origins for fewer or more series.
       InputError: no windows.
 
     >>> rows = Rows(np.arange(6.0, dtype=np.float32)[:, None], np.zeros((6, 0)), np.zeros((6, 0)))
@@ -165,7 +166,7 @@ def split_by_time(
 
 
 def part_counts(steps: int, horizon: int, fractions: tuple[float, float]) -> tuple[int, int, int]:
-    """How many of so many steps train, validate and test: the shares asked for, and at least a horizon each.
+    """How many steps train, validate and test: the fractions asked for, and at least a horizon each.
 
     Args:
       steps: of the grid.
@@ -196,8 +197,7 @@ def training_origins(cuts: Cuts, input_length: int, horizon: int, stride: int = 
     >>> training_origins(Cuts(5, 12, 14), input_length=4, horizon=3).tolist()
     [2]
     """
-    last = cuts.validation - horizon
-    return np.arange(max(1, min(input_length, last)), last + 1, stride)
+    return origins_between(min(input_length, cuts.validation - horizon), cuts.validation, horizon, stride)
 
 
 def origins_between(first: int, end: int, horizon: int, stride: int = 1) -> np.ndarray:

@@ -2,9 +2,8 @@
 
 import dataclasses
 import functools
-import gzip
+import math
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from lstmjax import checks
-from lstmjax.data.examples import finite_number, finite_numbers
-from lstmjax.data.text import UNKNOWN
+from lstmjax.data.examples import any_number, finite_numbers
+from lstmjax.data.text import UNKNOWN, opened
 from lstmjax.errors import InputError
 
 Tokenizer = Callable[[str], list[str]]
@@ -91,13 +90,16 @@ class WordVocabulary:
         min_count: int = 1,
         max_size: int | None = None,
     ) -> "WordVocabulary":
-        """The words of `texts`, the most frequent first, as many as each other in alphabetical order.
+        """The words of `texts`, the most frequent first, equally frequent ones in alphabetical order.
 
         Args:
           texts: any number of them.
           tokenize: cuts a text into words.
           min_count: how often a word must occur, at least 1.
           max_size: how many words to keep, at least 1; None keeps all.
+
+        Raises:
+          TypeError, ValueError: one text instead of several, a number that is not whole, or below 1.
         """
         checks.positive_int("min_count", min_count)
         if isinstance(texts, str):
@@ -188,7 +190,8 @@ def read_vectors(path: str | Path, words: Sequence[str]) -> tuple[np.ndarray, np
     vectors: dict[bytes, np.ndarray] = {}
     for place, word, numbers in _entries(path):
         if word in wanted and word not in vectors:
-            vectors[word] = _vector(place, numbers)
+            written = [number.decode("ascii", errors="replace") for number in numbers]
+            vectors[word] = finite_numbers(place, written)
     if not vectors:
         raise InputError(f"{path} has a vector for none of the {len(words)} words asked for")
     none = np.zeros_like(next(iter(vectors.values())))
@@ -199,39 +202,23 @@ def read_vectors(path: str | Path, words: Sequence[str]) -> tuple[np.ndarray, np
 def _entries(path: str | Path) -> Iterator[tuple[str, bytes, list[bytes]]]:
     """For each row where it stands, its word and its D numbers as they are written."""
     promised, size, count = None, 0, 0
-    for row, line in enumerate(_lines(path), 1):
-        pieces = line.rstrip(b" \r\n").split(b" ")
-        if row == 1 and len(pieces) == 2 and all(map(bytes.isdigit, pieces)):
-            promised, size = map(int, pieces)
-        elif pieces != [b""]:
-            size = size or len(pieces) - 1
-            place = f"{path}, row {row}"
-            yield place, _word(place, pieces, size), pieces[-size:]
-            count += 1
+    with opened(path) as file:
+        for row, line in enumerate(file, 1):
+            pieces = line.rstrip(b" \r\n").split(b" ")
+            if row == 1 and len(pieces) == 2 and all(map(bytes.isdigit, pieces)):
+                promised, size = map(int, pieces)
+            elif pieces != [b""]:
+                size = size or len(pieces) - 1
+                place = f"{path}, row {row}"
+                yield place, _word(place, pieces, size), pieces[-size:]
+                count += 1
     if promised not in (None, count):
         raise InputError(f"{path} has {count} rows of vectors; expected {promised}, as its first row says")
 
 
 def _word(place: str, pieces: list[bytes], size: int) -> bytes:
     word = pieces[:-size] if size else []
-    # a number at the end of a word with blanks is one too many for the vector
-    if not word or (len(word) > 1 and finite_number(word[-1].decode("ascii", errors="replace")) is not None):
+    last = any_number(word[-1].decode("ascii", errors="replace")) if len(word) > 1 else None
+    if not word or (last is not None and math.isfinite(last)):  # a number too many for the vector
         raise InputError(f"{place}: expected a word and {size or 'its'} numbers, got {len(pieces) - 1} behind the word")
     return b" ".join(word)
-
-
-def _vector(place: str, numbers: list[bytes]) -> np.ndarray:
-    written = [number.decode("ascii", errors="replace") for number in numbers]
-    vector = finite_numbers(written)
-    if isinstance(vector, int):
-        raise InputError(f"{place}: expected a finite number as value {vector + 1}, got {written[vector]!r:.60}")
-    return vector
-
-
-def _lines(path: str | Path) -> Iterator[bytes]:
-    opened: Callable[..., Any] = gzip.open if Path(path).suffix == ".gz" else open
-    try:
-        with opened(path, "rb") as file:
-            yield from file
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error

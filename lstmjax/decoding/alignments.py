@@ -1,19 +1,17 @@
 """What sequence-to-sequence models looked at in a source as they wrote, symbol by symbol."""
 
-import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from flax import nnx
 
 from lstmjax.data.symbol_pairs import PairVocabulary
 from lstmjax.data.symbols import END, START
 from lstmjax.decoding.translated_text import by_length, together
 from lstmjax.decoding.translation import as_members
 from lstmjax.models import Seq2Seq
-from lstmjax.types import Array, Float, Int, PyTree
+from lstmjax.types import Array, Float, Int
 
 
 class Alignment(NamedTuple):
@@ -57,9 +55,10 @@ def alignments(
         raise ValueError(f"targets must be as many as sources, {len(sources)}, got {len(targets)}")
     found = [Alignment([], [], np.zeros((0, 0), np.float32)) for _ in sources]
     for rows, padded, lengths in by_length(vocabulary, sources, batch_size):
-        written = [_symbols(vocabulary, targets[row]) for row in rows]
+        chosen = [targets[row] for row in rows]
+        written = [vocabulary.target.encode(target) if isinstance(target, str) else target for target in chosen]
         inputs, counts = together([np.insert(symbols, 0, START) for symbols in written], len(padded))
-        weights = np.mean([_weights(*nnx.split(model), padded, inputs, lengths) for model in members], axis=0)
+        weights = np.mean([_weights(model, padded, inputs, lengths) for model in members], axis=0)
         for place, row in enumerate(rows):
             pieces = vocabulary.source.pieces(padded[place, : lengths[place]])
             own = weights[place, : counts[place], : lengths[place]]
@@ -67,11 +66,6 @@ def alignments(
     return found
 
 
-def _symbols(vocabulary: PairVocabulary, target: str | np.ndarray) -> np.ndarray:
-    return vocabulary.target.encode(target) if isinstance(target, str) else target
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _weights(graphdef: nnx.GraphDef[Any], params: PyTree, source: Array, inputs: Array, lengths: Array) -> Array:
-    weights: Array = nnx.merge(graphdef, params).with_alignments(source, inputs, lengths=lengths)[1]
-    return weights
+@jax.jit
+def _weights(model: Seq2Seq, source: Array, inputs: Array, lengths: Array) -> Float[Array, "B T S"]:
+    return model.with_alignments(source, inputs, lengths=lengths)[1]

@@ -6,11 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import Partial
 
 from lstmjax import checks
 from lstmjax.cells.precision import accumulation_dtype
-from lstmjax.decoding.loop import MOST_SYMBOLS, StepFn
+from lstmjax.decoding.loop import MOST_SYMBOLS, StepFn, as_partial
 from lstmjax.decoding.penalties import UNPENALISED
 from lstmjax.decoding.search import Beams, Rules, search
 from lstmjax.types import Array, ArrayLike, Float, PyTree
@@ -81,7 +80,7 @@ def beam_search(
     Sutskever, Vinyals and Le 2014, "Sequence to Sequence Learning with Neural Networks"; Paulus, Xiong and Socher
     2017, "A Deep Reinforced Model for Abstractive Summarization", for blocked n-grams.
     """
-    checks.function("step", step)
+    tree_step = as_partial("step", step)
     checks.kind("scores", scores, jnp.floating)
     checks.shape("scores", scores, ("B", "V"))
     sources, symbols = scores.shape
@@ -92,16 +91,11 @@ def beam_search(
         penalties=length_divisors(length_penalty, steps).astype(accumulation_dtype(scores.dtype)),
         end=jnp.asarray(checks.index("end", end, 0, symbols - 1), jnp.int32),
         min_steps=jnp.asarray(checks.index("min_steps", min_steps, 0, steps), jnp.int32),
-        extra=None if extra is None else _as_tree("extra", extra),
+        extra=None if extra is None else as_partial("extra", extra),
     )
     n_best, block = checks.index("n_best", n_best, 1, beam), checks.index("block_ngrams", block_ngrams, 0)
-    beams: Beams = search(_as_tree("step", step), state, jnp.asarray(scores), rules, beam, steps, n_best, block)
+    beams: Beams = search(tree_step, state, jnp.asarray(scores), rules, beam, steps, n_best, block)
     return beams
-
-
-def _as_tree(name: str, function: Callable[..., object]) -> Partial:
-    checks.function(name, function)
-    return function if isinstance(function, Partial) else Partial(function)  # type: ignore[no-untyped-call]
 
 
 def _check_rows(state: PyTree, sources: int) -> None:

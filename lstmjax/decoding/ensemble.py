@@ -8,7 +8,7 @@ from jax.tree_util import Partial
 
 from lstmjax import checks
 from lstmjax.cells.precision import accumulation_dtype
-from lstmjax.decoding.loop import StepFn
+from lstmjax.decoding.loop import StepFn, as_partial
 from lstmjax.types import Array, Float, PyTree
 
 
@@ -33,10 +33,8 @@ def ensemble(steps: Sequence[StepFn]) -> Partial:
     """
     if not isinstance(steps, Sequence) or not steps:
         raise ValueError(f"steps must be a list of at least one function, got {steps!r}")
-    for i, step in enumerate(steps):
-        checks.function(f"steps[{i}]", step)
-    members = tuple(step if isinstance(step, Partial) else Partial(step) for step in steps)  # type: ignore[no-untyped-call]
-    return Partial(_step, members)  # type: ignore[no-untyped-call]
+    members = tuple(as_partial(f"steps[{i}]", step) for i, step in enumerate(steps))
+    return as_partial("steps", _step, members)
 
 
 def mean_log_probabilities(scores: Sequence[Float[Array, "R V"]]) -> Float[Array, "R V"]:

@@ -2,22 +2,20 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jax.tree_util import Partial
 
-from lstmjax import checks, scores
+from lstmjax import checks
 from lstmjax.data.windows import WindowBatch, filled_forward
-from lstmjax.decoding.loop import decode, start
+from lstmjax.decoding.loop import as_partial, decode, start
 from lstmjax.distributions import OUTPUTS, Distribution, Point
 from lstmjax.layers.scaling import Scale, scaled, statistics
 from lstmjax.layers.standardize import LARGEST
 from lstmjax.models.forecaster import Forecaster, PathState, RecursiveForecaster
-from lstmjax.types import Array, Float, Int, Key, PyTree
+from lstmjax.types import Array, Float, Int, Key
 
 
 class Forecast(NamedTuple):
@@ -36,28 +34,17 @@ class Forecast(NamedTuple):
     paths: np.ndarray
 
     def quantile(self, p: float | np.ndarray) -> np.ndarray:
-        """Where a share p of the paths lies below: [..., H, C] for a number in (0, 1), [N, ..., H, C] for N of them.
+        """Where a fraction p of the paths lies below: [..., H, C] for a number in (0, 1), [N, ..., H, C] for N of them.
+
+        Hazen's definition: the k-th of S paths, in order, is the quantile (k - 1/2) / S, with straight lines between.
 
         Raises:
-          ValueError: there are no paths.
+          ValueError: there are no paths, or a p outside [0, 1].
         """
         if len(self.paths) == 0:
             raise ValueError("paths must not be empty: a model that gives points alone has no quantiles")
-        ordered = scores.in_order(self.paths)
-        place = np.clip(np.asarray(p) * len(ordered) - 0.5, 0, len(ordered) - 1)  # a path is the middle of its share
-        below = np.floor(place).astype(int)
-        above = np.minimum(below + 1, len(ordered) - 1)
-        share = (place - below).reshape(place.shape + (1,) * self.point.ndim)
-        found: np.ndarray = ordered[below] + share * (ordered[above] - ordered[below])
+        found: np.ndarray = np.quantile(self.paths, p, axis=0, method="hazen")
         return found
-
-
-class Inputs(NamedTuple):
-    """What a forecaster reads of windows: see `WindowBatch`."""
-
-    history: Float[Array, "B L C"]
-    past: Float[Array, "B L P"]
-    known: Float[Array, "B L+H K"]
 
 
 def forecast(
@@ -75,6 +62,9 @@ def forecast(
 
     Args:
       model: any forecaster; the others are those of `lstmjax.models.Forecaster.forecast`.
+
+    Raises:
+      TypeError, ValueError: see `lstmjax.models.Forecaster.forecast`.
     """
     checks.positive_int("num_paths", num_paths)
     steps = model.horizon if horizon is None else checks.positive_int("horizon", horizon)
@@ -101,14 +91,13 @@ def paths(
       num_paths: S; a model that gives points alone has none.
       key: fixes the paths.
     """
-    graphdef, variables = nnx.split(model)
-    inputs = Inputs(*map(jnp.asarray, (batch.history, batch.past, batch.known)))
     if isinstance(model, RecursiveForecaster):
         is_point = OUTPUTS[model.output].kind is Point
         horizon = batch.known.shape[1] - model.input_length
-        drawn = np.asarray(_drawn(graphdef, variables, inputs, key, 1 if is_point else num_paths, horizon), np.float64)
+        drawn = _drawn(model, batch.history, batch.known, key, 1 if is_point else num_paths, horizon)
+        drawn = np.asarray(drawn, np.float64)
         return drawn.mean(axis=0), drawn[:0] if is_point else drawn
-    said: Distribution = _said(graphdef, variables, inputs)
+    said = _said(model, batch.history, batch.past, batch.known)
     point = np.asarray(said.mean(), np.float64)
     if isinstance(said, Point):
         return point, np.zeros((0, *point.shape))
@@ -131,35 +120,34 @@ def in_own_units(point: np.ndarray, drawn: np.ndarray, scales: Sequence[Scale]) 
     return Forecast(np.stack(points), np.stack(rows, axis=1))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _said(graphdef: nnx.GraphDef[Any], variables: PyTree, inputs: Inputs) -> Distribution:
-    said: Distribution = nnx.merge(graphdef, variables)(*inputs)
-    return said
+@jax.jit
+def _said(
+    model: Forecaster, history: Float[Array, "B L C"], past: Float[Array, "B L P"], known: Float[Array, "B L+H K"]
+) -> Distribution:
+    return model(history, past, known)
 
 
-@functools.partial(jax.jit, static_argnames=("graphdef", "num_paths", "horizon"))
+@functools.partial(jax.jit, static_argnames=("num_paths", "horizon"))
 def _drawn(
-    graphdef: nnx.GraphDef[Any],
-    variables: PyTree,
-    inputs: Inputs,
+    model: RecursiveForecaster,
+    history: Float[Array, "B L C"],
+    known: Float[Array, "B L+H K"],
     key: Key[Array, ""],
     num_paths: int,
     horizon: int,
 ) -> Float[Array, "S B H C"]:
     """Paths drawn step by step; the history is read once for all of them."""
-    model: RecursiveForecaster = nnx.merge(graphdef, variables)
-    length, batch = model.input_length, len(inputs.history)
-    said, state = model.read(inputs.history, inputs.history, inputs.known[:, 1 : length + 1])
+    length, batch = model.input_length, len(history)
+    said, state = model.read(history, history, known[:, 1 : length + 1])
 
     def for_every_path(leaf: Array) -> Array:
         return jnp.tile(leaf, (num_paths, *[1] * (leaf.ndim - 1)))
 
-    ahead = jnp.pad(inputs.known[:, length + 1 :], ((0, 0), (0, 1), (0, 0)))  # what follows the last step is not used
+    ahead = jnp.pad(known[:, length + 1 :], ((0, 0), (0, 1), (0, 0)))  # what follows the last step is not used
     carried = jax.tree.map(for_every_path, (state, ahead, jnp.zeros(batch, jnp.int32)))
     scores = jax.tree.map(lambda leaf: for_every_path(leaf[:, -1]), said)
-    step = Partial(_step, graphdef, variables)  # type: ignore[no-untyped-call]
     begin = start(carried, scores, key)._replace(keys=path_keys(key, num_paths, batch))
-    drawn, _ = decode(step, begin, horizon, draw_value)
+    drawn, _ = decode(as_partial("step", _step, model), begin, horizon, draw_value)
     paths: Array = drawn.reshape(num_paths, -1, *drawn.shape[1:])
     return paths
 
@@ -176,14 +164,13 @@ def path_keys(key: Key[Array, ""], num_paths: int, batch: int) -> Key[Array, "SB
 
 
 def _step(
-    graphdef: nnx.GraphDef[Any],
-    variables: PyTree,
+    model: RecursiveForecaster,
     values: Float[Array, "B C"],
     carried: tuple[PathState, Float[Array, "B H K"], Int[Array, "B"]],
 ) -> tuple[Distribution, tuple[PathState, Float[Array, "B H K"], Int[Array, "B"]]]:
     state, ahead, number = carried
     known = jnp.take_along_axis(ahead, number[:, None, None], axis=1)[:, 0]
-    said, state = nnx.merge(graphdef, variables).step(values, known, state)
+    said, state = model.step(values, known, state)
     return said, (state, ahead, number + 1)
 
 

@@ -2,22 +2,21 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jax.tree_util import Partial
 
 from lstmjax import checks
 from lstmjax.data.source import fill_up
 from lstmjax.data.symbols import END, START, Symbols
 from lstmjax.decoding.beam import beam_search
+from lstmjax.decoding.loop import as_partial
 from lstmjax.decoding.search import Beams
 from lstmjax.decoding.translated_text import together
 from lstmjax.models.image_decoder import ImageDecoder
-from lstmjax.types import Array, Float, PyTree
+from lstmjax.types import Array, Float
 
 
 class ImageText(NamedTuple):
@@ -58,10 +57,9 @@ def write_texts(
     (True, True)
     """
     _check(model, symbols)
-    graphdef, state = nnx.split(model)
     found: list[ImageText] = []
     for batch, count in _batches(images, batch_size):
-        beams = jax.tree.map(np.asarray, _searched(graphdef, state, batch, beam, steps))
+        beams = jax.tree.map(np.asarray, _searched(model, batch, beam, steps))
         for row in range(count):
             written = beams.symbols[row, 0, : beams.lengths[row, 0]]
             found.append(ImageText(symbols.decode(written), written, float(beams.log_probabilities[row, 0])))
@@ -88,13 +86,12 @@ def looked_at(
     """
     if len(written) != len(images):
         raise ValueError(f"written must be as many as images, {len(images)}, got {len(written)}")
-    graphdef, state = nnx.split(model)
     height, width, _ = model.frames.map_shape
     found: list[np.ndarray] = []
     for batch, count in _batches(images, batch_size):
         read = [np.insert(each, 0, START) for each in written[len(found) : len(found) + count]]
         inputs, lengths = together(read, len(batch))
-        weights = np.asarray(_weights(graphdef, state, batch, inputs))
+        weights = np.asarray(_weights(model, batch, inputs))
         found += [weights[row, : lengths[row]].reshape(-1, height, width) for row in range(count)]
     return found
 
@@ -108,24 +105,17 @@ def _batches(images: Sequence[np.ndarray], batch_size: int) -> Iterator[tuple[np
         yield np.stack([images[row] for row in fill_up(rows, size)[0]]), len(rows)
 
 
-@functools.partial(jax.jit, static_argnames=("graphdef", "beam", "steps"))
-def _searched(graphdef: nnx.GraphDef[Any], state: PyTree, images: Array, beam: int, steps: int) -> Beams:
-    model = nnx.merge(graphdef, state)
+@functools.partial(jax.jit, static_argnames=("beam", "steps"))
+def _searched(model: ImageDecoder, images: Array, beam: int, steps: int) -> Beams:
     memory, begin = model.encode(images)
     scores, begin = model.step(memory, jnp.full(len(images), START, jnp.int32), begin)
-    step = Partial(_step, graphdef, state, memory)  # type: ignore[no-untyped-call]
+    step = as_partial("step", type(model).step, model, memory)
     return beam_search(step, begin, scores, beam=beam, steps=steps, end=END)
 
 
-def _step(graphdef: nnx.GraphDef[Any], state: PyTree, memory: Any, symbols: Array, at: PyTree) -> tuple[Array, PyTree]:
-    scores, after = nnx.merge(graphdef, state).step(memory, symbols, at)
-    return scores, after
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _weights(graphdef: nnx.GraphDef[Any], state: PyTree, images: Array, inputs: Array) -> Array:
-    weights: Array = nnx.merge(graphdef, state).with_alignments(images, inputs)[1]
-    return weights
+@jax.jit
+def _weights(model: ImageDecoder, images: Array, inputs: Array) -> Float[Array, "B T P"]:
+    return model.with_alignments(images, inputs)[1]
 
 
 def _check(model: object, symbols: Symbols) -> None:

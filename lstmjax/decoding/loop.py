@@ -2,15 +2,17 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import lax
 from jax.tree_util import Partial
 
 from lstmjax import checks
 from lstmjax.sampling import Draw, sample
+from lstmjax.trees import without_keys
 from lstmjax.types import Array, Bool, Int, Key, PyTree
 
 StepFn = Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]
@@ -105,7 +107,6 @@ def decode(
     >>> decode(step, begin, 4, lx.decoding.GREEDY)[0].tolist()
     [[2, 3, 0, 3]]
     """
-    checks.function("step", step)
     checks.function("draw", draw)
     if not isinstance(decoding, Decoding):
         raise TypeError(f"decoding must be what start or decode gave, got {type(decoding).__name__}")
@@ -114,9 +115,37 @@ def decode(
     if decoding.recent.shape[1] != ending.size:
         raise ValueError(f"stop must have the {decoding.recent.shape[1]} symbols that start had, got {ending.size}")
     most = checks.whole_numbers("limit", count if limit is None else limit, (), 0, count)
-    as_tree = step if isinstance(step, Partial) else Partial(step)  # type: ignore[no-untyped-call]
-    chosen, after = _run(as_tree, decoding, ending, most, count, draw)
+    chosen, after = _run(as_partial("step", step), decoding, ending, most, count, draw)
     return chosen, after
+
+
+def as_partial(name: str, function: Callable[..., Any], *arguments: PyTree) -> Partial:
+    """A function with its first arguments, as a pytree of these: `jit` traces them instead of compiling them in.
+
+    Raises:
+      TypeError: it is no function.
+    """
+    checks.function(name, function)
+    if isinstance(function, Partial) and not arguments:
+        return function
+    return Partial(function, *arguments)  # type: ignore[no-untyped-call]
+
+
+def one_step(model: nnx.Module) -> Partial:
+    """A step function of a model of whole sequences: `model(xs [B, T, ...], state) -> (scores [B, T, ...], state)`."""
+    return as_partial("model", _one_step, model)
+
+
+def _one_step(model: Any, symbols: Array, state: PyTree) -> tuple[PyTree, PyTree]:
+    scores, state = model(symbols[:, None], state)
+    return jax.tree.map(lambda leaf: leaf[:, 0], scores), state
+
+
+@jax.jit
+def after_reading(model: Any, xs: Array, key: Key[Array, ""]) -> Decoding:
+    """The moment after such a model has read xs [B, T, ...]: its last scores are those of the next symbol."""
+    scores, state = model(xs)
+    return start(state, jax.tree.map(lambda leaf: leaf[:, -1], scores), key)
 
 
 Loop = tuple[PyTree, Decoding, Int[Array, ""]]  # the symbols so far, where they end, how many were chosen in this call
@@ -133,7 +162,7 @@ def _run(
     def choose(loop: Loop) -> Loop:
         chosen, now, n = loop
         symbols = _next(now, draw)
-        scores, state = _stepped(step, symbols, now)
+        scores, state = stepped(step, symbols, now.state, now.scores)
         chosen = jax.tree.map(lambda all_, new: lax.dynamic_update_index_in_dim(all_, new, n, 1), chosen, symbols)
         return chosen, _after(now, symbols, scores, state, stop), n + 1
 
@@ -150,33 +179,30 @@ def _next(now: Decoding, draw: Draw) -> PyTree:
     return sample(jax.vmap(jax.random.fold_in, (0, None))(now.keys, now.step), now.scores, draw)
 
 
-def _stepped(step: Partial, symbols: PyTree, now: Decoding) -> tuple[PyTree, PyTree]:
-    """The scores and the state that a step gives, of the same kind as those before it."""
-    match step(symbols, now.state):
-        case (scores, state):
-            checks.like("the scores that step returns", scores, now.scores)
-            checks.like("the state that step returns", state, now.state)
-            return scores, state
+def stepped(step: StepFn, symbols: PyTree, state: PyTree, scores: PyTree) -> tuple[PyTree, PyTree]:
+    """The scores and the state that a step gives.
+
+    Raises:
+      TypeError, ValueError: they are not of the structure, shapes and dtypes of the ones before.
+    """
+    match step(symbols, state):
+        case (new_scores, new_state):
+            checks.like("the scores that step returns", new_scores, scores)
+            checks.like("the state that step returns", without_keys(new_state), without_keys(state))
+            return new_scores, new_state
         case other:
             raise TypeError(f"step must return scores and state, got {type(other).__name__}")
 
 
 def _after(now: Decoding, symbols: PyTree, scores: PyTree, state: PyTree, stop: Int[Array, "S"]) -> Decoding:
     """The decoding one symbol on."""
-    recent = now.recent
+    recent, stopped = now.recent, jnp.zeros_like(now.done)
     if stop.size:
         recent = jnp.concatenate([recent[:, 1:], symbols.astype(jnp.int32)[:, None]], axis=1)
-    stopped = ~now.done & _stops(recent, stop)
-    grown = now.lengths + jnp.where(stopped, 1 - stop.size, 1)
+        stopped = ~now.done & jnp.all(recent == stop[None, :], axis=1)
+    grown = now.lengths + jnp.where(stopped, 1 - stop.size, 1)  # the stop sequence, this symbol among it, is taken off
     lengths = jnp.where(now.done, now.lengths, grown)
     return Decoding(state, scores, now.keys, recent, now.done | stopped, lengths, now.step + 1)
-
-
-def _stops(recent: Int[Array, "B S"], stop: Int[Array, "S"]) -> Bool[Array, "B"]:
-    """Which rows have just written the stop sequence; none where there is no such sequence."""
-    if not stop.size:
-        return jnp.zeros(recent.shape[0], bool)
-    return jnp.all(recent == stop[None, :], axis=1)
 
 
 def _ending(stop: Sequence[int] | Int[Array, "S"]) -> Int[Array, "S"]:

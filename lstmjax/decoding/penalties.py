@@ -14,7 +14,14 @@ LEAST_COVERAGE = 1e-6  # what was never looked at counts as this much, for log 0
 
 
 @dataclasses.dataclass(frozen=True)
-class PlainLength:
+class _Alpha:
+    alpha: float
+
+    def __post_init__(self) -> None:
+        checks.finite("alpha", self.alpha)
+
+
+class PlainLength(_Alpha):
     """`L^alpha`: with `alpha` 1, a hypothesis's score is its mean log probability; with 0, its log probability.
 
     Args:
@@ -27,18 +34,12 @@ class PlainLength:
     [1.0, 2.0]
     """
 
-    alpha: float
-
-    def __post_init__(self) -> None:
-        checks.finite("alpha", self.alpha)
-
     def __call__(self, lengths: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
         """What log probabilities are divided by at these lengths, which count the end symbol."""
         return lengths ** float(self.alpha)
 
 
-@dataclasses.dataclass(frozen=True)
-class GNMTLength:
+class GNMTLength(_Alpha):
     """`((5 + L) / 6)^alpha`, gentler to short hypotheses than `L^alpha`.
 
     Args:
@@ -52,11 +53,6 @@ class GNMTLength:
     >>> GNMTLength(1.0)(np.array([1.0, 7.0])).tolist()
     [1.0, 2.0]
     """
-
-    alpha: float
-
-    def __post_init__(self) -> None:
-        checks.finite("alpha", self.alpha)
 
     def __call__(self, lengths: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
         """What log probabilities are divided by at these lengths, which count the end symbol."""

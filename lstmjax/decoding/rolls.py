@@ -1,18 +1,12 @@
 """Music from a model of piano rolls: openings read and continued step by step."""
 
-import functools
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jax.tree_util import Partial
 
 from lstmjax import checks
-from lstmjax.decoding.loop import MOST_SYMBOLS, Decoding, decode, start
+from lstmjax.decoding.loop import MOST_SYMBOLS, after_reading, decode, one_step
 from lstmjax.models.piano_roll import PianoRoll
-from lstmjax.types import Array, ArrayLike, Bool, Key, PyTree
+from lstmjax.types import Array, ArrayLike, Bool, Key
 
 
 def sample_rolls(
@@ -53,23 +47,6 @@ def sample_rolls(
     openings = jnp.asarray(openings)
     checks.shape("openings", openings, ("B", "S", model.num_notes))
     draw = model.notes.draw(temperature)
-    graphdef, variables = nnx.split(model)
-    begin = _read(graphdef, variables, jnp.pad(openings, ((0, 0), (1, 0), (0, 0))), key)
-    step = Partial(_step, graphdef, variables)  # type: ignore[no-untyped-call]
-    drawn, _ = decode(step, begin, steps, draw)
+    begin = after_reading(model, jnp.pad(openings, ((0, 0), (1, 0), (0, 0))), key)  # a silent step comes before all
+    drawn, _ = decode(one_step(model), begin, steps, draw)
     return np.asarray(drawn)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _read(graphdef: nnx.GraphDef[Any], variables: PyTree, rolls: Array, key: Key[Array, ""]) -> Decoding:
-    """The moment after rolls that begin with a silent step."""
-    model: PianoRoll = nnx.merge(graphdef, variables)
-    scores, state = model(rolls)
-    return start(state, jax.tree.map(lambda leaf: leaf[:, -1], scores), key)
-
-
-def _step(
-    graphdef: nnx.GraphDef[Any], variables: PyTree, notes: Bool[Array, "B P"], state: PyTree
-) -> tuple[PyTree, PyTree]:
-    scores, state = nnx.merge(graphdef, variables)(notes[:, None], state)
-    return jax.tree.map(lambda leaf: leaf[:, 0], scores), state

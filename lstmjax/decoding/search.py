@@ -10,6 +10,7 @@ from jax.tree_util import Partial
 
 from lstmjax import checks
 from lstmjax.cells.precision import accumulation_dtype
+from lstmjax.decoding.loop import stepped
 from lstmjax.types import Array, Float, Int, PyTree
 
 BLOCK = 16  # symbols looked at together by `highest`
@@ -98,7 +99,7 @@ def _longer(step: Partial, now: Search, rules: Rules, block: int) -> Search:
     parents, symbols = _pick((parents, symbols), chosen)
     rows = (jnp.arange(parents.shape[0], dtype=jnp.int32)[:, None] * beam + parents).reshape(-1)
     state = jax.tree.map(lambda leaf: leaf[rows], now.state)
-    scores, state = _stepped(step, symbols.reshape(-1), state, now)
+    scores, state = stepped(step, symbols.reshape(-1), state, now.scores)
     written = lax.dynamic_update_index_in_dim(_pick(now.symbols, parents), symbols, now.step, 2)
     living = jnp.where(done[:, None], -jnp.inf, living)
     return Search(state, scores, written, living, finished, ended, now.step + 1)
@@ -181,27 +182,6 @@ def _forced(now: Search, rules: Rules) -> Beams:
     of_end = now.scores[:, rules.end].astype(now.log_probabilities.dtype)[:, None] - _log_total(now)
     parents = jnp.broadcast_to(jnp.arange(beam, dtype=jnp.int32)[None, :], (sources, beam))
     return _finish(now, parents, now.log_probabilities + of_end.reshape(sources, beam), rules)
-
-
-def _stepped(step: Partial, symbols: Array, state: PyTree, now: Search) -> tuple[Array, PyTree]:
-    """The scores and the state that a step gives, of the same kind as those before it."""
-    match step(symbols, state):
-        case (scores, after):
-            checks.like("the scores that step returns", scores, now.scores)
-            checks.like("the state that step returns", _raw(after), _raw(state))
-            return scores, after
-        case other:
-            raise TypeError(f"step must return scores and state, got {type(other).__name__}")
-
-
-def _raw(tree: PyTree) -> PyTree:
-    """The tree with random keys as the numbers they are made of."""
-
-    def one(leaf: Array) -> Array:
-        is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return jax.random.key_data(leaf) if is_key else leaf
-
-    return jax.tree.map(one, tree)
 
 
 def _pick(tree: PyTree, at: Int[Array, "B N"]) -> PyTree:

@@ -1,20 +1,17 @@
 """Drawings from a model of strokes, each to its end."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jax.tree_util import Partial
 
 from lstmjax import checks
 from lstmjax.data.strokes import DRAWS, ENDS
-from lstmjax.decoding.loop import MOST_SYMBOLS, decode, start
+from lstmjax.decoding.loop import MOST_SYMBOLS, after_reading, decode, one_step
 from lstmjax.models.mixture_density import MixtureDensity, StrokeScores
 from lstmjax.sampling import MixtureSampling
-from lstmjax.types import Array, Float, Key, PyTree
+from lstmjax.types import Array, Float, Key
 
 PIECE = 50
 """Points drawn in one compiled call, after which it is seen whether every drawing has ended."""
@@ -81,13 +78,10 @@ def generate_strokes(
     checks.positive_int("count", count)
     checks.random_key("key", key)
     left, draw = checks.index("length", length, 2, MOST_SYMBOLS) - 1, StrokeSampling(bias)
-    graphdef, variables = nnx.split(model)
-    step = Partial(_step, graphdef, variables)  # type: ignore[no-untyped-call]
     drawn = np.full((count, 1, 3), (0.0, 0.0, DRAWS), np.float32)
-    scores, state = _first(graphdef, variables, drawn[:, 0], model.initial_state(count))
-    now = start(state, scores, key)
+    now = after_reading(model, drawn, key)
     while left > 0 and not np.all(np.any(drawn[:, :, 2] == ENDS, axis=1)):
-        points, now = decode(step, now, PIECE, draw, limit=min(left, PIECE))
+        points, now = decode(one_step(model), now, PIECE, draw, limit=min(left, PIECE))
         drawn = np.concatenate([drawn, np.asarray(points)[:, : min(left, PIECE)]], axis=1)
         left -= PIECE
     return [_ended(points) for points in drawn]
@@ -99,13 +93,3 @@ def _ended(points: np.ndarray) -> np.ndarray:
     kept = points[: ends[0] + 1 if len(ends) else len(points)].copy()
     kept[-1, 2] = ENDS
     return kept
-
-
-def _step(
-    graphdef: nnx.GraphDef[Any], variables: PyTree, points: Float[Array, "B 3"], state: PyTree
-) -> tuple[StrokeScores, PyTree]:
-    scores, state = nnx.merge(graphdef, variables)(points[:, None], state)
-    return jax.tree.map(lambda leaf: leaf[:, 0], scores), state
-
-
-_first = jax.jit(_step, static_argnums=0)

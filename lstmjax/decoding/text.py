@@ -1,21 +1,18 @@
 """Text from a language model: prompts read, continued whole or as a stream, in symbols or as text."""
 
-import functools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.tree_util import Partial
 
 from lstmjax import checks
 from lstmjax.data.text import UNKNOWN, Vocabulary
-from lstmjax.decoding.loop import MOST_SYMBOLS, Decoding, decode, start
+from lstmjax.decoding.loop import MOST_SYMBOLS, Decoding, decode, one_step, start
 from lstmjax.models import LanguageModel
 from lstmjax.sampling import Sampling
-from lstmjax.types import Array, ArrayLike, Float, Int, Key, PyTree
+from lstmjax.types import Array, ArrayLike, Int, Key
 
 
 def generate(
@@ -76,6 +73,9 @@ def stream(
     Yields:
       a list of B arrays: each row's new symbols, from none to `piece`. What may yet turn out to be the start of the
       stop sequence is held back.
+
+    Raises:
+      TypeError, ValueError: see `generate`; as soon as the first piece is asked for.
     """
     left, size = checks.index("length", length, 1, MOST_SYMBOLS), checks.index("piece", piece, 1, MOST_SYMBOLS)
     step, now, ending = _begin(model, prompts, lengths, key, sampling, stop)
@@ -124,7 +124,11 @@ def stream_text(
     stop: str = "",
     piece: int = 32,
 ) -> Iterator[str]:
-    """Continue one prompt and hand the text out as it comes; joined, it is what `generate_text` gives."""
+    """Continue one prompt and hand the text out as it comes; joined, it is what `generate_text` gives.
+
+    Raises:
+      TypeError, ValueError: see `generate_text`; as soon as the first piece is asked for.
+    """
     ids, lengths, ending = _encode(model, vocabulary, [prompt], stop)
     held = np.zeros(0, np.int32)
     for new in stream(model, ids, length=length, key=key, lengths=lengths, sampling=sampling, stop=ending, piece=piece):
@@ -156,28 +160,15 @@ def _begin(
     checks.random_key("key", key)
     if not isinstance(sampling, Sampling):
         raise TypeError(f"sampling must be a Sampling, got {sampling!r}")
-    graphdef, params = nnx.split(model)
-    begin = _prime(graphdef, params, prompts, lengths, key, ending)
-    step = Partial(_step, graphdef, params)  # type: ignore[no-untyped-call]
-    return step, begin, ending
+    return one_step(model), _prime(model, prompts, lengths, key, ending), ending
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _prime(
-    graphdef: nnx.GraphDef[Any], params: PyTree, prompts: Array, lengths: Array, key: Key[Array, ""], stop: Array
-) -> Decoding:
+@jax.jit
+def _prime(model: LanguageModel, prompts: Array, lengths: Array, key: Key[Array, ""], stop: Array) -> Decoding:
     """Read the prompts; the scores at each row's last symbol are those of its first new one."""
-    model = nnx.merge(graphdef, params)
     ys, state = model.hidden(prompts, lengths=lengths)
     last = jnp.take_along_axis(ys, (lengths - 1)[:, None, None], axis=1)[:, 0]
     return start(state, model.score(last), key, stop)
-
-
-def _step(
-    graphdef: nnx.GraphDef[Any], params: PyTree, tokens: Int[Array, "B"], state: PyTree
-) -> tuple[Float[Array, "B V"], PyTree]:
-    logits, state = nnx.merge(graphdef, params)(tokens[:, None], state)
-    return logits[:, 0], state
 
 
 def _encode(

@@ -7,15 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax.tree_util import Partial
 
 from lstmjax import checks
 from lstmjax.data.symbols import END, START
 from lstmjax.decoding.beam import LengthPenalty, beam_search, length_divisors
 from lstmjax.decoding.ensemble import ensemble, mean_log_probabilities
-from lstmjax.decoding.loop import decode
-from lstmjax.decoding.loop import start as begin
+from lstmjax.decoding.loop import as_partial, decode, start
 from lstmjax.decoding.penalties import UNPENALISED, GNMTLength, coverage_penalty
 from lstmjax.decoding.search import Beams
 from lstmjax.models import PlainDecoder, Seq2Seq
@@ -82,31 +80,26 @@ def translate(
     (1, 1, 4)
     """
     members = as_members(models)
-    if settings.coverage_beta:
-        _check_looks_back(members)
+    if settings.coverage_beta and any(isinstance(model.decoder, PlainDecoder) for model in members):
+        raise ValueError("coverage_beta needs models that look back at their source, got one with a PlainDecoder")
     source, lengths = _checked(members[0], source, lengths)
-    graphdefs, params = zip(*(nnx.split(model) for model in members), strict=True)
     penalties = length_divisors(settings.length_penalty, settings.steps)
     compiled_for = dataclasses.replace(settings, length_penalty=UNPENALISED)
-    beams: Beams = _searched(graphdefs, params, source, lengths, penalties, compiled_for)
+    beams: Beams = _searched(members, source, lengths, penalties, compiled_for)
     return beams
 
 
-@functools.partial(jax.jit, static_argnames=("graphdefs", "settings"))
+@functools.partial(jax.jit, static_argnames="settings")
 def _searched(
-    graphdefs: tuple[nnx.GraphDef[Any], ...],
-    params: tuple[PyTree, ...],
+    models: list[Seq2Seq],
     source: Int[Array, "B S"],
     lengths: Int[Array, "B"],
     penalties: Float[Array, "lengths"],
     settings: BeamSettings,
 ) -> Beams:
     """Reading and searching as one program, the same for all length penalties."""
-    models = [nnx.merge(*pair) for pair in zip(graphdefs, params, strict=True)]
     step, state, scores, masks = _started(models, source, lengths)
-    extra: Any = None
-    if settings.coverage_beta:
-        extra = Partial(_uncovered, masks, jnp.asarray(settings.coverage_beta))  # type: ignore[no-untyped-call]
+    beta = settings.coverage_beta
     return beam_search(
         step,
         state,
@@ -118,7 +111,7 @@ def _searched(
         n_best=settings.n_best,
         length_penalty=lambda _: penalties,
         block_ngrams=settings.block_ngrams,
-        extra=extra,
+        extra=as_partial("extra", _uncovered, masks, jnp.asarray(beta)) if beta else None,
     )
 
 
@@ -141,10 +134,13 @@ def sample_translations(
 
     Returns:
       symbols [B, N], and how many of each row's count, without the end symbol.
+
+    Raises:
+      TypeError, ValueError: no model, models of different vocabularies, or arguments that do not fit.
     """
     members = as_members(models)
     step, state, scores, _ = _started(members, *_checked(members[0], source, lengths))
-    symbols, after = decode(step, begin(state, scores, key, (END,)), steps, sampling, (END,))
+    symbols, after = decode(step, start(state, scores, key, (END,)), steps, sampling, (END,))
     return symbols, after.lengths
 
 
@@ -163,9 +159,8 @@ def _started(
     """The sources read: a step function, its state, the scores of the first symbol, and which steps are there."""
     steps, states, scores, masks = [], [], [], []
     for model in members:
-        graphdef, params = nnx.split(model)
-        memory, state, logits = _read(graphdef, params, source, lengths)
-        steps.append(Partial(_step, graphdef, params, memory))  # type: ignore[no-untyped-call]
+        memory, state, logits = _read(model, source, lengths)
+        steps.append(as_partial("step", type(model).step, model, memory))
         states.append(state)
         scores.append(logits)
         masks.append(memory.is_there)
@@ -174,21 +169,11 @@ def _started(
     return ensemble(steps), tuple(states), mean_log_probabilities(scores), tuple(masks)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _read(
-    graphdef: nnx.GraphDef[Any], params: PyTree, source: Array, lengths: Array
-) -> tuple[Any, PyTree, Float[Array, "B V"]]:
-    model = nnx.merge(graphdef, params)
+@jax.jit
+def _read(model: Seq2Seq, source: Array, lengths: Array) -> tuple[Any, PyTree, Float[Array, "B V"]]:
     memory, state = model.encode(source, lengths=lengths)
     logits, state = model.step(memory, jnp.full(len(source), START, jnp.int32), state)
     return memory, state, logits
-
-
-def _step(
-    graphdef: nnx.GraphDef[Any], params: PyTree, memory: Any, symbols: Int[Array, "R"], state: PyTree
-) -> tuple[Float[Array, "R V"], PyTree]:
-    logits, state = nnx.merge(graphdef, params).step(memory, symbols, state)
-    return logits, state
 
 
 def _uncovered(masks: tuple[Array, ...], beta: Array, states: PyTree) -> Float[Array, "R"]:
@@ -215,8 +200,3 @@ def as_members(models: Seq2Seq | Sequence[Seq2Seq]) -> list[Seq2Seq]:
 def vocabulary_sizes(model: Seq2Seq) -> tuple[int, int]:
     """How many symbols source and target have."""
     return model.source_embed.embed.num_embeddings, model.vocab_size
-
-
-def _check_looks_back(members: Sequence[Seq2Seq]) -> None:
-    if any(isinstance(model.decoder, PlainDecoder) for model in members):
-        raise ValueError("coverage_beta needs models that look back at their source, got one with a PlainDecoder")

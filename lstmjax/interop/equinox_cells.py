@@ -1,15 +1,14 @@
 """Weights from and to `equinox.nn.LSTMCell` and `GRUCell`. Equinox itself is needed for `to_equinox` alone."""
 
-import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 
 from lstmjax.interop.layouts import LAYOUTS
 from lstmjax.interop.reading import class_of, guess, recurrent, stacked
-from lstmjax.interop.writing import entries_of, layout_for, only_cell
+from lstmjax.interop.writing import entries_of, imported, only_cell, style_for
 from lstmjax.layers import Recurrent, Stacked
 
 _NAMES = ("weight_ih", "weight_hh", "bias", "bias_n")
@@ -55,15 +54,10 @@ def to_equinox(layer: Any) -> Any:
     >>> cell = to_equinox(lx.LSTM(3, 5, rngs=nnx.Rngs(0)))  # doctest: +SKIP
     >>> h, c = cell(jnp.ones(3), (jnp.zeros(5), jnp.zeros(5)))  # doctest: +SKIP
     """
-    try:
-        equinox: Any = importlib.import_module("equinox")
-    except ImportError as error:
-        raise ImportError("to_equinox needs equinox, which is not installed; state_dict does without") from error
+    equinox = imported("equinox", "to_equinox", "state_dict")
     ours = only_cell(layer)
     entries = {name: jnp.array(array) for name, array in entries_of("equinox", ours).items()}
-    layout = layout_for("equinox", ours.cell)
-    kind = next(name for name, one in LAYOUTS["equinox"].items() if one is layout)
-    config: Any = ours.cell
+    kind, config = style_for("equinox", ours.cell), cast(Any, ours.cell)
     sizes = config.in_features, config.hidden_features
     blank = getattr(equinox.nn, kind)(*sizes, config.use_bias, config.param_dtype, key=jax.random.key(0))
     return equinox.tree_at(lambda cell: [getattr(cell, name) for name in entries], blank, list(entries.values()))
@@ -71,7 +65,7 @@ def to_equinox(layer: Any) -> Any:
 
 def _from_cell(source: Any) -> Recurrent:
     if isinstance(source, Mapping):
-        return recurrent(guess("equinox", source), source)
+        return recurrent(guess(["equinox"], source), source)
     kind = class_of(source, "equinox", LAYOUTS["equinox"])
     if kind is None:
         raise TypeError(f"source must be an equinox LSTMCell or GRUCell or a dict, got {type(source).__name__}")

@@ -1,6 +1,5 @@
 """A layer's weights by name: as plain arrays, and in a safetensors file."""
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from lstmjax.errors import InputError
 from lstmjax.files import replace_bytes
 from lstmjax.interop.layouts import Arrays
 from lstmjax.interop.reading import copied
+from lstmjax.interop.writing import imported
 from lstmjax.trees import from_table, to_table
 from lstmjax.types import PyTree
 
@@ -93,7 +93,7 @@ def save_safetensors(layer: nnx.Module, path: str | Path) -> None:
       ImportError: safetensors is not installed.
       InputError: the file can't be written.
     """
-    written = _safetensors("save_safetensors").numpy.save(state_dict(layer))
+    written = imported("safetensors.numpy", "save_safetensors", "state_dict").save(state_dict(layer))
     try:
         replace_bytes(path, written)
     except OSError as error:
@@ -118,7 +118,7 @@ def read_safetensors(path: str | Path) -> Arrays:
       ImportError: safetensors is not installed.
       InputError: the file is missing or damaged.
     """
-    library = _safetensors("read_safetensors")
+    library = imported("safetensors", "read_safetensors", "state_dict")
     try:
         tensors = library.deserialize(Path(path).read_bytes())
     except OSError as error:
@@ -141,11 +141,3 @@ def _array(path: str | Path, name: str, tensor: Mapping[str, Any]) -> np.ndarray
     if tensor["dtype"] not in _DTYPES:
         raise InputError(f"{path} must hold dtypes among {', '.join(_DTYPES)}, got {tensor['dtype']} in {name}")
     return np.frombuffer(tensor["data"], _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
-
-
-def _safetensors(wanted_by: str) -> Any:
-    try:
-        importlib.import_module("safetensors.numpy")
-        return importlib.import_module("safetensors")
-    except ImportError as error:
-        raise ImportError(f"{wanted_by} needs safetensors, which is not installed; state_dict does without") from error

@@ -82,7 +82,7 @@ def to_flax(layer: Any, style: Style) -> dict[str, Any]:
 def _from_cell(source: Any, given: Mapping[str, Any]) -> Recurrent:
     if isinstance(source, Mapping):
         entries = flat(source)
-        layout = max((guess(library, entries) for library in ("nnx", "linen")), key=lambda one: _common(one, entries))
+        layout = guess(("nnx", "linen"), entries)
         return recurrent(layout, entries, str, _functions(layout, given, None))
     kind = class_of(source, "flax", LAYOUTS["nnx"]) if isinstance(source, nnx.Module) else None
     if kind is None:
@@ -106,7 +106,3 @@ def _functions(layout: Layout, given: Mapping[str, Any], source: Any) -> dict[st
             raise ValueError("gate_fn is for gates, of which source has none, got one")
         del defaults["gate_fn"]
     return {name: settle(name, given[name], getattr(source, name, None), defaults[name]) for name in defaults}
-
-
-def _common(layout: Layout, entries: Mapping[str, Any]) -> int:
-    return len(entries.keys() & set(layout.names))

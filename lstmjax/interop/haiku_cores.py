@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lstmjax.interop.layouts import LAYOUTS, Arrays
+from lstmjax.interop.layouts import Arrays
 from lstmjax.interop.reading import flat, guess, recurrent, stacked
-from lstmjax.interop.writing import entries_of, layout_for, only_cell
+from lstmjax.interop.writing import entries_of, only_cell, style_for
 from lstmjax.layers import Recurrent, Stacked
 
 _MODULES = {"LSTM": "lstm", "GRU": "gru", "VanillaRNN": "vanilla_rnn"}
@@ -59,8 +59,7 @@ def to_haiku(layer: Any, name: str | None = None) -> dict[str, Arrays]:
     (8, 20)
     """
     ours = only_cell(layer)
-    layout = layout_for("haiku", ours.cell)
-    core = name or next(_MODULES[kind] for kind, one in LAYOUTS["haiku"].items() if one is layout)
+    core = name or _MODULES[style_for("haiku", ours.cell)]
     parameters: dict[str, Arrays] = {}
     for entry, array in entries_of("haiku", ours).items():
         *module, last = entry.split(".")
@@ -90,4 +89,4 @@ def _from_core(source: Any) -> Recurrent:
         *module, last = entry.split(".")
         return f"{'/'.join([core, *module])}.{last}"
 
-    return recurrent(guess("haiku", entries, called), entries, called)
+    return recurrent(guess(["haiku"], entries), entries, called)

@@ -3,29 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import checks
-from lstmjax.interop.layouts import LAYOUTS, Layout
+from lstmjax.interop.layouts import KERAS_FUNCTIONS, LAYOUTS, Layout
 from lstmjax.interop.reading import class_of, guess, kinds, recurrent, settle, stacked
 from lstmjax.interop.writing import directions_of, entries_of, layers_of
 from lstmjax.layers import Recurrent, Stacked
 from lstmjax.layers.bidirectional import Merge
 
-ACTIVATIONS = {
-    "tanh": jnp.tanh,
-    "sigmoid": jax.nn.sigmoid,
-    "relu": jax.nn.relu,
-    "hard_sigmoid": jax.nn.hard_sigmoid,
-    "linear": jax.nn.identity,
-    "hard_tanh": jax.nn.hard_tanh,
-    "softsign": jax.nn.soft_sign,
-    "softplus": jax.nn.softplus,
-    "silu": jax.nn.silu,
-    "elu": jax.nn.elu,
-}
 _NAMES = ("kernel", "recurrent_kernel", "bias")
 
 
@@ -42,7 +29,7 @@ def from_keras(
 
     Ours always gives outputs at all steps and final states, so `return_sequences` and `return_state` are not kept, nor
     is what acts in training or at construction only: regularizers, constraints, initializers. Of a GRU's two biases for
-    r and z the sum is kept, rounded to the weights' dtype; going back it comes out in the first, with zeros in the
+    r and z the sum is kept, rounded to the weights' dtype; `to_keras` writes it into the first, and zeros into the
     second. At a masked step ours gives zeros, as Keras does with `zero_output_for_mask`.
 
     Args:
@@ -51,7 +38,7 @@ def from_keras(
         one list, as `Sequential.get_weights()` gives them.
       activation, recurrent_activation: their names in Keras; a layer knows its own, weights don't, and None means
         "tanh" and "sigmoid".
-      reset_after: of a GRU; told by its bias, if it has one, and None means True where nothing tells.
+      reset_after: of a GRU: where its reset gate acts. None: as the shape of its bias says, and True without a bias.
       bidirectional: whether weights in a list belong to `Bidirectional` layers; None means they don't.
       merge: what becomes of two directions' outputs; a layer knows its own, None means "concat".
 
@@ -109,11 +96,6 @@ def to_keras(layer: Any) -> list[np.ndarray]:
     """
     weights: list[np.ndarray] = []
     for one in [one for below in layers_of(layer) for one in directions_of(below)]:
-        for field in ("gate_fn", "activation_fn"):
-            function = getattr(one.cell, field, jnp.tanh)
-            if function not in ACTIVATIONS.values():
-                named = getattr(function, "__name__", repr(function))
-                raise ValueError(f"layer's {field} must be one of {', '.join(ACTIVATIONS)} to go to keras, got {named}")
         entries = entries_of("keras", one)
         weights += [entries[name] for name in _NAMES if name in entries]
     return weights
@@ -151,7 +133,7 @@ def _from_cell(layer: Any, given: Mapping[str, Any], backward: bool) -> Recurren
 
 
 def _from_arrays(entries: Mapping[str, Any], given: Mapping[str, Any]) -> Recurrent:
-    layout = _in_form(guess("keras", entries), given["reset_after"])
+    layout = _in_form(guess(["keras"], entries), given["reset_after"])
     return recurrent(layout, entries, str, _functions(layout, given))
 
 
@@ -176,24 +158,24 @@ def _own(cell: Any, name: str) -> Any:
         return value
     if getattr(value, "__module__", "").startswith("keras."):
         return getattr(value, "__name__", repr(value))
-    return next((known for known, function in ACTIVATIONS.items() if function is value), repr(value))
+    return next((known for known, function in KERAS_FUNCTIONS.items() if function is value), repr(value))
 
 
 def _functions(layout: Layout, names: Mapping[str, Any]) -> dict[str, Any]:
     """The cell's functions, by what they are called in Keras."""
     activation, gate = names["activation"] or "tanh", names["recurrent_activation"]
-    checks.one_of("activation", activation, tuple(ACTIVATIONS))
-    functions = {"activation_fn": ACTIVATIONS[activation]}
+    checks.one_of("activation", activation, tuple(KERAS_FUNCTIONS))
+    functions = {"activation_fn": KERAS_FUNCTIONS[activation]}
     if len(layout.gates) == 1:
         if gate is not None:
             raise ValueError(f"recurrent_activation is for gates, of which source has none, got {gate!r}")
         return functions
-    checks.one_of("recurrent_activation", gate or "sigmoid", tuple(ACTIVATIONS))
-    return functions | {"gate_fn": ACTIVATIONS[gate or "sigmoid"]}
+    checks.one_of("recurrent_activation", gate or "sigmoid", tuple(KERAS_FUNCTIONS))
+    return functions | {"gate_fn": KERAS_FUNCTIONS[gate or "sigmoid"]}
 
 
 def _in_form(layout: Layout, reset_after: bool | None) -> Layout:
-    """The layout itself, or that of the GRU whose reset gate acts where we are told."""
+    """The layout itself, or that of the GRU with `reset_after` as given."""
     if reset_after is None or reset_after == layout.reset_after:
         return layout
     if layout.reset_after is None:

@@ -8,13 +8,14 @@ A *part* is one array of ours with its gates in our order; an *entry* is one arr
     w      [I + R, GH]  both, one above the other
     w_p    [H, P]       the projection
     b      [GH]         a bias of all gates
-    b_2    [GH]         a second one, added to the state's share
+    b_2    [GH]         a second one, added to h w_h
     bb     [2, GH]      both, one above the other
     b_n    [H]          a second one, of a GRU's candidate alone
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -22,11 +23,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import cells
-from lstmjax.types import Array
+from lstmjax.types import Array, DTypeLike
 
 Arrays = dict[str, np.ndarray]
 Function = Callable[[Array], Array]
 
+KERAS_FUNCTIONS = {
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "relu": jax.nn.relu,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "linear": jax.nn.identity,
+    "hard_tanh": jax.nn.hard_tanh,
+    "softsign": jax.nn.soft_sign,
+    "softplus": jax.nn.softplus,
+    "silu": jax.nn.silu,
+    "elu": jax.nn.elu,
+}
 OUR_GATES = {4: "ifgo", 3: "rzn", 1: "h"}
 GATED = ("w_x", "w_h", "b", "b_2")
 
@@ -42,7 +55,7 @@ class Layout:
       transposed: matrices are [outputs, inputs].
       optional: groups of entries that may be absent, all of a group at once.
       reset_after: of a GRU, where its reset gate acts.
-      negated: gates that let through what ours keep back: 1 - sigmoid(a) is sigmoid(-a), so weights change sign.
+      negated: gates whose sense is inverted in the library: as 1 - sigmoid(a) = sigmoid(-a), their weights change sign.
       plus_one: gates to whose bias the library adds 1 at run time.
       gate_fns, activation_fns: what the library can put there; None means anything.
     """
@@ -63,10 +76,13 @@ class Layout:
         return [name for names in self.places.values() for name in names]
 
     @property
+    def our_gates(self) -> str:
+        return OUR_GATES[len(self.gates)]
+
+    @property
     def parts(self) -> set[str]:
         """The parts there are once stacked ones are taken apart."""
-        apart = {"w": ("w_x", "w_h"), "bb": ("b", "b_2")}
-        return {part for place in self.places for part in apart.get(place, (place,))}
+        return set(self.blank(0, 0, 0, self.names))
 
     @property
     def needs_bias(self) -> bool:
@@ -76,32 +92,46 @@ class Layout:
     def holds(self, cell: Any) -> bool:
         return type(cell) is self.cell and getattr(cell, "reset_after", None) == self.reset_after
 
+    def blank(
+        self, i: int, h: int, r: int, entries: Collection[str], dtype: DTypeLike = jnp.float32
+    ) -> dict[str, jax.ShapeDtypeStruct]:
+        """The shape and dtype of each part that these entries hold."""
+        width = len(self.gates) * h
+        shapes = {"w_x": (i, width), "w_h": (r, width), "w_p": (h, r), "b": (width,), "b_2": (width,), "b_n": (h,)}
+        apart = {"w": ("w_x", "w_h"), "bb": ("b", "b_2")}
+        present = [place for place, names in self.places.items() if names[0] in entries]
+        parts = [part for place in present for part in apart.get(place, (place,))]
+        return {part: jax.ShapeDtypeStruct(shapes[part], dtype) for part in parts}  # type: ignore[no-untyped-call]
+
     def shapes(self, i: int, h: int, r: int) -> dict[str, tuple[int, ...]]:
         """The shape of each entry."""
-        width = len(self.gates) * h
-        whole = {
-            "w_x": (i, width),
-            "w_h": (r, width),
-            "w": (i + r, width),
-            "w_p": (h, r),
-            "b": (width,),
-            "b_2": (width,),
-            "bb": (2, width),
-            "b_n": (h,),
-        }
-        pieces = {part: (*whole[part][:-1], whole[part][-1] // len(names)) for part, names in self.places.items()}
-        return {name: self.turn(part, pieces[part]) for part, names in self.places.items() for name in names}
+        entries = jax.eval_shape(functools.partial(_laid_out, self), self.blank(i, h, r, self.names))
+        return {name: entries[name].shape for name in self.names}
 
-    def turn(self, part: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape[::-1] if self.transposed and part.startswith("w") else shape
+    def sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
+        """I, H and R from the shapes of the matrices, which have two axes: the inverse of `shapes`."""
+        matrices = {part: shapes[names[0]] for part, names in self.places.items() if part.startswith("w")}
+        matrices = {part: shape[::-1] if self.is_turned(part) else shape for part, shape in matrices.items()}
+        if "w" in matrices:
+            rows, width = matrices["w"]
+            hidden = width // len(self.gates)
+            return max(rows - hidden, 0), hidden, hidden
+        r = matrices["w_h"][0]
+        return matrices["w_x"][0], matrices.get("w_p", (r,))[0], r
+
+    def is_turned(self, part: str) -> bool:
+        return self.transposed and part.startswith("w")
 
 
 def read(layout: Layout, entries: Mapping[str, np.ndarray]) -> Arrays:
-    """The parts, gates in our order, that a library's entries hold."""
-    present = {part: names for part, names in layout.places.items() if names[0] in entries}
-    parts = {part: np.concatenate([entries[name] for name in names], axis=-1) for part, names in present.items()}
-    parts = _reordered(layout, _take_apart(layout, _turned(layout, parts)), OUR_GATES[len(layout.gates)], layout.gates)
-    return _shifted(layout, parts, 1)
+    """The parts, gates in our order, that a library's entries hold.
+
+    Laying out permutes numbers and changes signs, so its inverse is its transpose, which JAX derives.
+    """
+    sizes = layout.sizes({name: array.shape for name, array in entries.items()})
+    parts = layout.blank(*sizes, entries, next(iter(entries.values())).dtype)
+    (found,) = jax.linear_transpose(functools.partial(_laid_out, layout), parts)(dict(entries))
+    return _shifted(layout, {part: np.array(array) for part, array in found.items()}, 1)
 
 
 def write(layout: Layout, parts: Arrays) -> Arrays:
@@ -110,46 +140,30 @@ def write(layout: Layout, parts: Arrays) -> Arrays:
 
 
 def arrange(layout: Layout, parts: Arrays) -> Arrays:
-    """The linear part of `write`: gates in order, stacked, turned, named. Gradients go through it as weights do."""
-    parts = _reordered(layout, parts, layout.gates, OUR_GATES[len(layout.gates)])
-    parts = _turned(layout, _put_together(layout, parts))
-    entries: Arrays = {}
-    for part, names in layout.places.items():
-        if part in parts:
-            entries |= dict(zip(names, np.split(parts[part], len(names), axis=-1), strict=True))
-    return {name: np.ascontiguousarray(array) for name, array in entries.items()}
+    """The linear part of `write`. Gradients go through it as weights do."""
+    return {name: np.array(array) for name, array in _laid_out(layout, parts).items()}
 
 
-def _turned(layout: Layout, parts: Arrays) -> Arrays:
-    return {part: array.T if layout.turn(part, (0, 1)) == (1, 0) else array for part, array in parts.items()}
-
-
-def _take_apart(layout: Layout, parts: Arrays) -> Arrays:
-    parts = dict(parts)
-    if "w" in parts:
-        w = parts.pop("w")
-        hidden = w.shape[-1] // len(layout.gates)
-        parts |= {"w_x": w[:-hidden], "w_h": w[-hidden:]}
-    if "bb" in parts:
-        parts["b"], parts["b_2"] = parts.pop("bb")
-    return parts
-
-
-def _put_together(layout: Layout, parts: Arrays) -> Arrays:
-    parts = dict(parts)
+def _laid_out(layout: Layout, parts: Mapping[str, Any]) -> dict[str, Array]:
+    """Gates in the library's order, what it stacks stacked, what it transposes transposed, what it splits split."""
+    arrays = {part: _reordered(layout, array) if part in GATED else array for part, array in parts.items()}
     if "w" in layout.places:
-        parts["w"] = np.concatenate([parts.pop("w_x"), parts.pop("w_h")])
-    if "bb" in layout.places and "b" in parts:
-        parts["bb"] = np.stack([parts.pop("b"), parts.pop("b_2")])
-    return parts
+        arrays["w"] = jnp.concatenate([arrays.pop("w_x"), arrays.pop("w_h")])
+    if "bb" in layout.places and "b" in arrays:
+        arrays["bb"] = jnp.stack([arrays.pop("b"), arrays.pop("b_2")])
+    entries: dict[str, Array] = {}
+    for part, names in layout.places.items():
+        if part in arrays:
+            array = arrays[part].T if layout.is_turned(part) else arrays[part]
+            entries |= dict(zip(names, jnp.split(array, len(names), axis=-1), strict=True))
+    return entries
 
 
-def _reordered(layout: Layout, parts: Arrays, to: str, order: str) -> Arrays:
-    def reorder(array: np.ndarray) -> np.ndarray:
-        blocks = dict(zip(order, np.split(array, len(order), axis=-1), strict=True))
-        return np.concatenate([-blocks[gate] if gate in layout.negated else blocks[gate] for gate in to], axis=-1)
-
-    return {part: reorder(array) if part in GATED else array for part, array in parts.items()}
+def _reordered(layout: Layout, array: Array) -> Array:
+    blocks = dict(zip(layout.our_gates, jnp.split(array, len(layout.gates), axis=-1), strict=True))
+    return jnp.concatenate(
+        [-blocks[gate] if gate in layout.negated else blocks[gate] for gate in layout.gates], axis=-1
+    )
 
 
 def _shifted(layout: Layout, parts: Arrays, by: int) -> Arrays:
@@ -157,10 +171,8 @@ def _shifted(layout: Layout, parts: Arrays, by: int) -> Arrays:
     if not layout.plus_one or "b" not in parts:
         return parts
     b = parts["b"]
-    hidden = b.shape[-1] // len(layout.gates)
-    start = OUR_GATES[len(layout.gates)].index(layout.plus_one) * hidden
-    shifted = b[start : start + hidden] + b.dtype.type(by)
-    return parts | {"b": np.concatenate([b[:start], shifted, b[start + hidden :]])}
+    is_shifted = np.repeat([gate == layout.plus_one for gate in layout.our_gates], len(b) // len(layout.gates))
+    return parts | {"b": np.where(is_shifted, b + b.dtype.type(by), b)}
 
 
 def _each(form: str, gates: str) -> tuple[str, ...]:
@@ -175,12 +187,18 @@ _EQUINOX = {"w_x": ("weight_ih",), "w_h": ("weight_hh",), "b": ("bias",)}
 _NNX = {"w_x": ("dense_i.kernel",), "w_h": ("dense_h.kernel",)}
 _LSTM, _PROJECTED, _GRU, _ELMAN = cells.LSTM, cells.ProjectedLSTM, cells.GRU, cells.ElmanRNN
 
-_LINEN_LSTM = Layout(
+_flax = functools.partial(Layout, gate_fns=None, activation_fns=None)
+_keras = functools.partial(
+    Layout,
+    optional=(("bias",),),
+    gate_fns=tuple(KERAS_FUNCTIONS.values()),
+    activation_fns=tuple(KERAS_FUNCTIONS.values()),
+)
+
+_LINEN_LSTM = _flax(
     _LSTM,
     "ifgo",
     {"w_x": _each("i{}.kernel", "ifgo"), "w_h": _each("h{}.kernel", "ifgo"), "b": _each("h{}.bias", "ifgo")},
-    gate_fns=None,
-    activation_fns=None,
 )
 _LINEN_GRU = {
     "w_x": _each("i{}.kernel", "rzn"),
@@ -198,30 +216,22 @@ LAYOUTS: dict[str, dict[str, Layout]] = {
         "RNN": Layout(_ELMAN, "h", _TORCH, True, _TORCH_BIASES, activation_fns=(jnp.tanh, jax.nn.relu)),
     },
     "keras": {
-        name: dataclasses.replace(layout, optional=(("bias",),), gate_fns=None, activation_fns=None)
-        for name, layout in {
-            "LSTM": Layout(_LSTM, "ifgo", _KERAS | {"b": ("bias",)}),
-            "GRU": Layout(_GRU, "zrn", _KERAS | {"bb": ("bias",)}, reset_after=True),
-            "GRU(reset_after=False)": Layout(_GRU, "zrn", _KERAS | {"b": ("bias",)}, reset_after=False),
-            "SimpleRNN": Layout(_ELMAN, "h", _KERAS | {"b": ("bias",)}),
-        }.items()
+        "LSTM": _keras(_LSTM, "ifgo", _KERAS | {"b": ("bias",)}),
+        "GRU": _keras(_GRU, "zrn", _KERAS | {"bb": ("bias",)}, reset_after=True),
+        "GRU(reset_after=False)": _keras(_GRU, "zrn", _KERAS | {"b": ("bias",)}, reset_after=False),
+        "SimpleRNN": _keras(_ELMAN, "h", _KERAS | {"b": ("bias",)}),
     },
     "nnx": {
-        name: dataclasses.replace(layout, gate_fns=None, activation_fns=None)
-        for name, layout in {
-            "LSTMCell": Layout(_LSTM, "ifgo", _NNX_LSTM),
-            "OptimizedLSTMCell": Layout(_LSTM, "ifgo", _NNX | {"b": ("dense_h.bias",)}),
-            "GRUCell": Layout(_GRU, "rzn", _NNX | {"b": ("dense_i.bias",)}, reset_after=True),
-            "SimpleCell": Layout(_ELMAN, "h", _NNX | {"b": ("dense_i.bias",)}),
-        }.items()
+        "LSTMCell": _flax(_LSTM, "ifgo", _NNX_LSTM),
+        "OptimizedLSTMCell": _flax(_LSTM, "ifgo", _NNX | {"b": ("dense_h.bias",)}),
+        "GRUCell": _flax(_GRU, "rzn", _NNX | {"b": ("dense_i.bias",)}, reset_after=True),
+        "SimpleCell": _flax(_ELMAN, "h", _NNX | {"b": ("dense_i.bias",)}),
     },
     "linen": {
         "LSTMCell": _LINEN_LSTM,
         "OptimizedLSTMCell": _LINEN_LSTM,
-        "GRUCell": Layout(_GRU, "rzn", _LINEN_GRU, reset_after=True, gate_fns=None, activation_fns=None),
-        "SimpleCell": Layout(
-            _ELMAN, "h", {"w_x": ("i.kernel",), "w_h": ("h.kernel",), "b": ("i.bias",)}, activation_fns=None
-        ),
+        "GRUCell": _flax(_GRU, "rzn", _LINEN_GRU, reset_after=True),
+        "SimpleCell": _flax(_ELMAN, "h", {"w_x": ("i.kernel",), "w_h": ("h.kernel",), "b": ("i.bias",)}),
     },
     "equinox": {
         "LSTMCell": Layout(_LSTM, "ifgo", _EQUINOX, True, (("bias",),)),

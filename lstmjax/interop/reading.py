@@ -15,7 +15,6 @@ from lstmjax.interop.layouts import LAYOUTS, Arrays, Layout, read
 from lstmjax.layers import Bidirectional, Recurrent, Stacked
 from lstmjax.layers.bidirectional import Merge
 from lstmjax.regularizers import Dropout
-from lstmjax.types import Array
 
 # What a class of another library, derived from its layer or cell, would compute something of its own by.
 _METHODS = ("forward", "__call__", "call", "step", "inner_loop", "initialize_carry", "get_initial_state")
@@ -39,9 +38,10 @@ def recurrent(
       ValueError: an entry that is missing, not known, or of another shape.
     """
     _check_names(layout, entries, called)
-    arrays = {name: host(called(name), value) for name, value in entries.items()}
+    arrays = {name: copied(called(name), value) for name, value in entries.items()}
     dtype = _common_dtype(arrays, called)
-    i, h, r = _sizes(layout, {name: array.shape for name, array in arrays.items()}, called)
+    _check_matrices(layout, arrays, called)
+    i, h, r = layout.sizes({name: array.shape for name, array in arrays.items()})
     for name, shape in layout.shapes(i, h, r).items():
         if name in arrays:
             checks.shape(called(name), arrays[name], shape)
@@ -67,22 +67,22 @@ def stacked(
     return Stacked(layers, Dropout(dropout))
 
 
-def guess(library: str, entries: Mapping[str, Any], called: Naming = str) -> Layout:
-    """The layout with most of the entries' names, and then most of their shapes; `recurrent` says where they don't."""
+def guess(libraries: Sequence[str], entries: Mapping[str, Any]) -> Layout:
+    """The layout that matches the most names and then the most shapes. `recurrent` reports a mismatch that remains."""
 
     def fit(layout: Layout) -> tuple[int, int]:
         shapes = {name: np.shape(value) for name, value in entries.items() if name in layout.names}
         try:
-            expected = layout.shapes(*_sizes(layout, shapes, called))
-        except (KeyError, ValueError):
+            expected = layout.shapes(*layout.sizes(shapes))
+        except (IndexError, KeyError, TypeError, ValueError):  # no shapes of this layout
             return len(shapes), 0
         return len(shapes), sum(expected[name] == shape for name, shape in shapes.items())
 
-    return max(LAYOUTS[library].values(), key=fit)
+    return max((layout for library in libraries for layout in LAYOUTS[library].values()), key=fit)
 
 
 def kinds(source: object, package: str) -> list[str]:
-    """The names of `source`'s classes, its own first, that a package defines; told without importing it."""
+    """The names of `source`'s classes, its own first, that a package defines; it is not imported."""
     return [kind.__name__ for kind in type(source).__mro__ if kind.__module__.split(".")[0] == package]
 
 
@@ -132,17 +132,6 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return entries
 
 
-def host(name: str, value: Any) -> np.ndarray:
-    """A copy of an array of floats of any library in NumPy, bit for bit.
-
-    Raises:
-      TypeError: it is no array of floats.
-    """
-    array = copied(name, value)
-    checks.kind(name, array, jnp.floating)
-    return array
-
-
 def copied(name: str, value: Any) -> np.ndarray:
     """A copy of an array of any library in NumPy, bit for bit.
 
@@ -151,14 +140,12 @@ def copied(name: str, value: Any) -> np.ndarray:
     """
     if kinds(value, "keras"):  # a variable, around an array of Keras' backend
         value = value.value
+    if isinstance(value, nnx.Variable):
+        value = value[...]
     if hasattr(value, "detach"):  # torch, whose bfloat16 NumPy does not know
         value = value.detach().cpu()
         value = value.float().numpy().astype(jnp.bfloat16) if "bfloat16" in str(value.dtype) else value.numpy()
-    elif isinstance(value, nnx.Variable):
-        value = value[...]
-    elif hasattr(value, "numpy"):  # tensorflow
-        value = value.numpy()
-    if not isinstance(value, np.ndarray | jax.Array):
+    if not hasattr(value, "__array__"):
         raise TypeError(f"{name} must be an array, got {type(value).__name__}")
     return np.array(value)
 
@@ -175,38 +162,26 @@ def _check_names(layout: Layout, entries: Mapping[str, Any], called: Naming) -> 
             raise ValueError(f"source must hold nothing but {wanted}, got {called(name)} too")
 
 
+def _check_matrices(layout: Layout, arrays: Arrays, called: Naming) -> None:
+    for part, names in layout.places.items():
+        for name in names:
+            if part.startswith("w") and arrays[name].ndim != 2:
+                raise ValueError(f"{called(name)} must have two axes, got shape {list(arrays[name].shape)}")
+
+
 def _common_dtype(arrays: Arrays, called: Naming) -> np.dtype[Any]:
     """The dtype of all entries, if it is one that JAX would keep.
 
     Raises:
-      TypeError: there are several, or it is float64 and JAX would make float32 of it.
+      TypeError: it is not floating, there are several, or it is float64 and JAX would make float32 of it.
     """
     first = next(iter(arrays.values())).dtype
     array: Any
     for name, array in arrays.items():
+        checks.kind(called(name), array, jnp.floating)
+        checks.floating_dtype(f"the dtype of {called(name)}", array.dtype)
         checks.dtype_among(called(name), array, [first])
-        if jnp.dtype(jax.dtypes.canonicalize_dtype(array.dtype)) != array.dtype:
-            raise TypeError(
-                f"{called(name)} must have dtype float32, float16 or bfloat16 unless jax_enable_x64 is set, "
-                f"got {array.dtype.name}"
-            )
     return first
-
-
-def _sizes(layout: Layout, shapes: Mapping[str, tuple[int, ...]], called: Naming) -> tuple[int, int, int]:
-    """I, H and R as the matrices have them."""
-
-    def shape(part: str) -> tuple[int, ...]:
-        name = layout.places[part][0]
-        if len(shapes[name]) != 2:
-            raise ValueError(f"{called(name)} must have two axes, got shape {list(shapes[name])}")
-        return layout.turn(part, shapes[name])
-
-    if "w" in layout.places:
-        rows, width = shape("w")
-        return rows - width // len(layout.gates), width // len(layout.gates), width // len(layout.gates)
-    r = shape("w_h")[0]
-    return shape("w_x")[0], shape("w_p")[0] if "w_p" in layout.places else r, r
 
 
 def _fields(layout: Layout, parts: Arrays, dtype: np.dtype[Any]) -> dict[str, Any]:
@@ -226,27 +201,18 @@ def _filled(cell: Any, parts: Arrays) -> Recurrent:
     layer = Recurrent(blank, rngs=nnx.Rngs(0))
     layer.cell = cell
     fields: dict[str, Any] = {**parts, **_biases(cell, parts)}
-    layer.set_params(type(layer.params)(*(_to_device(fields[field]) for field in layer.params._fields)))
+    params = type(layer.params)(*(fields[field] for field in layer.params._fields))
+    layer.set_params(jax.tree.map(jnp.array, params))
     return layer
 
 
-def _to_device(array: np.ndarray | None) -> Array | None:
-    return None if array is None else jnp.array(array)
-
-
 def _biases(cell: Any, parts: Arrays) -> dict[str, np.ndarray | None]:
-    """`b`, and `b_h` of a GRU whose candidate has a second bias."""
-    b, b_2 = parts.get("b"), parts.get("b_2")
-    if b is None:
+    """`b`, to which a second bias is added; but that of a GRU's candidate, inside its reset gate, is `b_h`."""
+    if "b" not in parts:
         return {"b": None, "b_h": None}
-    if not getattr(cell, "reset_after", False):
-        return {"b": b if b_2 is None else _sum(b, b_2), "b_h": None}
-    if b_2 is None:
-        return {"b": b, "b_h": parts.get("b_n", np.zeros(cell.hidden_features, b.dtype))}
-    cut = 2 * cell.hidden_features
-    return {"b": np.concatenate([_sum(b[:cut], b_2[:cut]), b[cut:]]), "b_h": b_2[cut:]}
-
-
-def _sum(b: np.ndarray, b_2: np.ndarray) -> np.ndarray:
-    """`b + b_2`, and `b` itself, signed zeros included, where there is nothing to add."""
-    return np.where(b_2 == 0, b, b + b_2)
+    b, hidden = parts["b"], cell.hidden_features
+    b_2, b_h = parts.get("b_2", np.zeros_like(b)), None
+    if getattr(cell, "reset_after", False):
+        b_h = parts.get("b_n", b_2[-hidden:])
+        b_2 = np.concatenate([b_2[:-hidden], np.zeros_like(b_h)])
+    return {"b": np.where(b_2 == 0, b, b + b_2), "b_h": b_h}  # b itself, -0 included, where nothing is added

@@ -1,6 +1,5 @@
 """Weights from and to `torch.nn.LSTM`, `GRU` and `RNN`. torch itself is needed for `to_torch` alone."""
 
-import importlib
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -12,7 +11,7 @@ import numpy as np
 from lstmjax import checks
 from lstmjax.interop.layouts import LAYOUTS, Arrays, Layout
 from lstmjax.interop.reading import class_of, guess, recurrent, settle, stacked
-from lstmjax.interop.writing import directions_of, entries_of, layers_of
+from lstmjax.interop.writing import directions_of, entries_of, imported, layers_of
 from lstmjax.layers import Recurrent, Stacked
 
 Nonlinearity = Literal["tanh", "relu"]
@@ -27,8 +26,8 @@ def from_torch(
     """A stack that computes what an LSTM, GRU or RNN of PyTorch does.
 
     PyTorch has two biases for each gate. The sum is kept, rounded to the weights' dtype; only the two of a GRU's
-    candidate stay apart, where the reset gate comes between them. `batch_first` is not kept: ours are called
-    batch-major unless told `time_major=True`.
+    candidate stay apart, where the reset gate comes between them. `batch_first` is not kept: ours
+    are batch-major by default, and time-major where called with `time_major=True`.
 
     Args:
       source: the module, its state dict, or a dict of arrays of any kind under the same names, such as a safetensors
@@ -56,7 +55,10 @@ def from_torch(
         raise TypeError(f"source must be a torch LSTM, GRU or RNN or a dict of arrays, got {type(source).__name__}")
     entries = source if kind is None else source.state_dict()
     groups = _grouped(entries, prefix)
-    layout = _layout(source, kind, groups[0][0], prefix)
+    if kind is None:
+        layout = guess(["torch"], groups[0][0])
+    else:
+        layout = LAYOUTS["torch"]["LSTM with proj_size" if getattr(source, "proj_size", 0) else kind]
     options = _options(layout, nonlinearity, getattr(source, "nonlinearity", None))
     directions = [
         [recurrent(layout, one, _naming(prefix, depth, back), options) for back, one in enumerate(both)]
@@ -111,10 +113,7 @@ def to_torch(layer: Any) -> dict[str, Any]:
     >>> module.load_state_dict(to_torch(layer))  # doctest: +SKIP
     <All keys matched successfully>
     """
-    try:
-        torch: Any = importlib.import_module("torch")
-    except ImportError as error:
-        raise ImportError("to_torch needs torch, which is not installed; to_torch_arrays does without") from error
+    torch = imported("torch", "to_torch", "to_torch_arrays")
 
     def tensor(array: np.ndarray) -> Any:
         if array.dtype == jnp.bfloat16:  # which torch can't take from NumPy
@@ -159,12 +158,6 @@ def _check_same_parts(groups: list[list[dict[str, Any]]], prefix: str) -> None:
                 if part not in one:
                     name = _naming(prefix, depth, back)(part)
                     raise ValueError(f"source must hold {name}, as other layers have it, got none")
-
-
-def _layout(source: Any, kind: str | None, entries: Mapping[str, Any], prefix: str) -> Layout:
-    if kind is None:
-        return guess("torch", entries, _naming(prefix, 0, 0))
-    return LAYOUTS["torch"]["LSTM with proj_size" if getattr(source, "proj_size", 0) else kind]
 
 
 def _options(layout: Layout, given: str | None, own: str | None) -> dict[str, Any]:

@@ -1,13 +1,27 @@
 """Our layers into other libraries' arrays, where these can hold what the layer computes; refused where they can't."""
 
+import importlib
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from lstmjax.interop.layouts import LAYOUTS, Arrays, Layout, write
 from lstmjax.layers import Bidirectional, Recurrent, Stacked
 
 _WITH_COMPUTE_DTYPE = ("keras", "linen", "nnx")
+
+
+def imported(library: str, wanted_by: str, instead: str) -> Any:
+    """A library that one function alone needs.
+
+    Raises:
+      ImportError: it is not installed.
+    """
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise ImportError(f"{wanted_by} needs {library}, which is not installed; {instead} does without") from error
 
 
 def layers_of(layer: Any) -> list[Any]:
@@ -55,30 +69,35 @@ def entries_of(library: str, layer: Recurrent, style: str | None = None) -> Arra
       TypeError: the library has no cell like ours.
       ValueError: its cell can't compute what ours does, or not in another dtype than that of its parameters.
     """
-    layout = layout_for(library, layer.cell, style)
+    layout = LAYOUTS[library][style_for(library, layer.cell, style)]
     _check_dtype(library, layer.cell)
     return write(layout, parts_of(layout, layer))
 
 
-def layout_for(library: str, cell: Any, style: str | None = None) -> Layout:
-    """The layout of a library, or of one style of it, that can hold a cell; TypeError where there is none."""
-    styles = LAYOUTS[library] if style is None else {style: LAYOUTS[library][style]}
-    layout = next((layout for layout in styles.values() if layout.holds(cell)), None)
-    if layout is None:
+def style_for(library: str, cell: Any, only: str | None = None) -> str:
+    """Which of a library's cells computes what ours does.
+
+    Raises:
+      TypeError: there is none, or it is not the `only` one that is wanted.
+      ValueError: it has other functions.
+    """
+    styles = LAYOUTS[library] if only is None else {only: LAYOUTS[library][only]}
+    style = next((name for name, layout in styles.items() if layout.holds(cell)), None)
+    if style is None:
         form = f"(reset_after={cell.reset_after})" if hasattr(cell, "reset_after") else ""
         raise TypeError(
-            f"layer must have a cell that {library}'s {', '.join(styles)} can hold, got {_name(cell)}{form}"
+            f"layer must have a cell that {library}'s {', '.join(styles)} can hold, got {type(cell).__name__}{form}"
         )
     for field in ("gate_fn", "activation_fn"):
-        allowed, function = getattr(layout, f"{field}s"), getattr(cell, field, None)
+        allowed, function = getattr(styles[style], f"{field}s"), getattr(cell, field, None)
         if allowed is not None and function is not None and function not in allowed:
-            names = " or ".join(one.__name__ for one in allowed)
-            raise ValueError(f"layer's {field} must be {names} to go to {library}, got {_function_name(function)}")
-    return layout
+            names, came = " or ".join(one.__name__ for one in allowed), getattr(function, "__name__", repr(function))
+            raise ValueError(f"layer's {field} must be {names} to go to {library}, got {came}")
+    return style
 
 
 def _check_dtype(library: str, cell: Any) -> None:
-    """Compute and parameter dtypes are one, unless the library's cells can be told both."""
+    """Compute and parameter dtypes are one, unless the library's cells have an argument for each."""
     if library not in _WITH_COMPUTE_DTYPE and cell.compute_dtype != cell.param_dtype:
         raise ValueError(
             f"layer must compute in the dtype of its parameters to go to {library}, "
@@ -89,34 +108,19 @@ def _check_dtype(library: str, cell: Any) -> None:
 def parts_of(layout: Layout, layer: Recurrent) -> Arrays:
     """The parts that the layout has a place for; what there is no second bias for must be zero."""
     cell: Any = layer.cell
-    own = {name: np.asarray(value) for name, value in layer.params._asdict().items() if value is not None}
-    weights = {part: own[part] for part in ("w_x", "w_h", "w_p") if part in own}
-    if "b" not in own and not layout.needs_bias:
-        return weights
-    hidden, dtype = cell.hidden_features, own["w_x"].dtype
-    b = own.get("b", np.zeros(cell.num_gates * hidden, dtype))
-    b_h = own.get("b_h", np.zeros(hidden, dtype))
+    parts = {name: np.asarray(value) for name, value in layer.params._asdict().items() if value is not None}
+    if "b" not in parts and not layout.needs_bias:
+        return parts
+    hidden, dtype = cell.hidden_features, parts["w_x"].dtype
+    b = parts.get("b", np.zeros(cell.num_gates * hidden, dtype))
+    b_h = parts.pop("b_h", np.zeros(hidden, dtype))
     seconds = {"b_2": np.concatenate([np.zeros(b.size - hidden, dtype), b_h]), "b_n": b_h}
     if not layout.parts & seconds.keys() and np.any(b_h != 0):
         raise ValueError("layer's b_h must be zero to go to a cell without a second bias, got values other than zero")
-    return weights | {"b": b} | {part: seconds[part] for part in seconds.keys() & layout.parts}
+    return parts | {"b": b} | {part: seconds[part] for part in seconds.keys() & layout.parts}
 
 
 def nested(entries: Arrays) -> dict[str, Any]:
     """{"dense_i.kernel": k} as {"dense_i": {"kernel": k}}."""
-    tree: dict[str, Any] = {}
-    for name, array in entries.items():
-        *path, last = name.split(".")
-        branch = tree
-        for step in path:
-            branch = branch.setdefault(step, {})
-        branch[last] = array
+    tree: dict[str, Any] = unflatten_dict(entries, sep=".")  # type: ignore[no-untyped-call]
     return tree
-
-
-def _name(thing: Any) -> str:
-    return type(thing).__name__
-
-
-def _function_name(function: Any) -> str:
-    return getattr(function, "__name__", repr(function))

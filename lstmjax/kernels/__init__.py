@@ -12,23 +12,37 @@ native, fused, scan. `explain` says who serves and why.
 - `cudnn.py`: NVIDIA's LSTM
 """
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, Unpack
 
 import jax
 from jax import lax
 from jax.sharding import AxisType
 
-from lstmjax.cells.wrappers import draw_noise
+from lstmjax import checks
+from lstmjax.cells.optional import draw_noise
 from lstmjax.kernels import cudnn, fused, native, scan
 from lstmjax.kernels.backend import Backend, Explanation, Request, select
-from lstmjax.masking import Steps, check_options, prepare
-from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
+from lstmjax.masking import RunOptions, Steps, prepare
+from lstmjax.types import Array, Cell, Float, Key, PyTree
 
-__all__ = ["BACKENDS", "Backend", "Explanation", "Request", "backend_for", "explain", "run"]
+__all__ = ["BACKENDS", "Backend", "Explanation", "PreparedRun", "Request", "explain", "prepare_run", "run"]
 
 BACKENDS = (cudnn.BACKEND, native.BACKEND, fused.BACKEND, scan.BACKEND)
 """In the order of falling back."""
+
+
+class PreparedRun(NamedTuple):
+    """A call of `lstmjax.unroll`, checked: the cell with its noise drawn, its arrays with time first, its backend."""
+
+    cell: Cell[Any, Any]
+    params: Any
+    steps: Steps
+    state: Any
+    initial: Any
+    remat: int | None
+    explanation: Explanation
 
 
 def explain(
@@ -37,15 +51,9 @@ def explain(
     xs: Float[Array, "B T *in"],
     state: Any = None,
     *,
-    lengths: Int[Array, "B"] | None = None,
-    mask: Bool[Array, "B T"] | None = None,
-    resets: Bool[Array, "B T"] | None = None,
     initial_state: Any = None,
-    reverse: bool = False,
-    time_major: bool = False,
-    remat: int | None = None,
-    backend: str = "auto",
     key: Key[Array, ""] | None = None,
+    **options: Unpack[RunOptions],
 ) -> Explanation:
     """Which backend `lstmjax.unroll` would run these arguments with, and why not the others.
 
@@ -56,26 +64,44 @@ def explain(
     >>> chosen.backend, chosen.reasons["fused"]
     ('scan', 'it knows cells.LSTM and cells.GRU, got PeepholeLSTM')
     """
-    check_options(reverse, remat, key)
-    steps, _, _ = prepare(cell, params, xs, state, lengths, mask, resets, initial_state, time_major)
+    return prepare_run(cell, params, xs, state, initial_state=initial_state, key=key, **options).explanation
+
+
+def prepare_run(
+    cell: Cell[Any, Any],
+    params: Any,
+    xs: Array,
+    state: Any = None,
+    lengths: Array | None = None,
+    mask: Array | None = None,
+    resets: Array | None = None,
+    initial_state: Any = None,
+    reverse: bool = False,
+    time_major: bool = False,
+    remat: int | None = None,
+    backend: str = "auto",
+    key: Array | None = None,
+) -> PreparedRun:
+    """Check the arguments of `lstmjax.unroll`, in its order; draw the noise; choose the backend."""
+    checks.boolean("reverse", reverse)
     if key is not None:
-        cell, params, _ = draw_noise(cell, params, steps.xs, key)
-    return backend_for(backend, cell, params, steps, mask is None)
-
-
-def backend_for(backend: str, cell: Cell[Any, Any], params: Any, steps: Steps, right_padded: bool) -> Explanation:
-    """Which backend runs `cell`, its noise drawn, over `steps`."""
-    axis_types = jax.sharding.get_abstract_mesh().axis_types
+        checks.random_key("key", key)
+    remat = None if remat is None else checks.positive_int("remat", remat)
+    steps, state, initial = prepare(cell, params, xs, state, lengths, mask, resets, initial_state, time_major)
+    time, batch = steps.xs.shape[:2]
+    if key is not None:
+        cell, params, inputs = draw_noise(cell, params, steps.xs, key)
+        steps = dataclasses.replace(steps, xs=inputs)
     request = Request(
         cell,
         params,
-        num_steps=steps.xs.shape[0],
-        batch=steps.xs.shape[1],
-        right_padded=right_padded,
-        has_resets=steps.resets is not None,
-        explicitly_sharded=AxisType.Explicit in axis_types,
+        num_steps=time,
+        batch=batch,
+        right_padded=mask is None,
+        has_resets=resets is not None,
+        explicitly_sharded=AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types,
     )
-    return select(backend, request, BACKENDS)
+    return PreparedRun(cell, params, steps, state, initial, remat, select(backend, request, BACKENDS))
 
 
 def run(
@@ -83,10 +109,7 @@ def run(
 ) -> tuple[Any, PyTree]:
     """The state after the last step and the outputs, time first, by the first of these that the platform allows."""
     jax.eval_shape(cell.project, params, steps.xs)  # raises for inputs that do not fit, as the plain path would
-    first, *others = (each for name in backends for each in BACKENDS if each.name == name)
-
-    if not others:
-        return first.run(cell, params, steps, state, initial, reverse)
+    first = next(each for each in BACKENDS if each.name == backends[0])
 
     def here(params: Any, steps: Steps, state: Any, initial: Any) -> tuple[Any, PyTree]:
         return first.run(cell, params, steps, state, initial, reverse)
@@ -94,6 +117,8 @@ def run(
     def elsewhere(params: Any, steps: Steps, state: Any, initial: Any) -> tuple[Any, PyTree]:
         return run(backends[1:], cell, params, steps, state, initial, reverse)
 
+    if len(backends) == 1:
+        return here(params, steps, state, initial)
     branches: Any = {first.platform: here}
     result: tuple[Any, PyTree] = lax.platform_dependent(params, steps, state, initial, **branches, default=elsewhere)
     return result

@@ -1,7 +1,11 @@
 """The arguments of a layer's run as trees of arrays, and the run that all derivatives can be taken of."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
 
 from lstmjax.cells.masked import MaskedWeight
 from lstmjax.kernels import scan
@@ -12,8 +16,8 @@ from lstmjax.types import Array, Cell, Float
 class Arguments(NamedTuple):
     """A run's arguments.
 
-    `mask` [B, H] thins the state before W_h, as recurrent dropout does. `initial` is the state that a reset goes back
-    to, None where nothing is reset: JAX differentiates no linear system with an argument that is not used.
+    `mask` [B, H] multiplies the state before W_h, as recurrent dropout does. `initial` is the state that a reset goes
+    back to, None where nothing is reset: JAX differentiates no linear system with an argument that is not used.
     """
 
     params: Any
@@ -22,9 +26,16 @@ class Arguments(NamedTuple):
     state: Any
     initial: Any
 
+    def gradients(self, params: Any, xs: Float[Array, "T B I"], state: Any, initial: Any) -> Self:
+        """These gradients in the dtypes of the arguments; the mask is drawn from a key, where gradients end."""
+        mask = None if self.mask is None else jnp.zeros_like(self.mask)
+        wide = type(self)(params, mask, dataclasses.replace(self.steps, xs=xs), state, initial)
+        cast: Self = jax.tree.map(lambda gradient, leaf: gradient.astype(leaf.dtype), wide, self)
+        return cast
+
 
 def arguments_of(params: Any, steps: Steps, state: Any, initial: Any) -> Arguments:
-    """With a plain `w_h` in the parameters, and the mask of a thinned one beside them."""
+    """With a plain `w_h` in the parameters, and the mask of a masked one beside them."""
     w_h, mask = params.w_h, None
     if isinstance(w_h, MaskedWeight):
         w_h, mask = w_h
@@ -36,7 +47,7 @@ def by_scan(cell: Cell[Any, Any], reverse: bool) -> Callable[[Arguments], tuple[
 
     def run(arguments: Arguments) -> tuple[Any, Any]:
         params, mask, steps, state, initial = arguments
-        thinned = params if mask is None else params._replace(w_h=MaskedWeight(params.w_h, mask))
-        return scan.run(cell, thinned, steps, state, initial, reverse)
+        params = params if mask is None else params._replace(w_h=MaskedWeight(params.w_h, mask))
+        return scan.run(cell, params, steps, state, initial, reverse)
 
     return run

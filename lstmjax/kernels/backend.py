@@ -43,12 +43,16 @@ class Backend(NamedTuple):
 class Explanation(NamedTuple):
     """The backend that serves a call, and for each of the others why it does not.
 
-    `elsewhere` names those that serve on platforms that `backend` is not made for, the one to try first first.
+    `elsewhere` names those that serve on platforms that `backend` is not made for, in the order to try them.
     """
 
     backend: str
     reasons: dict[str, str]
     elsewhere: tuple[str, ...] = ()
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        return (self.backend, *self.elsewhere)
 
     def __str__(self) -> str:
         return "\n".join([f"{self.backend} serves this call", *(f"not {k}: {v}" for k, v in self.reasons.items())])

@@ -18,7 +18,7 @@ from lstmjax.cells.masked import MaskedWeight
 from lstmjax.derivative import with_backward
 from lstmjax.kernels import fused, scan
 from lstmjax.kernels.backend import Backend, Request
-from lstmjax.masking import Steps, where_rows, zero_invalid, zeros
+from lstmjax.masking import Steps, where_rows, zero_invalid
 from lstmjax.types import Array, Float, Int
 
 
@@ -89,14 +89,14 @@ def pack(layers: Sequence[LSTMParams]) -> Float[Array, "N"]:
 def _one_layer(
     cell: LSTM, params: LSTMParams, steps: Steps, state: LSTMState, reverse: bool
 ) -> tuple[LSTMState, Float[Array, "T B H"]]:
-    xs, valid, *_ = steps
+    xs, valid = steps.xs, steps.valid
     time, batch = xs.shape[:2]
     if valid is None:
         lengths, start = jnp.full(batch, time, jnp.int32), state
     else:
         lengths = jnp.sum(valid, axis=0, dtype=jnp.int32)
-        xs, start = zero_invalid(valid, xs, time_major=True), where_rows(lengths > 0, state, zeros(state))
-    xs = _turn(xs, lengths) if reverse else xs
+        xs, start = zero_invalid(valid, xs), zero_invalid(lengths > 0, state)
+    xs = _reverse(xs, lengths) if reverse else xs
     ys, h, c = rnn.lstm(
         xs.swapaxes(0, 1),
         start.h[None],
@@ -113,13 +113,12 @@ def _one_layer(
     ys = ys.swapaxes(0, 1)
     end = LSTMState(h[0], c[0])
     if valid is not None:
-        ys, end = zero_invalid(valid, ys, time_major=True), where_rows(lengths > 0, end, state)
-    return end, _turn(ys, lengths) if reverse else ys
+        ys, end = zero_invalid(valid, ys), where_rows(lengths > 0, end, state)
+    return end, _reverse(ys, lengths) if reverse else ys
 
 
-def _turn(values: Float[Array, "T B N"], lengths: Int[Array, "B"]) -> Float[Array, "T B N"]:
+def _reverse(values: Float[Array, "T B N"], lengths: Int[Array, "B"]) -> Float[Array, "T B N"]:
     """Each sequence's own steps from last to first; the padding stays where it is."""
     times = jnp.arange(len(values), dtype=jnp.int32)[:, None]
-    ends = lengths[None, :]
-    turned = jnp.where(times < ends, ends - 1 - times, times)
-    return jnp.take_along_axis(values, turned[..., None], axis=0)
+    from_last = jnp.where(times < lengths[None, :], lengths[None, :] - 1 - times, times)
+    return jnp.take_along_axis(values, from_last[..., None], axis=0)

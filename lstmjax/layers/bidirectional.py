@@ -25,7 +25,7 @@ _MERGES: dict[str, Callable[[Array, Array], Any]] = {
 
 
 class BidirectionalState(NamedTuple):
-    """The states of both directions: each after all valid steps, in its own order of them."""
+    """The state of each direction after all valid steps, the last of which is the first in time for `backward`."""
 
     forward: Any
     backward: Any
@@ -34,7 +34,7 @@ class BidirectionalState(NamedTuple):
 class Bidirectional(nnx.Module):
     """One layer forward and one backward in time; `lengths`, `mask` and `resets` hold in both.
 
-    A reset parts two sequences, whichever way one comes: going back, the new one begins at the valid step before it.
+    A reset separates two sequences in both: backward in time, the next one begins at the valid step before the reset.
 
     The backward layer starts at each sequence's own last valid step, and its outputs stand beside the inputs they
     belong to.
@@ -42,7 +42,7 @@ class Bidirectional(nnx.Module):
     Args:
       forward: any layer.
       backward: a layer that takes and gives the same shapes, with parameters of its own.
-      merge: what becomes of two outputs [B, T, H]: "concat" [B, T, 2H], "sum", "mul" or "ave" (their mean)
+      merge: of the two directions' outputs [B, T, H]: "concat" [B, T, 2H], "sum", "mul" or "ave" (their mean)
         [B, T, H], "none" a pair of them.
 
     Raises:

@@ -1,15 +1,16 @@
 """Whole stacks from one kind of cell, and the stacks people ask for by name."""
 
 import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypedDict, Unpack
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
 
-from lstmjax import cells, checks
+from lstmjax import cells, checks, initializers
 from lstmjax.layers.bidirectional import Bidirectional, Merge
-from lstmjax.layers.keywords import IN_CONSTRUCTION, refuse_unknown
+from lstmjax.layers.keywords import refuses_other_keywords
 from lstmjax.layers.recurrent import Layer, Recurrent, check_rngs
 from lstmjax.layers.stacked import Residual, Stacked
 from lstmjax.regularizers import Dropout
@@ -17,81 +18,73 @@ from lstmjax.types import Array, Cell, DTypeLike, Initializer
 
 MakeCell = Callable[[int, int], Cell[Any, Any]]
 Function = Callable[[Array], Array]
+Start = Literal["zeros", "learned"]
 
 
-class Stacking(TypedDict, total=False):
-    """How the layers of a stack are put together: keywords of `stack` and of every family.
-
-    Keys:
-      num_layers: L; None means one, or as many as there are widths.
-      bidirectional: two cells a layer, one in each direction.
-      merge: of the two directions' outputs, see `Bidirectional`.
-      dropout: rate in [0, 1), on what each layer but the last hands up; active when a call is given a key.
-      residual: every layer but the lowest adds its input to its output.
-      initial_state: "zeros" or "learned", see `Recurrent`.
-    """
+class Stacking(NamedTuple):
+    """How layers are put together, as `stack` explains."""
 
     num_layers: int | None
     bidirectional: bool
     merge: Merge
     dropout: float
     residual: bool
-    initial_state: Literal["zeros", "learned"]
+    initial_state: Start
+
+    def assemble(
+        self, make_cell: MakeCell, in_features: int, hidden_features: int | Sequence[int], rngs: nnx.Rngs
+    ) -> tuple[list[Layer], Dropout]:
+        """The arguments of `Stacked`."""
+        check_rngs("rngs", rngs)
+        widths = _widths(hidden_features, self.num_layers)
+        checks.boolean("bidirectional", self.bidirectional)
+        checks.boolean("residual", self.residual)
+        checks.rate("dropout", self.dropout)
+        if self.merge != "concat" and not self.bidirectional:
+            raise ValueError(f"merge needs bidirectional=True, got merge {self.merge!r}")
+        for name, value in (("dropout", self.dropout), ("residual", self.residual)):
+            if value and len(widths) == 1:
+                raise ValueError(
+                    f"{name} acts between layers, so it needs num_layers of at least 2, got {name} {value}"
+                )
+        layers: list[Layer] = []
+        for width in widths:
+            cell = make_cell(layers[-1].out_shape[-1] if layers else in_features, width)
+            layer: Layer = Recurrent(cell, initial_state=self.initial_state, rngs=rngs)
+            if self.bidirectional:
+                backward = Recurrent(cell, initial_state=self.initial_state, rngs=rngs)
+                layer = Bidirectional(layer, backward, self.merge)
+            layers.append(Residual(layer) if self.residual and layers else layer)
+        return layers, Dropout(self.dropout)
 
 
-class CellOptions(TypedDict, total=False):
-    """Fields that the cells of every family have."""
-
-    use_bias: bool
-    kernel_init: Initializer
-    recurrent_init: Initializer
-    bias_init: Initializer
-    dtype: DTypeLike | None
-    param_dtype: DTypeLike
-
-
-class MemoryOptions(CellOptions, total=False):
-    """Fields of cells with a gated memory."""
-
-    forget_bias: float
-    gate_fn: Function
-    activation_fn: Function
-
-
-class LSTMOptions(MemoryOptions, Stacking, total=False):
-    """Keywords of `LSTM`."""
-
-
-class GRUOptions(CellOptions, Stacking, total=False):
-    """Keywords of `GRU`."""
-
-    reset_after: bool
-    gate_fn: Function
-    activation_fn: Function
-
-
-class ElmanOptions(CellOptions, Stacking, total=False):
-    """Keywords of `ElmanRNN`."""
-
-    activation_fn: Function
-
-
+@refuses_other_keywords
 def stack(
     make_cell: MakeCell,
     in_features: int,
     hidden_features: int | Sequence[int],
     *,
     rngs: nnx.Rngs,
-    **stacking: Unpack[Stacking],
+    num_layers: int | None = None,
+    bidirectional: bool = False,
+    merge: Merge = "concat",
+    dropout: float = 0.0,
+    residual: bool = False,
+    initial_state: Start = "zeros",
 ) -> Stacked:
-    """Layers of one kind of cell, each as wide as it is told to be.
+    """Layers of one kind of cell.
 
     Args:
       make_cell: from a layer's in_features and hidden_features to its cell.
       in_features: I, of the lowest layer.
       hidden_features: H, of every layer, or a width for each, bottom first.
       rngs: draws the initial parameters (stream "params").
-      stacking: num_layers, bidirectional, merge, dropout, residual, initial_state; see `Stacking`.
+      num_layers: L; None means one, or as many as there are widths.
+      bidirectional: whether each layer is two, one in each direction, with parameters of their own.
+      merge: of the two directions' outputs [B, T, H]: "concat" [B, T, 2H], "sum", "mul", "ave" or "none" (a pair).
+      dropout: rate in [0, 1), on the outputs of each layer but the last; active when a call is given a key.
+      residual: whether every layer but the lowest adds its input to its output.
+      initial_state: "zeros", or "learned": one trained state for each layer, from which every sequence starts.
 
     Returns:
       The stack; its state is a tuple, one a layer.
@@ -99,6 +92,7 @@ def stack(
     Raises:
       ValueError: a size below 1, a count of widths other than `num_layers`, a rate outside [0, 1), `merge` without
         `bidirectional`, dropout or residual with a single layer, where they would do nothing.
+      TypeError: a keyword that is not known, or a value of another kind.
 
     >>> cell = lambda i, h: lx.regularizers.WeightDrop(lx.cells.LSTM(i, h), 0.5)
     >>> layer = lx.stack(cell, 3, [8, 6], bidirectional=True, dropout=0.1, rngs=nnx.Rngs(0))
@@ -106,36 +100,38 @@ def stack(
     (2, 7, 12)
     """
     checks.function("make_cell", make_cell)
-    refuse_unknown("stack", stacking, Stacking.__annotations__, IN_CONSTRUCTION)
-    return Stacked(*_assemble(make_cell, in_features, hidden_features, rngs, **stacking))
+    stacking = Stacking(num_layers, bidirectional, merge, dropout, residual, initial_state)
+    return Stacked(*stacking.assemble(make_cell, in_features, hidden_features, rngs))
 
 
 class LSTM(Stacked):
     """Long short-term memory over whole sequences: one layer or several, in one direction or both.
 
         i, f, g, o = split(x W_x + b + h W_h)
-        c' = gate_fn(f) * c + gate_fn(i) * activation_fn(g)
-        h' = gate_fn(o) * activation_fn(c')
+        i, f, o = gate_fn(i), gate_fn(f), gate_fn(o)
+        g = activation_fn(g)
+        c' = f * c + i * g
+        h' = o * activation_fn(c')
 
     Args:
       in_features: I.
       hidden_features: H, of every layer, or a width for each, bottom first.
       rngs: draws the initial parameters (stream "params").
-      use_bias: whether the cells have a bias.
-      kernel_init: draws each gate's block [I, H] of `w_x`; Glorot unless told otherwise.
-      recurrent_init: draws each gate's block [H, H] of `w_h`; orthogonal unless told otherwise.
-      bias_init: draws the biases; zeros unless told otherwise.
-      forget_bias: added to the forget gate's part of the initial `b`, finite; 1.0 unless told otherwise.
-      gate_fn: of i, f, o; `jax.nn.sigmoid` unless told otherwise.
-      activation_fn: of g and of the memory on its way out; `jnp.tanh` unless told otherwise.
-      dtype: what to compute in; None means `param_dtype`. In half precision memories and sums stay float32.
-      param_dtype: what parameters are stored in, float32 unless told otherwise.
       num_layers: L; None means one, or as many as there are widths.
-      bidirectional: two cells a layer, one in each direction.
-      merge: of the two directions' outputs: "concat" (unless told otherwise), "sum", "mul", "ave" or "none".
-      dropout: rate in [0, 1), on what each layer but the last hands up; active when a call is given a key.
-      residual: every layer but the lowest adds its input to its output.
-      initial_state: "zeros" or "learned", see `Recurrent`.
+      bidirectional: whether each layer is two, one in each direction, with parameters of their own.
+      merge: of the two directions' outputs [B, T, H]: "concat" [B, T, 2H], "sum", "mul", "ave" or "none" (a pair).
+      dropout: rate in [0, 1), on the outputs of each layer but the last; active when a call is given a key.
+      residual: whether every layer but the lowest adds its input to its output.
+      initial_state: "zeros", or "learned": one trained state for each layer, from which every sequence starts.
+      forget_bias: added to the forget gate's part of the initial `b`; finite.
+      gate_fn: of i, f and o; by default the sigmoid.
+      activation_fn: of g and c'; by default tanh.
+      use_bias: whether the cells have biases.
+      kernel_init: draws each gate's block [I, H] of `w_x`; by default Glorot's uniform.
+      recurrent_init: draws each gate's block [H, H] of `w_h`; by default orthogonal.
+      bias_init: draws the biases; by default zeros.
+      dtype: what to compute in; None means `param_dtype`. With bfloat16 or float16, c and all sums stay float32.
+      param_dtype: what parameters are stored in.
 
     Raises:
       ValueError: a size below 1, a count of widths other than `num_layers`, a rate outside [0, 1), `merge` without
@@ -150,15 +146,43 @@ class LSTM(Stacked):
     ((2, 7, 5), 2, (2, 5))
     """
 
+    @refuses_other_keywords
     def __init__(
         self,
         in_features: int,
         hidden_features: int | Sequence[int],
         *,
         rngs: nnx.Rngs,
-        **options: Unpack[LSTMOptions],
+        num_layers: int | None = None,
+        bidirectional: bool = False,
+        merge: Merge = "concat",
+        dropout: float = 0.0,
+        residual: bool = False,
+        initial_state: Start = "zeros",
+        forget_bias: float = 1.0,
+        gate_fn: Function = jax.nn.sigmoid,
+        activation_fn: Function = jnp.tanh,
+        use_bias: bool = True,
+        kernel_init: Initializer = initializers.glorot_uniform,
+        recurrent_init: Initializer = initializers.orthogonal,
+        bias_init: Initializer = initializers.zeros,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
     ) -> None:
-        super().__init__(*_family(cells.LSTM, in_features, hidden_features, rngs, options))
+        make_cell = functools.partial(
+            cells.LSTM,
+            forget_bias=forget_bias,
+            gate_fn=gate_fn,
+            activation_fn=activation_fn,
+            use_bias=use_bias,
+            kernel_init=kernel_init,
+            recurrent_init=recurrent_init,
+            bias_init=bias_init,
+            dtype=dtype,
+            param_dtype=param_dtype,
+        )
+        stacking = Stacking(num_layers, bidirectional, merge, dropout, residual, initial_state)
+        super().__init__(*stacking.assemble(make_cell, in_features, hidden_features, rngs))
 
 
 class GRU(Stacked):
@@ -174,21 +198,21 @@ class GRU(Stacked):
       in_features: I.
       hidden_features: H, of every layer, or a width for each, bottom first.
       rngs: draws the initial parameters (stream "params").
-      reset_after: where the reset gate acts; True unless told otherwise.
-      use_bias: whether the cells have a bias.
-      kernel_init: draws each gate's block [I, H] of `w_x`; Glorot unless told otherwise.
-      recurrent_init: draws each gate's block [H, H] of `w_h`; orthogonal unless told otherwise.
-      bias_init: draws the biases; zeros unless told otherwise.
-      gate_fn: of r and z; `jax.nn.sigmoid` unless told otherwise.
-      activation_fn: of the candidate n; `jnp.tanh` unless told otherwise.
-      dtype: what to compute in; None means `param_dtype`. In half precision memories and sums stay float32.
-      param_dtype: what parameters are stored in, float32 unless told otherwise.
       num_layers: L; None means one, or as many as there are widths.
-      bidirectional: two cells a layer, one in each direction.
-      merge: of the two directions' outputs: "concat" (unless told otherwise), "sum", "mul", "ave" or "none".
-      dropout: rate in [0, 1), on what each layer but the last hands up; active when a call is given a key.
-      residual: every layer but the lowest adds its input to its output.
-      initial_state: "zeros" or "learned", see `Recurrent`.
+      bidirectional: whether each layer is two, one in each direction, with parameters of their own.
+      merge: of the two directions' outputs [B, T, H]: "concat" [B, T, 2H], "sum", "mul", "ave" or "none" (a pair).
+      dropout: rate in [0, 1), on the outputs of each layer but the last; active when a call is given a key.
+      residual: whether every layer but the lowest adds its input to its output.
+      initial_state: "zeros", or "learned": one trained state for each layer, from which every sequence starts.
+      reset_after: whether the reset gate acts after the recurrent product or before.
+      gate_fn: of r and z; by default the sigmoid.
+      activation_fn: of n; by default tanh.
+      use_bias: whether the cells have biases.
+      kernel_init: draws each gate's block [I, H] of `w_x`; by default Glorot's uniform.
+      recurrent_init: draws each gate's block [H, H] of `w_h`; by default orthogonal.
+      bias_init: draws the biases; by default zeros.
+      dtype: what to compute in; None means `param_dtype`. With bfloat16 or float16, all sums stay float32.
+      param_dtype: what parameters are stored in.
 
     Raises:
       ValueError: a size below 1, a count of widths other than `num_layers`, a rate outside [0, 1), `merge` without
@@ -202,15 +226,43 @@ class GRU(Stacked):
     ((2, 7, 10), (2, 5))
     """
 
+    @refuses_other_keywords
     def __init__(
         self,
         in_features: int,
         hidden_features: int | Sequence[int],
         *,
         rngs: nnx.Rngs,
-        **options: Unpack[GRUOptions],
+        num_layers: int | None = None,
+        bidirectional: bool = False,
+        merge: Merge = "concat",
+        dropout: float = 0.0,
+        residual: bool = False,
+        initial_state: Start = "zeros",
+        reset_after: bool = True,
+        gate_fn: Function = jax.nn.sigmoid,
+        activation_fn: Function = jnp.tanh,
+        use_bias: bool = True,
+        kernel_init: Initializer = initializers.glorot_uniform,
+        recurrent_init: Initializer = initializers.orthogonal,
+        bias_init: Initializer = initializers.zeros,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
     ) -> None:
-        super().__init__(*_family(cells.GRU, in_features, hidden_features, rngs, options))
+        make_cell = functools.partial(
+            cells.GRU,
+            reset_after=reset_after,
+            gate_fn=gate_fn,
+            activation_fn=activation_fn,
+            use_bias=use_bias,
+            kernel_init=kernel_init,
+            recurrent_init=recurrent_init,
+            bias_init=bias_init,
+            dtype=dtype,
+            param_dtype=param_dtype,
+        )
+        stacking = Stacking(num_layers, bidirectional, merge, dropout, residual, initial_state)
+        super().__init__(*stacking.assemble(make_cell, in_features, hidden_features, rngs))
 
 
 class ElmanRNN(Stacked):
@@ -219,27 +271,10 @@ class ElmanRNN(Stacked):
         h' = activation_fn(x W_x + b + h W_h)
 
     Args:
-      in_features: I.
-      hidden_features: H, of every layer, or a width for each, bottom first.
-      rngs: draws the initial parameters (stream "params").
-      activation_fn: `jnp.tanh` unless told otherwise, `jax.nn.relu` or any other.
-      use_bias: whether the cells have a bias.
-      kernel_init: draws each gate's block [I, H] of `w_x`; Glorot unless told otherwise.
-      recurrent_init: draws each gate's block [H, H] of `w_h`; orthogonal unless told otherwise.
-      bias_init: draws the biases; zeros unless told otherwise.
-      dtype: what to compute in; None means `param_dtype`. In half precision memories and sums stay float32.
-      param_dtype: what parameters are stored in, float32 unless told otherwise.
-      num_layers: L; None means one, or as many as there are widths.
-      bidirectional: two cells a layer, one in each direction.
-      merge: of the two directions' outputs: "concat" (unless told otherwise), "sum", "mul", "ave" or "none".
-      dropout: rate in [0, 1), on what each layer but the last hands up; active when a call is given a key.
-      residual: every layer but the lowest adds its input to its output.
-      initial_state: "zeros" or "learned", see `Recurrent`.
+      activation_fn: by default tanh. Other arguments: those of `LSTM` but for forget_bias and gate_fn.
 
     Raises:
-      ValueError: a size below 1, a count of widths other than `num_layers`, a rate outside [0, 1), `merge` without
-        `bidirectional`, dropout or residual with a single layer, where they would do nothing.
-      TypeError: a keyword that is not known, or a value of another kind.
+      ValueError, TypeError: as `LSTM`.
 
     Source: Elman 1990, "Finding Structure in Time".
 
@@ -247,15 +282,39 @@ class ElmanRNN(Stacked):
     (2, 7, 5)
     """
 
+    @refuses_other_keywords
     def __init__(
         self,
         in_features: int,
         hidden_features: int | Sequence[int],
         *,
         rngs: nnx.Rngs,
-        **options: Unpack[ElmanOptions],
+        num_layers: int | None = None,
+        bidirectional: bool = False,
+        merge: Merge = "concat",
+        dropout: float = 0.0,
+        residual: bool = False,
+        initial_state: Start = "zeros",
+        activation_fn: Function = jnp.tanh,
+        use_bias: bool = True,
+        kernel_init: Initializer = initializers.glorot_uniform,
+        recurrent_init: Initializer = initializers.orthogonal,
+        bias_init: Initializer = initializers.zeros,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
     ) -> None:
-        super().__init__(*_family(cells.ElmanRNN, in_features, hidden_features, rngs, options))
+        make_cell = functools.partial(
+            cells.ElmanRNN,
+            activation_fn=activation_fn,
+            use_bias=use_bias,
+            kernel_init=kernel_init,
+            recurrent_init=recurrent_init,
+            bias_init=bias_init,
+            dtype=dtype,
+            param_dtype=param_dtype,
+        )
+        stacking = Stacking(num_layers, bidirectional, merge, dropout, residual, initial_state)
+        super().__init__(*stacking.assemble(make_cell, in_features, hidden_features, rngs))
 
 
 class ConvLSTM(Recurrent):
@@ -266,11 +325,10 @@ class ConvLSTM(Recurrent):
       hidden_features: H, the output's channels.
       spatial_shape: sizes of the input's grid.
       kernel_size: of the input's and the state's convolution, one number a dimension.
-      strides, dilation, padding: of the input's convolution; see `lstmjax.cells.ConvLSTM`.
-      initial_state: "zeros" or "learned", see `Recurrent`.
-      rngs: draws the initial parameters (stream "params").
-      cell: use_bias, kernel_init, recurrent_init, bias_init, dtype, param_dtype, forget_bias, gate_fn, activation_fn;
-        see `LSTM`.
+      strides, dilation: of the input's convolution, one number a dimension; None means 1 everywhere.
+      padding: "SAME" or "VALID", of the input's convolution. The state's always keeps its grid.
+
+    Other arguments: those of `LSTM` but for num_layers, bidirectional, merge, dropout and residual.
 
     Raises:
       ValueError: see `lstmjax.cells.ConvLSTM`.
@@ -282,6 +340,7 @@ class ConvLSTM(Recurrent):
     ((2, 4, 16, 12, 8), (2, 16, 12, 8))
     """
 
+    @refuses_other_keywords
     def __init__(
         self,
         in_features: int,
@@ -292,12 +351,19 @@ class ConvLSTM(Recurrent):
         strides: tuple[int, ...] | None = None,
         dilation: tuple[int, ...] | None = None,
         padding: Literal["SAME", "VALID"] = "SAME",
-        initial_state: Literal["zeros", "learned"] = "zeros",
+        initial_state: Start = "zeros",
         rngs: nnx.Rngs,
-        **cell: Unpack[MemoryOptions],
+        forget_bias: float = 1.0,
+        gate_fn: Function = jax.nn.sigmoid,
+        activation_fn: Function = jnp.tanh,
+        use_bias: bool = True,
+        kernel_init: Initializer = initializers.glorot_uniform,
+        recurrent_init: Initializer = initializers.orthogonal,
+        bias_init: Initializer = initializers.zeros,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
     ) -> None:
-        refuse_unknown("ConvLSTM", cell, MemoryOptions.__annotations__, IN_CONSTRUCTION)
-        config = cells.ConvLSTM(
+        cell = cells.ConvLSTM(
             in_features,
             hidden_features,
             spatial_shape=spatial_shape,
@@ -305,63 +371,17 @@ class ConvLSTM(Recurrent):
             strides=strides,
             dilation=dilation,
             padding=padding,
-            **cell,
+            forget_bias=forget_bias,
+            gate_fn=gate_fn,
+            activation_fn=activation_fn,
+            use_bias=use_bias,
+            kernel_init=kernel_init,
+            recurrent_init=recurrent_init,
+            bias_init=bias_init,
+            dtype=dtype,
+            param_dtype=param_dtype,
         )
-        super().__init__(config, initial_state=initial_state, rngs=rngs)
-
-
-def _family(
-    kind: Callable[..., Cell[Any, Any]],
-    in_features: int,
-    hidden_features: int | Sequence[int],
-    rngs: nnx.Rngs,
-    options: Mapping[str, Any],
-) -> tuple[list[Layer], Dropout]:
-    """The arguments of `Stacked`, from keywords of which some are the cells' and some the stack's."""
-    fields = inspect.signature(kind).parameters.keys() - {"in_features", "hidden_features"}
-    refuse_unknown(kind.__name__, options, fields | Stacking.__annotations__.keys(), IN_CONSTRUCTION)
-    own = {name: value for name, value in options.items() if name in fields}
-    stacking = {name: value for name, value in options.items() if name not in fields}
-    return _assemble(functools.partial(kind, **own), in_features, hidden_features, rngs, **stacking)
-
-
-def _assemble(
-    make_cell: MakeCell,
-    in_features: int,
-    hidden_features: int | Sequence[int],
-    rngs: nnx.Rngs,
-    *,
-    num_layers: int | None = None,
-    bidirectional: bool = False,
-    merge: Merge = "concat",
-    dropout: float = 0.0,
-    residual: bool = False,
-    initial_state: Literal["zeros", "learned"] = "zeros",
-) -> tuple[list[Layer], Dropout]:
-    """The arguments of `Stacked`."""
-    check_rngs("rngs", rngs)
-    widths = _widths(hidden_features, num_layers)
-    checks.boolean("bidirectional", bidirectional)
-    checks.boolean("residual", residual)
-    checks.rate("dropout", dropout)
-    if merge != "concat" and not bidirectional:
-        raise ValueError(f"merge needs bidirectional=True, got merge {merge!r}")
-    for name, value in (("dropout", dropout), ("residual", residual)):
-        if value and len(widths) == 1:
-            raise ValueError(f"{name} acts between layers, so it needs num_layers of at least 2, got {name} {value}")
-
-    def one_layer(features: int, width: int) -> Layer:
-        cell = make_cell(features, width)
-        forward = Recurrent(cell, initial_state=initial_state, rngs=rngs)
-        if not bidirectional:
-            return forward
-        return Bidirectional(forward, Recurrent(cell, initial_state=initial_state, rngs=rngs), merge)
-
-    layers: list[Layer] = []
-    for width in widths:
-        layer = one_layer(layers[-1].out_shape[-1] if layers else in_features, width)
-        layers.append(Residual(layer) if residual and layers else layer)
-    return layers, Dropout(dropout)
+        super().__init__(cell, initial_state=initial_state, rngs=rngs)
 
 
 def _widths(hidden_features: int | Sequence[int], num_layers: int | None) -> list[int]:

@@ -4,8 +4,7 @@ from typing import Any
 
 from flax import nnx
 
-from lstmjax.cells import input_shape
-from lstmjax.cells.wrappers import has_noise
+from lstmjax.cells.optional import has_noise, input_shape
 from lstmjax.layers.recurrent import WeightedCell
 from lstmjax.types import Array, Cell, Float
 
@@ -31,7 +30,7 @@ class FlaxCell(WeightedCell, nnx.RNNCellBase):
         super().__init__(cell, rngs=rngs)
 
     def initialize_carry(self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None) -> Any:
-        """The cell's initial state for inputs [*batch, I]; Flax always hands over `rngs`, of which there is no need."""
+        """The cell's initial state for inputs [*batch, I]; Flax always passes `rngs`; none are needed."""
         if carry_init is not None:
             raise ValueError(f"carry_init must be None: the cell has its own initial state, got {carry_init}")
         return self.cell.initial_state(input_shape[: len(input_shape) - self.num_feature_axes])

@@ -1,4 +1,4 @@
-"""One vector from the outputs of all steps: what a whole sequence comes to. Invalid steps have no say.
+"""One vector for a whole sequence, from its outputs at valid steps.
 
 Every pooling takes [B, T, H] with `lengths` [B] or `mask` [B, T], as `unroll` does, and gives [B, F]; a sequence
 without a valid step gives zeros.
@@ -13,14 +13,12 @@ from flax import nnx
 
 from lstmjax import checks
 from lstmjax.masking import valid_steps
-from lstmjax.types import Array, Bool, Float, Int
+from lstmjax.types import Array, Bool, Float, Int, Lengths, Mask
 
 Pooling = Callable[..., Float[Array, "B F"]]
 
 
-def last_step(
-    ys: Float[Array, "B T H"], *, lengths: Int[Array, "B"] | None = None, mask: Bool[Array, "B T"] | None = None
-) -> Float[Array, "B H"]:
+def last_step(ys: Float[Array, "B T H"], *, lengths: Lengths = None, mask: Mask = None) -> Float[Array, "B H"]:
     """The output of the last valid step.
 
     >>> ys = jnp.array([[[1.0], [2.0], [3.0]], [[4.0], [5.0], [jnp.nan]]])
@@ -31,10 +29,8 @@ def last_step(
     return _at(ys, ys.shape[1] - 1 - jnp.argmax(valid[:, ::-1], axis=1))
 
 
-def both_ends(
-    ys: Float[Array, "B T H"], *, lengths: Int[Array, "B"] | None = None, mask: Bool[Array, "B T"] | None = None
-) -> Float[Array, "B H"]:
-    """Of a bidirectional layer's concatenated outputs, what each direction says when it has read everything.
+def both_ends(ys: Float[Array, "B T H"], *, lengths: Lengths = None, mask: Mask = None) -> Float[Array, "B H"]:
+    """Of a bidirectional layer's concatenated outputs, those of each direction when it has read everything.
 
     The first half of the features from the last valid step, the second half from the first valid step.
 
@@ -52,9 +48,7 @@ def both_ends(
     return jnp.concatenate([_at(forward, last), _at(backward, jnp.argmax(valid, axis=1))], axis=1)
 
 
-def mean_over_time(
-    ys: Float[Array, "B T H"], *, lengths: Int[Array, "B"] | None = None, mask: Bool[Array, "B T"] | None = None
-) -> Float[Array, "B H"]:
+def mean_over_time(ys: Float[Array, "B T H"], *, lengths: Lengths = None, mask: Mask = None) -> Float[Array, "B H"]:
     """The mean of the valid steps.
 
     >>> mean_over_time(jnp.array([[[1.0], [2.0], [9.0]]]), lengths=jnp.array([2])).tolist()
@@ -65,9 +59,7 @@ def mean_over_time(
     return jnp.sum(ys, axis=1) / count[:, None]
 
 
-def max_over_time(
-    ys: Float[Array, "B T H"], *, lengths: Int[Array, "B"] | None = None, mask: Bool[Array, "B T"] | None = None
-) -> Float[Array, "B H"]:
+def max_over_time(ys: Float[Array, "B T H"], *, lengths: Lengths = None, mask: Mask = None) -> Float[Array, "B H"]:
     """Each feature's largest value at a valid step.
 
     >>> max_over_time(jnp.array([[[1.0, -2.0], [0.0, -1.0], [9.0, 9.0]]]), lengths=jnp.array([2])).tolist()
@@ -100,13 +92,7 @@ class AttentionPooling(nnx.Module):
         self.hidden = nnx.Linear(features, features, rngs=rngs)
         self.score = nnx.Linear(features, 1, use_bias=False, rngs=rngs)
 
-    def weights(
-        self,
-        ys: Float[Array, "B T H"],
-        *,
-        lengths: Int[Array, "B"] | None = None,
-        mask: Bool[Array, "B T"] | None = None,
-    ) -> Float[Array, "B T"]:
+    def weights(self, ys: Float[Array, "B T H"], *, lengths: Lengths = None, mask: Mask = None) -> Float[Array, "B T"]:
         """How much each step counts, [B, T]: 0 at invalid steps, and 1 in all where there is a valid one."""
         ys, valid = _checked(ys, lengths, mask)
         checks.shape("ys", ys, ("B", "T", self.features))
@@ -114,13 +100,7 @@ class AttentionPooling(nnx.Module):
         readable = valid | ~jnp.any(valid, axis=1, keepdims=True)  # for a softmax over no steps is no number
         return jax.nn.softmax(jnp.where(readable, scores, -jnp.inf), axis=1) * valid.astype(ys.dtype)
 
-    def __call__(
-        self,
-        ys: Float[Array, "B T H"],
-        *,
-        lengths: Int[Array, "B"] | None = None,
-        mask: Bool[Array, "B T"] | None = None,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, ys: Float[Array, "B T H"], *, lengths: Lengths = None, mask: Mask = None) -> Float[Array, "B H"]:
         """The weighted mean; see `weights`."""
         amounts = self.weights(ys, lengths=lengths, mask=mask)
         return jnp.einsum("bt,bth->bh", amounts, _checked(ys, lengths, mask)[0])
@@ -139,20 +119,14 @@ class Flatten(nnx.Module):
     def __init__(self, window: int) -> None:
         self.window = checks.positive_int("window", window)
 
-    def __call__(
-        self,
-        ys: Float[Array, "B T H"],
-        *,
-        lengths: Int[Array, "B"] | None = None,
-        mask: Bool[Array, "B T"] | None = None,
-    ) -> Float[Array, "B F"]:
+    def __call__(self, ys: Float[Array, "B T H"], *, lengths: Lengths = None, mask: Mask = None) -> Float[Array, "B F"]:
         """The steps as one vector."""
         seen = _checked(ys, lengths, mask)[0][:, : self.window]
         missing = self.window - seen.shape[1]
         return jnp.pad(seen, ((0, 0), (0, missing), (0, 0))).reshape(len(seen), -1)
 
 
-def _checked(ys: Any, lengths: Any, mask: Any) -> tuple[Float[Array, "B T H"], Bool[Array, "B T"]]:
+def _checked(ys: Any, lengths: Lengths, mask: Mask) -> tuple[Float[Array, "B T H"], Bool[Array, "B T"]]:
     """Outputs with zeros at invalid steps, whatever stood there, and which steps are valid."""
     ys = jnp.asarray(ys)
     checks.kind("ys", ys, jnp.floating)

@@ -71,7 +71,7 @@ class Residual(nnx.Module):
 
 
 class Stacked(nnx.Module):
-    """Recurrent layers one on another, with dropout on what each but the last hands up.
+    """Recurrent layers one on another, with dropout on the outputs of each but the last.
 
     Args:
       layers: at least one; each takes the shape that the one below gives.
@@ -138,24 +138,19 @@ class Stacked(nnx.Module):
           ValueError: as many states as there are layers are expected, and another number came.
         """
         states = self._states(state)
-        keys_drop, keys_cell = self._keys(key)
+        depth = len(self.layers)
+        keys: list[Any] = [None] * (2 * depth)  # for the dropout below each layer, then for the noise of its cells
+        if key is not None:
+            checks.random_key("key", key)
+            keys = list(jax.random.split(key, 2 * depth))
         time_major = options.get("time_major", False)
         finals = []
-        for depth, layer in enumerate(self.layers):
-            if depth > 0:
-                xs = _batch_major(self.dropout, xs, keys_drop[depth], time_major)
-            xs, final = layer(xs, state=states[depth], key=keys_cell[depth], **options)
+        for number, layer in enumerate(self.layers):
+            if number > 0:
+                xs = _batch_major(self.dropout, xs, keys[number], time_major)
+            xs, final = layer(xs, state=states[number], key=keys[depth + number], **options)
             finals.append(final)
         return xs, tuple(finals)
-
-    def _keys(self, key: Key[Array, ""] | None) -> tuple[Sequence[Any], Sequence[Any]]:
-        """A key for the dropout below each layer, and one for the noise inside it."""
-        depth = len(self.layers)
-        if key is None:
-            return [None] * depth, [None] * depth
-        checks.random_key("key", key)
-        keys = list(jax.random.split(key, 2 * depth))
-        return keys[:depth], keys[depth:]
 
     def _states(self, state: Sequence[State] | None) -> Sequence[State | None]:
         if state is None:

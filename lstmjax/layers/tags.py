@@ -5,9 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import checks, crf
-from lstmjax.masking import valid_steps
-from lstmjax.positions import classes, keep_counted
-from lstmjax.types import Array, Bool, Float, Int
+from lstmjax.positions import classes, counted, keep_counted
+from lstmjax.types import Array, Bool, Float, Int, Lengths
 
 
 class IndependentTags(nnx.Module):
@@ -29,7 +28,7 @@ class IndependentTags(nnx.Module):
         self.num_tags = checks.positive_int("num_tags", num_tags)
 
     def log_likelihood(
-        self, emissions: Float[Array, "B T K"], tags: Int[Array, "B T"], *, lengths: Int[Array, "B"] | None = None
+        self, emissions: Float[Array, "B T K"], tags: Int[Array, "B T"], *, lengths: Lengths = None
     ) -> Float[Array, "B"]:
         """`log p(y | x)` of each sentence, 0 where it is empty.
 
@@ -39,19 +38,17 @@ class IndependentTags(nnx.Module):
           lengths: integers [B] in 0..T; None where every sentence has T tokens.
         """
         valid = _valid(emissions, self.num_tags, lengths)
-        tags = classes("tags", tags, valid.shape, self.num_tags, valid)
+        tags = classes("tags", tags, emissions.shape[:2], self.num_tags, valid)
         each = jax.nn.log_softmax(keep_counted(emissions, valid), axis=2)
         of_tags = jnp.take_along_axis(each, tags[..., None], axis=2)[..., 0]
         return jnp.sum(of_tags, axis=1, where=valid)
 
-    def decode(self, emissions: Float[Array, "B T K"], *, lengths: Int[Array, "B"] | None = None) -> Int[Array, "B T"]:
+    def decode(self, emissions: Float[Array, "B T K"], *, lengths: Lengths = None) -> Int[Array, "B T"]:
         """The most probable tags, int32 [B, T], the first of equals; 0 behind the end."""
         valid = _valid(emissions, self.num_tags, lengths)
-        return jnp.where(valid, jnp.argmax(emissions, axis=2).astype(jnp.int32), 0)
+        return keep_counted(jnp.argmax(emissions, axis=2).astype(jnp.int32), valid)
 
-    def marginals(
-        self, emissions: Float[Array, "B T K"], *, lengths: Int[Array, "B"] | None = None
-    ) -> Float[Array, "B T K"]:
+    def marginals(self, emissions: Float[Array, "B T K"], *, lengths: Lengths = None) -> Float[Array, "B T K"]:
         """The probability of every tag at every token; zeros behind the end."""
         valid = _valid(emissions, self.num_tags, lengths)
         return keep_counted(jax.nn.softmax(keep_counted(emissions, valid), axis=2), valid)
@@ -110,24 +107,20 @@ class CRF(nnx.Module):
         return allowed
 
     def log_likelihood(
-        self, emissions: Float[Array, "B T K"], tags: Int[Array, "B T"], *, lengths: Int[Array, "B"] | None = None
+        self, emissions: Float[Array, "B T K"], tags: Int[Array, "B T"], *, lengths: Lengths = None
     ) -> Float[Array, "B"]:
         """`log p(y | x)` of each sentence; arguments as in `IndependentTags`."""
         return crf.log_likelihood(emissions, tags, self.transitions, lengths=lengths)
 
-    def decode(self, emissions: Float[Array, "B T K"], *, lengths: Int[Array, "B"] | None = None) -> Int[Array, "B T"]:
+    def decode(self, emissions: Float[Array, "B T K"], *, lengths: Lengths = None) -> Int[Array, "B T"]:
         """The most probable chain of those allowed, int32 [B, T]; 0 behind the end."""
         return crf.viterbi(emissions, self.allowed, lengths=lengths)[0]
 
-    def marginals(
-        self, emissions: Float[Array, "B T K"], *, lengths: Int[Array, "B"] | None = None
-    ) -> Float[Array, "B T K"]:
+    def marginals(self, emissions: Float[Array, "B T K"], *, lengths: Lengths = None) -> Float[Array, "B T K"]:
         """The probability of every tag at every token, over all chains allowed; zeros behind the end."""
         return crf.marginals(emissions, self.allowed, lengths=lengths)
 
 
-def _valid(emissions: Array, num_tags: int, lengths: Array | None) -> Bool[Array, "B T"]:
+def _valid(emissions: Array, num_tags: int, lengths: Lengths) -> Bool[Array, "B T"] | None:
     checks.shape("emissions", emissions, ("B", "T", num_tags))
-    batch, steps = emissions.shape[:2]
-    valid = valid_steps(lengths, None, steps, batch)
-    return jnp.ones((batch, steps), bool) if valid is None else valid.T
+    return counted(emissions.shape[:2], lengths, None, None)

@@ -7,7 +7,7 @@ from flax import nnx
 
 from lstmjax import checks
 from lstmjax.masking import valid_steps, zero_invalid
-from lstmjax.types import Array, Bool, Float, Int
+from lstmjax.types import Array, Float, Lengths, Mask
 
 
 class TimeDistributed(nnx.Module):
@@ -30,12 +30,7 @@ class TimeDistributed(nnx.Module):
         self.layer = layer
 
     def __call__(
-        self,
-        xs: Float[Array, "B T *in"],
-        *,
-        lengths: Int[Array, "B"] | None = None,
-        mask: Bool[Array, "B T"] | None = None,
-        time_major: bool = False,
+        self, xs: Float[Array, "B T *in"], *, lengths: Lengths = None, mask: Mask = None, time_major: bool = False
     ) -> Float[Array, "B T *out"]:
         """Args and raises: see `lstmjax.unroll`."""
         xs = jnp.asarray(xs)

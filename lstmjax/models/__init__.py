@@ -1,5 +1,6 @@
 """Models: layers put together for a task, one file a family; `FAMILIES` says which there are.
 
+- `config_parts.py`: what the configs share: checks of their fields, cells, embeddings
 - `language_model.py`: embedding, recurrent layers, projection, and what it is trained to do
 - `language_model_config.py`: these from a config alone
 - `sequence_to_one.py`: recurrent layers, pooling, dense layers; classifiers and regressors
@@ -33,6 +34,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from flax import nnx
@@ -130,16 +132,21 @@ class Family(NamedTuple):
       config: a frozen dataclass that holds every size.
       build: `(config, rngs) -> module`.
       task: `config -> Task`, what it is trained to do.
-      companion: reads what goes with a trained model, such as its vocabulary, from its run's folder.
+      companion: reads what goes with a trained model, such as its vocabulary, from its run's folder; None by default.
       completed: `(config, companion) -> config` with every size that the companion decides; ValueError where the two
-        do not belong together.
+        do not belong together. The config as it is by default.
     """
 
     config: type[Any]
     build: Callable[[Any, nnx.Rngs], nnx.Module]
     task: Callable[[Any], Task]
-    companion: Callable[[Path], Any]
-    completed: Callable[[Any, Any], Any]
+    companion: Callable[[Path], Any] = lambda folder: None
+    completed: Callable[[Any, Any], Any] = lambda config, companion: config
+
+
+def _family(config: type[Any], config_file: ModuleType, task_file: ModuleType) -> Family:
+    """A family that has one file for its config and one for its task."""
+    return Family(config, config_file.build, task_file.task, task_file.read_meaning, task_file.with_meaning)
 
 
 FAMILIES: dict[str, Family] = {
@@ -150,41 +157,11 @@ FAMILIES: dict[str, Family] = {
         companion=lambda folder: load_vocabulary(folder / "vocabulary.json"),
         completed=language_model_config.with_vocabulary,
     ),
-    "sequence-to-one": Family(
-        config=SequenceToOneConfig,
-        build=sequence_config.build,
-        task=sequence_task.task,
-        companion=sequence_task.read_meaning,
-        completed=sequence_task.with_meaning,
-    ),
-    "forecaster": Family(
-        config=ForecasterConfig,
-        build=forecaster_config.build,
-        task=forecaster_task.task,
-        companion=forecaster_task.read_meaning,
-        completed=forecaster_task.with_meaning,
-    ),
-    "tagger": Family(
-        config=TaggerConfig,
-        build=tagger_config.build,
-        task=tagger_task.task,
-        companion=tagger_task.read_meaning,
-        completed=tagger_task.with_meaning,
-    ),
-    "seq2seq": Family(
-        config=Seq2SeqConfig,
-        build=seq2seq_config.build,
-        task=seq2seq_task.task,
-        companion=seq2seq_task.read_meaning,
-        completed=seq2seq_task.with_meaning,
-    ),
-    "frame-predictor": Family(
-        config=FramePredictorConfig,
-        build=frame_predictor.build,
-        task=frame_predictor.task,
-        companion=lambda folder: None,
-        completed=lambda config, _: config,
-    ),
+    "sequence-to-one": _family(SequenceToOneConfig, sequence_config, sequence_task),
+    "forecaster": _family(ForecasterConfig, forecaster_config, forecaster_task),
+    "tagger": _family(TaggerConfig, tagger_config, tagger_task),
+    "seq2seq": _family(Seq2SeqConfig, seq2seq_config, seq2seq_task),
+    "frame-predictor": Family(FramePredictorConfig, frame_predictor.build, frame_predictor.task),
     "piano-roll": Family(
         config=PianoRollConfig,
         build=piano_roll_config.build,
@@ -196,21 +173,7 @@ FAMILIES: dict[str, Family] = {
         config=MixtureDensityConfig,
         build=lambda config, rngs: MixtureDensity(config, rngs=rngs),
         task=mixture_density.task,
-        companion=lambda folder: None,
-        completed=lambda config, companion: config,
     ),
-    "cnn-lstm": Family(
-        config=CNNLSTMConfig,
-        build=cnn_lstm_config.build,
-        task=cnn_lstm_task.task,
-        companion=cnn_lstm_task.read_meaning,
-        completed=cnn_lstm_task.with_meaning,
-    ),
-    "image-decoder": Family(
-        config=ImageDecoderConfig,
-        build=image_decoder_config.build,
-        task=image_decoder_task.task,
-        companion=image_decoder_task.read_meaning,
-        completed=image_decoder_task.with_meaning,
-    ),
+    "cnn-lstm": _family(CNNLSTMConfig, cnn_lstm_config, cnn_lstm_task),
+    "image-decoder": _family(ImageDecoderConfig, image_decoder_config, image_decoder_task),
 }

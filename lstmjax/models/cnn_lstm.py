@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -11,6 +10,7 @@ from lstmjax.layers.recurrent import check_rngs
 from lstmjax.masking import valid_steps, zero_invalid
 from lstmjax.models.frame_encoder import FrameEncoder
 from lstmjax.models.sequence_to_one import SequenceClassifier
+from lstmjax.regularizers import split_key
 from lstmjax.types import Array, Bool, Float, Int, Key
 
 
@@ -24,8 +24,8 @@ class CNNLSTM(nnx.Module):
 
     Args:
       frames: the encoder of a frame.
-      classifier: takes vectors of `frames.out_features` numbers. Its encoder's `pool` decides what is said: with one of
-        `lstmjax.layers` one label a clip, with `every_step` one a frame.
+      classifier: takes vectors of `frames.out_features` numbers. With a `pool` of `lstmjax.layers` in
+        its encoder a clip has one label, with `every_step` each frame has one.
 
     Raises:
       TypeError: parts of another kind.
@@ -44,10 +44,8 @@ class CNNLSTM(nnx.Module):
     """
 
     def __init__(self, frames: FrameEncoder, classifier: SequenceClassifier) -> None:
-        if not isinstance(frames, FrameEncoder):
-            raise TypeError(f"frames must be a FrameEncoder, got {type(frames).__name__}")
-        if not isinstance(classifier, SequenceClassifier):
-            raise TypeError(f"classifier must be a SequenceClassifier, got {type(classifier).__name__}")
+        checks.instance("frames", frames, FrameEncoder)
+        checks.instance("classifier", classifier, SequenceClassifier)
         self.frames, self.classifier = frames, classifier
 
     def __call__(
@@ -64,13 +62,13 @@ class CNNLSTM(nnx.Module):
           clips: [B, T, H, W, C], floats, nearly always in [0, 1], or uint8, which is divided by 255.
           lengths: integers [B] in 0..T, for clips of different lengths.
           mask: booleans [B, T], True at frames that are there.
-          key: says that this is training: it draws dropout, and batch normalisation takes the batch's own statistics
-            and keeps them. None, as at evaluation, changes nothing in the model.
+          key: in training: it draws dropout, and batch normalisation takes the batch's own statistics and keeps them.
+            None, as at evaluation, changes nothing in the model.
 
         Raises:
           TypeError, ValueError: clips, lengths or mask of another shape or dtype.
         """
-        key_frames, key_rest = (None, None) if key is None else jax.random.split(key)
+        key_frames, key_rest = split_key(key, 2)
         vectors = self.vectors(clips, lengths=lengths, mask=mask, key=key_frames)
         return self.classifier(vectors, lengths=lengths, mask=mask, key=key_rest)
 
@@ -113,8 +111,7 @@ class StackedCNN(nnx.Module):
 
     def __init__(self, frames: FrameEncoder, window: int, num_classes: int, *, rngs: nnx.Rngs) -> None:
         check_rngs("rngs", rngs)
-        if not isinstance(frames, FrameEncoder):
-            raise TypeError(f"frames must be a FrameEncoder, got {type(frames).__name__}")
+        checks.instance("frames", frames, FrameEncoder)
         if frames.image_shape[2] % checks.positive_int("window", window):
             raise ValueError(f"frames must read images of {window} * C channels, got {frames.image_shape[2]}")
         self.frames, self.window = frames, window

@@ -5,14 +5,11 @@ from typing import Literal
 
 from flax import nnx
 
-from lstmjax import checks
 from lstmjax.models import sequence_config
 from lstmjax.models.cnn_lstm import CNNLSTM, StackedCNN, every_step
-from lstmjax.models.frame_encoder import FrameEncoder, FrameEncoderConfig
+from lstmjax.models.frame_encoder import FrameEncoderConfig, encoder_of
 from lstmjax.models.sequence_config import SequenceToOneConfig
 from lstmjax.models.sequence_to_one import SequenceClassifier
-
-POOLINGS = ("last", "mean", "max", "attention", "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +41,6 @@ class CNNLSTMConfig(FrameEncoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.one_of("pooling", self.pooling, POOLINGS)
-        if isinstance(self.hidden_features, list):  # from JSON
-            object.__setattr__(self, "hidden_features", tuple(self.hidden_features))
-        checks.positive_int("frame_features", self.frame_features)
-        for name in ("window", "num_classes"):
-            if getattr(self, name) is not None:
-                checks.positive_int(name, getattr(self, name))
         self.sequence()  # refuses what does not go together
         unused = self.cell != "none" or self.pooling != "last" or self.input_dropout or self.output_dropout
         if self.window is not None and unused:
@@ -91,16 +81,8 @@ def build(config: CNNLSTMConfig, rngs: nnx.Rngs) -> CNNLSTM | StackedCNN:
     if config.image_shape is None or config.num_classes is None:
         raise ValueError("image_shape and num_classes must be set")
     height, width, channels = config.image_shape
-    frames = FrameEncoder(
-        (height, width, channels * (config.window or 1)),
-        config.channels,
-        config.frame_features,
-        halvings=config.halvings,
-        kernel_size=config.kernel_size,
-        norm=config.norm,
-        groups=config.groups,
-        rngs=rngs,
-    )
+    image_shape = (height, width, channels * (config.window or 1))
+    frames = encoder_of(config, image_shape, config.frame_features, rngs)
     if config.window is not None:
         return StackedCNN(frames, config.window, config.num_classes, rngs=rngs)
     classifier = sequence_config.build(config.sequence(), rngs)

@@ -1,19 +1,18 @@
 """What models of clips are trained to do, their figures, and what their outputs mean."""
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from lstmjax import losses, metrics
 from lstmjax.data.labels import Labels, load_labels
 from lstmjax.data.source import SequenceBatch
 from lstmjax.models.cnn_lstm import CNNLSTM, StackedCNN
 from lstmjax.models.cnn_lstm_config import CNNLSTMConfig
-from lstmjax.models.sequence_task import macro_f1
+from lstmjax.models.config_parts import check_size
+from lstmjax.models.sequence_task import class_figures
 from lstmjax.tasks import Task
 
 
@@ -28,13 +27,12 @@ def with_meaning(config: CNNLSTMConfig, labels: Labels) -> CNNLSTMConfig:
     Raises:
       ValueError: there are not as many as the config says.
     """
-    if config.num_classes != len(labels):
-        raise ValueError(f"its num_classes is {config.num_classes}, and there are {len(labels)} labels")
+    check_size("num_classes", config.num_classes, len(labels), "labels")
     return config
 
 
 def task(config: CNNLSTMConfig) -> Task:
-    """Say what a clip is, or each of its frames, from batches of `SequenceBatch`: `inputs` [B, T, H, W, C].
+    """Classify clips, or each of their frames, from batches of `SequenceBatch`: `inputs` [B, T, H, W, C].
 
     Rows of weight 0 count as clips without frames, so that they reach no statistics of a batch normalisation.
 
@@ -44,7 +42,7 @@ def task(config: CNNLSTMConfig) -> Task:
     Returns:
       a task: cross-entropy after a softmax; figures loss, accuracy and f1 (macro), of clips or of frames.
     """
-    return Task(functools.partial(_loss, config), summary=_figures)
+    return Task(functools.partial(_loss, config), summary=class_figures)
 
 
 def _loss(
@@ -56,14 +54,5 @@ def _loss(
     logits = model(clips, lengths=lengths, key=key)
     counted: Any = {"weights": weights} | ({"lengths": lengths} if config.each_frame else {})
     loss = losses.sparse_categorical_cross_entropy(logits, targets, **counted)
-    said = jnp.argmax(logits, axis=-1)
-    return {"loss": loss, "confusion": metrics.confusion_matrix(said, targets, logits.shape[-1], **counted)}, carry
-
-
-def _figures(sums: Mapping[str, Any]) -> dict[str, float]:
-    confusion = np.asarray(sums["confusion"])
-    return {
-        "loss": float(sums["loss"].value),
-        "accuracy": float(np.trace(confusion) / np.sum(confusion)),
-        "f1": macro_f1(confusion),
-    }
+    predicted = jnp.argmax(logits, axis=-1)
+    return {"loss": loss, "confusion": metrics.confusion_matrix(predicted, targets, logits.shape[-1], **counted)}, carry

@@ -17,7 +17,7 @@ from jax import lax
 from lstmjax import checks, regularizers
 from lstmjax.attention import Attention, Memory, PredictedCentre, Window
 from lstmjax.cells import output_shape
-from lstmjax.cells.wrappers import draw_noise
+from lstmjax.cells.optional import draw_noise
 from lstmjax.layers.recurrent import WeightedCell, check_rngs
 from lstmjax.types import Array, Cell, Float, Int, Key
 
@@ -28,8 +28,8 @@ class DecoderState(NamedTuple):
     Args:
       recurrent: the state of each cell, bottom first.
       features: [R, A], what the last symbol's scores were made from.
-      weights: [R, S], how much of each source step it looked at.
-      coverage: [R, S], the sum of all weights so far.
+      weights: [R, S], attention over the source at this step.
+      coverage: [R, S], the sum of all such weights so far.
       position: [R], int32, how many symbols have been read.
     """
 
@@ -44,7 +44,7 @@ class DecoderState(NamedTuple):
         return DecoderState(recurrent, features, weights, self.coverage + weights, self.position + 1)
 
 
-class Floor(NamedTuple):
+class ReadyCell(NamedTuple):
     """A cell ready to step: with its parameters and the mask of dropout on its input, both drawn for a whole call."""
 
     cell: Cell[Any, Any]
@@ -52,13 +52,17 @@ class Floor(NamedTuple):
     mask: Float[Array, "R I"] | None
 
 
+ReadyCells = Sequence[ReadyCell]
+
+
 class Decoder(nnx.Module):
     """What all decoders share: recurrent cells one on another that step together, and dropout between them.
 
-    A decoder adds `out_features`, `remember` and `step`.
+    A decoder adds `remember` and `step`.
 
     Args:
       cells: at least one, bottom first; each takes as many features as the one below gives.
+      out_features: A, size of the vector that a step gives.
       dropout: between cells, in [0, 1).
       rngs: draws the initial parameters (stream "params").
 
@@ -66,7 +70,9 @@ class Decoder(nnx.Module):
       ValueError: no cells, or sizes that do not chain.
     """
 
-    def __init__(self, cells: Sequence[Cell[Any, Any]], dropout: float = 0.0, *, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, cells: Sequence[Cell[Any, Any]], out_features: int, dropout: float = 0.0, *, rngs: nnx.Rngs
+    ) -> None:
         check_rngs("rngs", rngs)
         if not cells:
             raise ValueError("cells must hold at least one cell, got none")
@@ -76,24 +82,18 @@ class Decoder(nnx.Module):
                 raise ValueError(f"each cell must take as many features as the one below gives, got {came}")
         self.layers = nnx.List(WeightedCell(cell, rngs=rngs) for cell in cells)
         self.dropout = regularizers.Dropout(dropout)
+        self.out_features = out_features
 
     @property
     def hidden_features(self) -> int:
         """H, of the top cell."""
         return output_shape(self.layers[-1].cell)[-1]
 
-    @property
-    def out_features(self) -> int:
-        """A."""
-        raise NotImplementedError
-
     def remember(self, encoded: Float[Array, "B S M"], lengths: Int[Array, "B"] | None) -> Memory:
         """What it looks back at, made once for each source."""
         raise NotImplementedError
 
-    def step(
-        self, floors: Sequence[Floor], memory: Memory, state: DecoderState, x: Float[Array, "R D"]
-    ) -> DecoderState:
+    def step(self, cells: ReadyCells, memory: Memory, state: DecoderState, x: Float[Array, "R D"]) -> DecoderState:
         """One step over the symbols' embeddings."""
         raise NotImplementedError
 
@@ -101,30 +101,29 @@ class Decoder(nnx.Module):
         """Each cell's, bottom first."""
         return tuple(layer.cell.initial_state((rows,)) for layer in self.layers)
 
-    def ready(self, rows: int, key: Key[Array, ""] | None = None) -> list[Floor]:
+    def ready(self, rows: int, key: Key[Array, ""] | None = None) -> list[ReadyCell]:
         """The cells with their parameters; a key draws their noise and the dropout between them, for all steps."""
-        count = len(self.layers)
-        keys: Any = [(None, None)] * count if key is None else jax.random.split(key, (count, 2))
-        return [self._floor(number, rows, *pair) for number, pair in enumerate(keys)]
+        if key is None:
+            return [ReadyCell(layer.cell, layer.params, None) for layer in self.layers]
+        ready = []
+        keys = jax.random.split(key, (len(self.layers), 2))
+        for number, (layer, (key_cell, key_mask)) in enumerate(zip(self.layers, keys, strict=True)):
+            cell = layer.cell
+            unseen = jnp.zeros((1, rows, cell.in_features))
+            noisy, params, inputs = draw_noise(cell, layer.params, unseen, key_cell)
+            if inputs is not unseen:
+                raise TypeError(f"a cell that steps can't have noise for each step, as {type(cell).__name__} does")
+            mask = self.dropout(jnp.ones((rows, cell.in_features)), key=key_mask)
+            ready.append(ReadyCell(noisy, params, mask if number else None))
+        return ready
 
-    def _floor(self, number: int, rows: int, key_cell: Key[Array, ""] | None, key_mask: Key[Array, ""] | None) -> Floor:
-        cell, params = self.layers[number].cell, self.layers[number].params
-        if key_cell is None:
-            return Floor(cell, params, None)
-        unseen = jnp.zeros((1, rows, cell.in_features))
-        noisy, params, inputs = draw_noise(cell, params, unseen, key_cell)
-        if inputs is not unseen:
-            raise TypeError(f"a cell that steps can't have noise for each step, as {type(cell).__name__} does")
-        mask = None if number == 0 else self.dropout(jnp.ones((rows, cell.in_features)), key=key_mask)
-        return Floor(noisy, params, mask)
 
-
-def climb(
-    floors: Sequence[Floor], states: Sequence[Any], x: Float[Array, "R I"]
+def step_cells(
+    cells: ReadyCells, states: Sequence[Any], x: Float[Array, "R I"]
 ) -> tuple[tuple[Any, ...], Float[Array, "R H"]]:
     """One step of each cell, bottom first, each fed with the output of the one below."""
     after = []
-    for (cell, params, mask), state in zip(floors, states, strict=True):
+    for (cell, params, mask), state in zip(cells, states, strict=True):
         x = x if mask is None else x * mask.astype(x.dtype)
         state, x = cell.step(params, state, cell.project(params, x))
         after.append(state)
@@ -209,10 +208,10 @@ def run_decoder(
     Returns:
       features and attention weights of each step.
     """
-    floors = decoder.ready(len(xs), key)
+    cells = decoder.ready(len(xs), key)
 
     def step(state: DecoderState, x: Array) -> tuple[DecoderState, tuple[Array, Array]]:
-        after = decoder.step(floors, memory, state, x)
+        after = decoder.step(cells, memory, state, x)
         return after, (after.features, after.weights)
 
     _, steps = lax.scan(step, state, xs.swapaxes(0, 1))

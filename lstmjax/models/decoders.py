@@ -8,7 +8,7 @@ from flax import nnx
 
 from lstmjax import checks
 from lstmjax.attention import Memory
-from lstmjax.models.decoder_steps import Decoder, DecoderState, Floor, Looking, climb
+from lstmjax.models.decoder_steps import Decoder, DecoderState, Looking, ReadyCells, step_cells
 from lstmjax.types import Array, Cell, Float, Int
 
 
@@ -55,29 +55,23 @@ class LuongDecoder(Decoder):
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ) -> None:
-        super().__init__(cells, dropout, rngs=rngs)
+        super().__init__(cells, out_features, dropout, rngs=rngs)
         self.looking = looking
         checks.boolean("input_feeding", input_feeding)
         self.input_feeding = input_feeding
         self.of_state = nnx.Linear(self.hidden_features, out_features, rngs=rngs)
         self.of_context = nnx.Linear(memory_features, out_features, use_bias=False, rngs=rngs)
 
-    @property
-    def out_features(self) -> int:
-        return self.of_state.out_features
-
     def remember(self, encoded: Float[Array, "B S M"], lengths: Int[Array, "B"] | None) -> Memory:
         """What it looks back at: W_c is applied here, once, for W_c sum_s w_s m_s = sum_s w_s W_c m_s."""
         memory = self.looking.attention.memory(encoded, lengths=lengths)
         return memory._replace(values=self.of_context(memory.values))
 
-    def step(
-        self, floors: Sequence[Floor], memory: Memory, state: DecoderState, x: Float[Array, "R D"]
-    ) -> DecoderState:
+    def step(self, cells: ReadyCells, memory: Memory, state: DecoderState, x: Float[Array, "R D"]) -> DecoderState:
         """One step over the symbols' embeddings."""
         if self.input_feeding:
             x = jnp.concatenate([x, state.features], axis=1)
-        recurrent, h = climb(floors, state.recurrent, x)
+        recurrent, h = step_cells(cells, state.recurrent, x)
         context, weights = self.looking(h, memory, state)
         features = jnp.tanh(self.of_state(h) + context)
         return state.after(recurrent, features, weights)
@@ -123,24 +117,18 @@ class BahdanauDecoder(Decoder):
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ) -> None:
-        super().__init__(cells, dropout, rngs=rngs)
+        super().__init__(cells, out_features, dropout, rngs=rngs)
         self.looking = looking
         self.combine = nnx.Linear(self.hidden_features + memory_features, out_features, rngs=rngs)
-
-    @property
-    def out_features(self) -> int:
-        return self.combine.out_features
 
     def remember(self, encoded: Float[Array, "B S M"], lengths: Int[Array, "B"] | None) -> Memory:
         """What it looks back at."""
         return self.looking.attention.memory(encoded, lengths=lengths)
 
-    def step(
-        self, floors: Sequence[Floor], memory: Memory, state: DecoderState, x: Float[Array, "R D"]
-    ) -> DecoderState:
+    def step(self, cells: ReadyCells, memory: Memory, state: DecoderState, x: Float[Array, "R D"]) -> DecoderState:
         """One step over the symbols' embeddings."""
         context, weights = self.looking(state.recurrent[-1].h, memory, state)
-        recurrent, h = climb(floors, state.recurrent, jnp.concatenate([x, context], axis=1))
+        recurrent, h = step_cells(cells, state.recurrent, jnp.concatenate([x, context], axis=1))
         features = jnp.tanh(self.combine(jnp.concatenate([h, context], axis=1)))
         return state.after(recurrent, features, weights)
 
@@ -168,21 +156,15 @@ class PlainDecoder(Decoder):
     def __init__(
         self, cells: Sequence[Cell[Any, Any]], out_features: int, *, dropout: float = 0.0, rngs: nnx.Rngs
     ) -> None:
-        super().__init__(cells, dropout, rngs=rngs)
+        super().__init__(cells, out_features, dropout, rngs=rngs)
         self.combine = nnx.Linear(self.hidden_features, out_features, rngs=rngs)
-
-    @property
-    def out_features(self) -> int:
-        return self.combine.out_features
 
     def remember(self, encoded: Float[Array, "B S M"], lengths: Int[Array, "B"] | None) -> Memory:
         """Nothing of it is looked at."""
         nothing = jnp.zeros((*encoded.shape[:2], 0), encoded.dtype)
         return Memory(nothing, nothing, jnp.zeros(encoded.shape[:2], bool))
 
-    def step(
-        self, floors: Sequence[Floor], memory: Memory, state: DecoderState, x: Float[Array, "R D"]
-    ) -> DecoderState:
+    def step(self, cells: ReadyCells, memory: Memory, state: DecoderState, x: Float[Array, "R D"]) -> DecoderState:
         """One step over the symbols' embeddings."""
-        recurrent, h = climb(floors, state.recurrent, x)
+        recurrent, h = step_cells(cells, state.recurrent, x)
         return state.after(recurrent, jnp.tanh(self.combine(h)), state.weights)

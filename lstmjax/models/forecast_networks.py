@@ -7,7 +7,6 @@ has no value; `known` [N, H, K], what is known of the steps to come; and a key t
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +20,7 @@ Network = Callable[..., Float[Array, "N H O"]]
 
 
 class DirectNetwork(nnx.Module):
-    """A recurrent encoder; what it comes to, and what is known of the future, make all steps to come by one matrix.
+    """A recurrent encoder; one linear layer from its last output and the known covariates to all steps to come.
 
         h = recurrent(values)[last observed],    outputs = W [drop(h); known] + b
 
@@ -63,7 +62,7 @@ class DirectNetwork(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "N H O"]:
         """See the module."""
-        key_recurrent, key_out = _keys(key, 2)
+        key_recurrent, key_out = regularizers.split_key(key, 2)
         mask = segments(observed[:, :, None], self.segment).any(axis=2)
         ys, _ = self.recurrent(segments(values, self.segment), mask=mask, key=key_recurrent)
         last = self.dropout(layers.last_step(ys.astype(jnp.float32), mask=mask), key=key_out)
@@ -75,7 +74,7 @@ class DecoderNetwork(nnx.Module):
 
         state = encoder(values),    y = decoder([e; known], state),    outputs = W drop(y) + b
 
-    with a learned vector e[k] for each segment to come, which tells them apart.
+    with a learned vector e[k] for each segment to come, by which the decoder knows which one it writes.
 
     Args:
       encoder: any layer, of `segment * F` inputs.
@@ -118,7 +117,7 @@ class DecoderNetwork(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "N H O"]:
         """See the module."""
-        key_encoder, key_decoder, key_out = _keys(key, 3)
+        key_encoder, key_decoder, key_out = regularizers.split_key(key, 3)
         mask = segments(observed[:, :, None], self.segment).any(axis=2)
         _, state = self.encoder(segments(values, self.segment), mask=mask, key=key_encoder)
         leads = self.lead(jnp.arange(self.lead.num_embeddings))
@@ -131,8 +130,8 @@ class DecoderNetwork(nnx.Module):
 class WindowNetwork(nnx.Module):
     """No recurrence: the whole window side by side, and dense layers; without hidden ones a linear map.
 
-    With a moving average the window is told apart into that, its trend, and the rest, and each has weights of its own,
-    as in DLinear.
+    With a moving average the window is split into its trend, which is that average, and the remainder; each has weights
+    of its own, as in DLinear.
 
     Args:
       input_length: L.
@@ -184,7 +183,7 @@ class WindowNetwork(nnx.Module):
             trend = trend_of(values, self.moving_average)
             values = jnp.concatenate([trend, values - trend], axis=2)
         x = _beside(values.reshape(len(values), -1), known)
-        for layer, drop in zip(self.hidden, _keys(key, len(self.hidden)), strict=True):
+        for layer, drop in zip(self.hidden, regularizers.split_key(key, len(self.hidden)), strict=True):
             x = self.dropout(jax.nn.relu(layer(x)), key=drop)
         return self.head(x).reshape(len(values), *self.shape)
 
@@ -213,7 +212,3 @@ def trend_of(x: Float[Array, "N L F"], size: int) -> Float[Array, "N L F"]:
 
 def _beside(x: Float[Array, "N F"], known: Float[Array, "N H K"]) -> Float[Array, "N F2"]:
     return jnp.concatenate([x, known.reshape(len(known), -1)], axis=1)
-
-
-def _keys(key: Key[Array, ""] | None, count: int) -> Sequence[Any]:
-    return [None] * count if key is None else list(jax.random.split(key, count))

@@ -1,6 +1,6 @@
 """Forecasters: from the history of one or several series, what is likely of every value to come."""
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lstmjax.decoding.forecasts import Forecast
 
 InstanceNorm = Literal["none", "last", "standard", "scale"]
-INSTANCE_NORMS = ("none", "last", "standard", "scale")
+INSTANCE_NORMS = get_args(InstanceNorm)
 EPSILON = 1e-5  # as in RevIN: a window that never changes keeps a scale above 0
 
 
@@ -86,17 +86,18 @@ class _Forecaster(nnx.Module):
         input_length: int,
         horizon: int,
         instance_norm: InstanceNorm,
+        shared_channels: bool,
     ) -> None:
         checks.one_of("output", output, tuple(OUTPUTS))
         checks.one_of("instance_norm", instance_norm, INSTANCE_NORMS)
-        if not isinstance(scaler, SeriesScaler):
-            raise TypeError(f"scaler must be a SeriesScaler, got {type(scaler).__name__}")
+        checks.instance("scaler", scaler, SeriesScaler)
         self.output, self.scaler, self.instance_norm = output, scaler, instance_norm
         self.num_past, self.num_known = checks.index("num_past", num_past, 0), checks.index("num_known", num_known, 0)
         self.past_scaler = SeriesScaler(num_past) if num_past else None
         self.known_scaler = SeriesScaler(num_known) if num_known else None
         self.input_length = checks.positive_int("input_length", input_length)
         self.horizon = checks.positive_int("horizon", horizon)
+        self.shared_channels = shared_channels
 
     def forecast(
         self,
@@ -140,9 +141,20 @@ class _Forecaster(nnx.Module):
         model: Any = self
         return forecast(model, history, horizon, past=past, known=known, series=series, num_paths=num_paths, key=key)
 
+    def _distribution(
+        self, raw: Float[Array, "N T O"], shift: Float[Array, "B 1 C"], scale: Float[Array, "B 1 C"]
+    ) -> Distribution:
+        """The distribution that a network's outputs are, leaves [B, T, C], at each window's own level and scale."""
+        kind, (batch, _, channels), steps = OUTPUTS[self.output].kind, shift.shape, raw.shape[1]
+        if self.shared_channels:
+            raw = raw.reshape(batch, channels, steps, kind.size).swapaxes(1, 2)
+        shape = (batch, steps, channels)
+        normalised = kind.of(raw.reshape(*shape, kind.size))
+        return normalised.affine(jnp.broadcast_to(shift, shape), jnp.broadcast_to(scale, shape))
+
 
 class Forecaster(_Forecaster):
-    """Says all steps to come at once, each value by a distribution of its own.
+    """Predicts all steps to come at once, each value by a distribution of its own.
 
         window = normalised(history),    distribution = network(window, past, known) * scale + shift
 
@@ -180,8 +192,8 @@ class Forecaster(_Forecaster):
         instance_norm: InstanceNorm = "none",
         shared_channels: bool = True,
     ) -> None:
-        super().__init__(output, scaler, num_past, num_known, input_length, horizon, instance_norm)
-        self.network, self.shared_channels = network, shared_channels
+        super().__init__(output, scaler, num_past, num_known, input_length, horizon, instance_norm, shared_channels)
+        self.network = network
 
     def __call__(
         self,
@@ -209,14 +221,10 @@ class Forecaster(_Forecaster):
             values, observed = _rows_of_channels(values), _rows_of_channels(window.observed)[:, :, 0]
             covariates, ahead = (jnp.repeat(each, channels, axis=0) for each in (covariates, ahead))
         raw = self.network(jnp.concatenate([values, covariates], axis=2), observed, ahead, key)
-        size = OUTPUTS[self.output].kind.size
-        if self.shared_channels:
-            raw = raw.reshape(batch, channels, self.horizon, size).swapaxes(1, 2)
-        raw = raw.reshape(batch, self.horizon, channels, size)
-        return _placed(OUTPUTS[self.output].kind.of(raw), window.shift, window.scale)
+        return self._distribution(raw, window.shift, window.scale)
 
     def loss(self, batch: WindowBatch, key: Key[Array, ""] | None) -> tuple[Distribution, Mean]:
-        """What is said of a batch's futures, and the mean loss of all their observed values."""
+        """The distribution of a batch's futures, and the mean loss of all their observed values."""
         distribution = self(*map(jnp.asarray, (batch.history, batch.past, batch.known)), key=key)
         return distribution, _mean_loss(
             self.output, distribution, jnp.asarray(batch.future), jnp.asarray(batch.weights)
@@ -224,7 +232,7 @@ class Forecaster(_Forecaster):
 
 
 class RecursiveForecaster(_Forecaster):
-    """Says one step from all before it; what it draws there is what it reads next. DeepAR, for any recurrent layer.
+    """Predicts one step from all before it; what it draws there is what it reads next. DeepAR, for any recurrent layer.
 
         distribution[t + 1] = head(recurrent([y[t]; known[t + 1]])[t]) * scale + shift
 
@@ -261,14 +269,14 @@ class RecursiveForecaster(_Forecaster):
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ) -> None:
-        super().__init__(output, scaler, 0, num_known, input_length, horizon, instance_norm)
-        self.recurrent, self.shared_channels = recurrent, shared_channels
+        super().__init__(output, scaler, 0, num_known, input_length, horizon, instance_norm, shared_channels)
+        self.recurrent = recurrent
         self.dropout = regularizers.Dropout(dropout)
         channels = 1 if shared_channels else scaler.channels
         self.head = nnx.Linear(recurrent.out_shape[-1], channels * OUTPUTS[output].kind.size, rngs=rngs)
 
     def loss(self, batch: WindowBatch, key: Key[Array, ""] | None) -> tuple[Distribution, Mean]:
-        """Each step of a batch's futures said from all that came before it; the mean loss of history and future."""
+        """The distribution of a batch's futures, each step given all before it; the mean loss of history and future."""
         history, future = jnp.asarray(batch.history), jnp.asarray(batch.future)
         whole = jnp.concatenate([history, future], axis=1)
         distribution, _ = self.read(whole[:, :-1], history, jnp.asarray(batch.known)[:, 1:], key)
@@ -283,7 +291,7 @@ class RecursiveForecaster(_Forecaster):
         known: Float[Array, "B T K"],
         key: Key[Array, ""] | None = None,
     ) -> tuple[Distribution, "PathState"]:
-        """What is said of the step after each of a series, leaves [B, T, C], and the state to go on from.
+        """The distribution of the step after each of a series, leaves [B, T, C], and the state to go on from.
 
         Args:
           series: in the scale of training, NaN where a value is missing.
@@ -291,7 +299,7 @@ class RecursiveForecaster(_Forecaster):
           known: covariates of the step after each.
           key: switches dropout on and draws it.
         """
-        batch, _, channels = series.shape
+        channels = series.shape[2]
         own = normalised(history, self.instance_norm)
         plain = normalised(series, "none")
         has_begun = jax.lax.cummax(plain.observed.astype(jnp.int8), axis=1) > 0
@@ -300,27 +308,21 @@ class RecursiveForecaster(_Forecaster):
         if self.shared_channels:
             values, mask = _rows_of_channels(values), _rows_of_channels(has_begun)[:, :, 0]
             known = jnp.repeat(known, channels, axis=0)
-        key_recurrent, key_out = (None, None) if key is None else jax.random.split(key)
+        key_recurrent, key_out = regularizers.split_key(key, 2)
         ys, state = self.recurrent(jnp.concatenate([values, known], axis=2), mask=mask, key=key_recurrent)
         raw = self.head(self.dropout(ys.astype(jnp.float32), key=key_out))
-        return self._said(raw, batch, own.shift, own.scale), PathState(state, own.shift, own.scale)
+        return self._distribution(raw, own.shift, own.scale), PathState(state, own.shift, own.scale)
 
     def step(
         self, values: Float[Array, "B C"], known: Float[Array, "B K"], state: "PathState"
     ) -> tuple[Distribution, "PathState"]:
-        """What is said of the step after one more value, leaves [B, C], and the state after it."""
-        batch, channels = values.shape
+        """The distribution of the step after one more value, leaves [B, C], and the state after it."""
+        channels = values.shape[1]
         inputs = ((values[:, None] - state.shift) / state.scale).reshape(-1, 1, 1 if self.shared_channels else channels)
         known = jnp.repeat(known[:, None], channels if self.shared_channels else 1, axis=0)
         ys, carried = self.recurrent(jnp.concatenate([inputs, known], axis=2), state=state.recurrent)
-        said = self._said(self.head(ys.astype(jnp.float32)), batch, state.shift, state.scale)
-        return jax.tree.map(lambda leaf: leaf[:, 0], said), state._replace(recurrent=carried)
-
-    def _said(self, raw: Float[Array, "N T O"], batch: int, shift: Array, scale: Array) -> Distribution:
-        kind, steps = OUTPUTS[self.output].kind, raw.shape[1]
-        if self.shared_channels:
-            raw = raw.reshape(batch, -1, steps, kind.size).swapaxes(1, 2)
-        return _placed(kind.of(raw.reshape(batch, steps, -1, kind.size)), shift, scale)
+        ahead = self._distribution(self.head(ys.astype(jnp.float32)), state.shift, state.scale)
+        return jax.tree.map(lambda leaf: leaf[:, 0], ahead), state._replace(recurrent=carried)
 
 
 class PathState(NamedTuple):
@@ -334,12 +336,6 @@ class PathState(NamedTuple):
 def _rows_of_channels(x: Any) -> Any:
     """[B, T, C] as [B * C, T, 1]: every channel a row of its own."""
     return x.swapaxes(1, 2).reshape(-1, x.shape[1], 1)
-
-
-def _placed(distribution: Distribution, shift: Array, scale: Array) -> Distribution:
-    """A distribution over normalised windows at the windows' own level and scale, [B, 1, C] each."""
-    shape = distribution.mean().shape
-    return distribution.affine(jnp.broadcast_to(shift, shape), jnp.broadcast_to(scale, shape))
 
 
 def _mean_loss(output: str, distribution: Distribution, targets: Float[Array, "B T C"], weights: Array) -> Mean:

@@ -5,16 +5,12 @@ from typing import Any, Literal
 
 from flax import nnx
 
-from lstmjax import cells, checks, layers, regularizers
+from lstmjax import layers
 from lstmjax.distributions import OUTPUTS
-from lstmjax.layers.scaling import SCALINGS, TRANSFORMS, SeriesScaler
+from lstmjax.layers.scaling import SeriesScaler
+from lstmjax.models.config_parts import CELLS, cell_maker, check_fields
 from lstmjax.models.forecast_networks import DecoderNetwork, DirectNetwork, Network, WindowNetwork
-from lstmjax.models.forecaster import INSTANCE_NORMS, Forecaster, RecursiveForecaster
-from lstmjax.types import Cell
-
-CELLS = {"lstm": cells.LSTM, "gru": cells.GRU, "elman": cells.ElmanRNN}
-NETWORKS = (*CELLS, "mlp", "linear", "dlinear")
-HEADS = ("direct", "decoder", "recursive")
+from lstmjax.models.forecaster import Forecaster, InstanceNorm, RecursiveForecaster
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +20,10 @@ class ForecasterConfig:
     network: Literal["lstm", "gru", "elman", "mlp", "linear", "dlinear"] = "lstm"
     """What reads the window: a recurrent network, dense layers, a linear map, or one each for trend and remainder."""
     head: Literal["direct", "decoder", "recursive"] = "direct"
-    """How recurrent networks say the future: all steps at once from the last output; by a second recurrence, over the
-    steps to come; or one step after another, each drawn and read again (DeepAR)."""
+    """How recurrent networks predict: all steps at once from the last output; by a second recurrence, over the steps to
+    come; or one step after another, each drawn and read again (DeepAR)."""
     output: Literal["mse", "mae", "huber", "gaussian", "student-t", "negative-binomial", "quantiles"] = "student-t"
-    """What is said of each value: a point, trained on one of three errors; a distribution; or quantiles."""
+    """What is predicted of each value: a point, trained on one of three errors; a distribution; or quantiles."""
     hidden_features: tuple[int, ...] = (64,)
     """The width of each recurrent or hidden dense layer, bottom first; unused by the linear maps."""
     segment: int | None = None
@@ -35,7 +31,7 @@ class ForecasterConfig:
     leaves it to the data: a season where the window has four or more, else 1."""
     channels: Literal["shared", "joint"] = "shared"
     """Several targets: each by itself through shared weights, or all together through one network."""
-    instance_norm: Literal["none", "last", "standard", "scale"] = "standard"
+    instance_norm: InstanceNorm = "standard"
     """What is taken out of each window and put back: its last value; its mean and standard deviation; for counts, its
     scale alone. Series that drift need it."""
     transform: Literal["none", "log", "sqrt"] = "none"
@@ -68,45 +64,17 @@ class ForecasterConfig:
     """Series that have scales of their own."""
 
     def __post_init__(self) -> None:
-        words = {
-            "network": NETWORKS,
-            "head": HEADS,
-            "output": tuple(OUTPUTS),
-            "channels": ("shared", "joint"),
-            "instance_norm": INSTANCE_NORMS,
-            "scaling": SCALINGS,
-            "transform": TRANSFORMS,
-        }
-        for name, allowed in words.items():
-            checks.one_of(name, getattr(self, name), allowed)
-        self._check_sizes()
-        for name in ("hidden_dropout", "recurrent_dropout", "output_dropout"):
-            checks.rate(name, getattr(self, name))
-        self._check_together()
+        check_fields(self, {"num_past": 0, "num_known": 0})
+        self._check_network()
+        self._check_output()
+        self._check_steps()
 
     @property
     def is_recurrent(self) -> bool:
         """Whether the network runs over time."""
         return self.network in CELLS
 
-    def _check_sizes(self) -> None:
-        if isinstance(self.hidden_features, list):  # from JSON
-            object.__setattr__(self, "hidden_features", tuple(self.hidden_features))
-        if not isinstance(self.hidden_features, tuple):
-            raise TypeError(f"hidden_features must be a tuple of numbers, got {self.hidden_features!r}")
-        for width in self.hidden_features:
-            checks.index("hidden_features", width, 1, 2**29 - 1)
-        for name in ("moving_average", "num_series"):
-            checks.positive_int(name, getattr(self, name))
-        for name in ("num_past", "num_known"):
-            checks.index(name, getattr(self, name), 0)
-        for name in ("segment", "input_length", "horizon", "num_targets"):
-            if getattr(self, name) is not None:
-                checks.positive_int(name, getattr(self, name))
-        checks.boolean("scale_each", self.scale_each)
-
-    def _check_together(self) -> None:
-        """What one option asks of another; nothing that is given is left unused."""
+    def _check_network(self) -> None:
         if self.moving_average % 2 == 0:
             raise ValueError(f"moving_average must be odd, to have a middle, got {self.moving_average}")
         if not self.is_recurrent:
@@ -119,8 +87,6 @@ class ForecasterConfig:
             raise ValueError(f"hidden_dropout acts between layers, and network {self.network!r} has only one")
         if self.is_recurrent and self.hidden_dropout and len(self.hidden_features) < 2:
             raise ValueError("hidden_dropout acts between layers, so it needs two widths in hidden_features")
-        self._check_output()
-        self._check_steps()
 
     def _check_output(self) -> None:
         if self.output != "negative-binomial":
@@ -156,38 +122,26 @@ def build(config: ForecasterConfig, rngs: nnx.Rngs) -> Forecaster | RecursiveFor
     """
     if config.input_length is None or config.horizon is None or config.num_targets is None:
         raise ValueError("input_length, horizon and num_targets must be set")
-    scaler = SeriesScaler(
-        config.num_targets, config.scaling, config.num_series if config.scale_each else 1, config.transform
-    )
+    num_scales = config.num_series if config.scale_each else 1
+    scaler = SeriesScaler(config.num_targets, config.scaling, num_scales, config.transform)
     channels = 1 if config.channels == "shared" else config.num_targets
+    options: dict[str, Any] = {
+        "num_known": config.num_known,
+        "input_length": config.input_length,
+        "horizon": config.horizon,
+        "instance_norm": config.instance_norm,
+        "shared_channels": config.channels == "shared",
+    }
     if config.head == "recursive":
-        return RecursiveForecaster(
-            _recurrent(config, channels + config.num_known, rngs),
-            config.output,
-            scaler,
-            num_known=config.num_known,
-            input_length=config.input_length,
-            horizon=config.horizon,
-            instance_norm=config.instance_norm,
-            shared_channels=config.channels == "shared",
-            dropout=config.output_dropout,
-            rngs=rngs,
-        )
-    return Forecaster(
-        _network(config, channels, config.input_length, config.horizon, rngs),
-        config.output,
-        scaler,
-        num_past=config.num_past,
-        num_known=config.num_known,
-        input_length=config.input_length,
-        horizon=config.horizon,
-        instance_norm=config.instance_norm,
-        shared_channels=config.channels == "shared",
-    )
+        recurrent = _recurrent(config, channels + config.num_known, rngs)
+        options |= {"dropout": config.output_dropout, "rngs": rngs}
+        return RecursiveForecaster(recurrent, config.output, scaler, **options)
+    network = _network(config, channels, config.input_length, config.horizon, rngs)
+    return Forecaster(network, config.output, scaler, num_past=config.num_past, **options)
 
 
 def _network(config: ForecasterConfig, channels: int, input_length: int, horizon: int, rngs: nnx.Rngs) -> Network:
-    """What says all steps at once."""
+    """What predicts all steps at once."""
     features = channels + config.num_past + config.num_known
     out = channels * OUTPUTS[config.output].kind.size
     if not config.is_recurrent:
@@ -216,8 +170,5 @@ def _network(config: ForecasterConfig, channels: int, input_length: int, horizon
 
 
 def _recurrent(config: ForecasterConfig, in_features: int, rngs: nnx.Rngs) -> layers.Stacked:
-    def cell(inputs: int, hidden: int) -> Cell[Any, Any]:
-        plain: Cell[Any, Any] = CELLS[config.network](inputs, hidden)
-        return regularizers.RecurrentDropout(plain, config.recurrent_dropout) if config.recurrent_dropout else plain
-
+    cell = cell_maker(config.network, config.recurrent_dropout)
     return layers.stack(cell, in_features, config.hidden_features, dropout=config.hidden_dropout, rngs=rngs)

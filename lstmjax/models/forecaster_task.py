@@ -1,7 +1,6 @@
 """What forecasters are trained to do, their figures, and what their numbers mean."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +12,7 @@ from lstmjax.data.timeline import Frequency, calendar
 from lstmjax.data.windows import WindowBatch
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
+from lstmjax.models.config_parts import check_size
 from lstmjax.models.forecaster import Forecaster, RecursiveForecaster
 from lstmjax.models.forecaster_config import ForecasterConfig
 from lstmjax.tasks import Mean, Task
@@ -86,10 +86,8 @@ def with_meaning(config: ForecasterConfig, meaning: SeriesMeaning) -> Forecaster
     Raises:
       ValueError: they have other sizes than the config says.
     """
-    if config.num_targets != len(meaning.targets):
-        raise ValueError(f"its num_targets is {config.num_targets}, and there are {len(meaning.targets)} targets")
-    if config.num_series != len(meaning.series):
-        raise ValueError(f"its num_series is {config.num_series}, and there are {len(meaning.series)} series")
+    check_size("num_targets", config.num_targets, len(meaning.targets), "targets")
+    check_size("num_series", config.num_series, len(meaning.series), "series")
     return config
 
 
@@ -109,12 +107,12 @@ def task(config: ForecasterConfig) -> Task:
 def _loss(
     model: Forecaster | RecursiveForecaster, batch: WindowBatch, carry: tuple[()], key: Any
 ) -> tuple[dict[str, Mean], tuple[()]]:
-    said, loss = model.loss(batch, key)
+    predicted, loss = model.loss(batch, key)
     future = jnp.asarray(batch.future)
     weights = jnp.where(jnp.isnan(future), 0, jnp.asarray(batch.weights)[:, None, None])
-    means: Mapping[str, Mean] = {
+    means = {
         "loss": loss,
-        "mse": losses.mean_squared_error(said.mean(), future, weights=weights),
-        "mae": losses.mean_absolute_error(said.mean(), future, weights=weights),
+        "mse": losses.mean_squared_error(predicted.mean(), future, weights=weights),
+        "mae": losses.mean_absolute_error(predicted.mean(), future, weights=weights),
     }
-    return dict(means), carry
+    return means, carry

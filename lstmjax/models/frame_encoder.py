@@ -10,10 +10,10 @@ from flax import nnx
 
 from lstmjax import checks
 from lstmjax.layers.recurrent import check_rngs
+from lstmjax.models.config_parts import check_fields
 from lstmjax.types import Array, Bool, Float, Key
 
 Norm = Literal["batch", "group", "none"]
-NORMS = ("batch", "group", "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class FrameEncoderConfig:
     """How many blocks, the first ones, halve height and width; None: all do."""
     kernel_size: int = 3
     """Height and width of the convolutions' filters."""
-    norm: Literal["batch", "group", "none"] = "batch"
+    norm: Norm = "batch"
     """Normalise over the batch's frames, over groups of a frame's own features, or not at all."""
     groups: int = 4
     """Of group: into how many the features of every block are parted."""
@@ -34,20 +34,19 @@ class FrameEncoderConfig:
     """H, W, C of a frame; None leaves this and what follows to the data."""
 
     def __post_init__(self) -> None:
-        for name in ("channels", "image_shape"):
-            if isinstance(getattr(self, name), list):  # from JSON
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-        checks.one_of("norm", self.norm, NORMS)
-        checks.positive_int("kernel_size", self.kernel_size)
+        check_fields(self, {"halvings": 0})
         if not self.channels:
             raise ValueError("channels must hold the features of at least one block, got none")
-        checks.sizes("channels", self.channels, (len(self.channels),))
         if self.halvings is not None:
             checks.index("halvings", self.halvings, 0, len(self.channels))
         if self.image_shape is not None:
             checks.sizes("image_shape", self.image_shape, (3,))
         if self.norm == "group":
-            _check_groups(self.channels, self.groups)
+            for features in self.channels:
+                if features % self.groups:
+                    raise ValueError(
+                        f"groups must divide the features of every block, got {self.groups} for {features}"
+                    )
 
 
 class FrameEncoder(nnx.Module):
@@ -124,7 +123,7 @@ class FrameEncoder(nnx.Module):
           images: [N, H, W, C], floats, nearly always in [0, 1], or uint8, which is divided by 255.
           is_there: booleans [N], False for images that only fill the batch up: they have no part in the statistics of
             batch normalisation. None: all are there.
-          key: says that this is training; see the class.
+          key: given in training; see the class.
 
         Raises:
           TypeError, ValueError: images of another shape or dtype.
@@ -149,6 +148,22 @@ class FrameEncoder(nnx.Module):
         for block in self.blocks:
             x = block(x, is_there, is_training=key is not None)
         return x
+
+
+def encoder_of(
+    config: FrameEncoderConfig, image_shape: tuple[int, int, int], out_features: int | None, rngs: nnx.Rngs
+) -> FrameEncoder:
+    """The encoder of images of `image_shape` that a config describes."""
+    return FrameEncoder(
+        image_shape,
+        config.channels,
+        out_features,
+        halvings=config.halvings,
+        kernel_size=config.kernel_size,
+        norm=config.norm,
+        groups=config.groups,
+        rngs=rngs,
+    )
 
 
 class _Block(nnx.Module):
@@ -191,10 +206,3 @@ def _in_unit(images: Array) -> Float[Array, "N H W C"]:
         return images.astype(jnp.float32) / 255
     checks.kind("images", images, jnp.floating)
     return images
-
-
-def _check_groups(channels: Sequence[int], groups: int) -> None:
-    checks.positive_int("groups", groups)
-    for features in channels:
-        if features % groups:
-            raise ValueError(f"groups must divide the features of every block, got {groups} for {features}")

@@ -11,6 +11,7 @@ from lstmjax import checks, layers
 from lstmjax.data.source import Examples
 from lstmjax.layers.recurrent import check_rngs
 from lstmjax.losses import binary_cross_entropy, mean_squared_error
+from lstmjax.models.config_parts import check_fields
 from lstmjax.tasks import Mean, Task
 from lstmjax.types import Array, Float
 
@@ -31,14 +32,9 @@ class FramePredictorConfig:
     """C, values of a pixel."""
 
     def __post_init__(self) -> None:
-        for name in ("hidden_features", "kernel_sizes", "spatial_shape"):
-            if isinstance(getattr(self, name), list):  # from JSON
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_fields(self)
         checks.sizes("hidden_features", self.hidden_features, range(1, 17))
         checks.sizes("kernel_sizes", self.kernel_sizes, [len(self.hidden_features)])
-        checks.positive_int("patch_size", self.patch_size)
-        if self.channels is not None:
-            checks.positive_int("channels", self.channels)
         if self.spatial_shape is not None:
             checks.sizes("spatial_shape", self.spatial_shape, [2])
             if any(size % self.patch_size for size in self.spatial_shape):
@@ -53,7 +49,7 @@ class FramePredictor(nnx.Module):
         logits = W [h_1; ...; h_L] + b             at each place of the grid
 
     Frames are cut into patches of p x p pixels: [height, width, C] becomes [height/p, width/p, p p C], and logits are
-    put together again. The forecaster is told nothing but its states: its input is 1 at every place and step, so that
+    put together again. The forecaster knows nothing but its states: its input is 1 at every place and step, so that
     it can tell places by the border, beyond which there are zeros.
 
     Args:
@@ -104,11 +100,11 @@ class FramePredictor(nnx.Module):
             xs, state = layer(xs)
             states.append(state)
         xs = jnp.ones((len(frames), steps, *xs.shape[2:4], 1), xs.dtype)
-        said: list[Array] = []
+        outputs: list[Array] = []
         for layer, state in zip(self.forecaster, states, strict=True):
             xs, _ = layer(xs, state=state)
-            said.append(xs)
-        return from_patches(self.head(jnp.concatenate(said, axis=-1)), self.config.patch_size)
+            outputs.append(xs)
+        return from_patches(self.head(jnp.concatenate(outputs, axis=-1)), self.config.patch_size)
 
     def predict(
         self, frames: Float[Array, "B T height width C"], *, steps: int
@@ -151,7 +147,7 @@ def build(config: FramePredictorConfig, rngs: nnx.Rngs) -> FramePredictor:
 
 
 def task(config: FramePredictorConfig) -> Task:
-    """Say the frames that follow, from batches of `Examples`: `inputs` [B, T, H, W, C] and `targets` [B, steps, ...].
+    """Predict the frames that follow, from `Examples`: `inputs` [B, T, H, W, C] and `targets` [B, steps, H, W, C].
 
     Returns:
       a task. The loss is the cross-entropy of a pixel, in nats; at evaluation also cross_entropy and mse, of a frame:

@@ -1,14 +1,13 @@
 """From an image to a sequence: convolutions read the image, a decoder writes and looks back at its places."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lstmjax import regularizers
+from lstmjax import checks, regularizers
 from lstmjax.layers.recurrent import check_rngs
 from lstmjax.models.decoder_steps import Decoder, first_state
 from lstmjax.models.frame_encoder import FrameEncoder
-from lstmjax.models.seq2seq import Encoded, Seq2Seq
+from lstmjax.models.seq2seq import Encoded, Seq2Seq, state_size
 from lstmjax.types import Array, Int, Key
 
 
@@ -59,13 +58,16 @@ class ImageDecoder(Seq2Seq):
         rngs: nnx.Rngs,
     ) -> None:
         check_rngs("rngs", rngs)
-        _check_parts(frames, decoder, target_embed)
+        checks.instance("frames", frames, FrameEncoder)
+        checks.instance("decoder", decoder, Decoder)
+        checks.instance("target_embed", target_embed, nnx.Embed)
+        if frames.dense is not None:
+            raise ValueError("frames must have no dense layer, made with out_features=None: its map is looked at")
         height, width, features = frames.map_shape
         self.frames, self.decoder = frames, decoder
         self.places = nnx.Param(jnp.zeros((height * width, features)))
         self.target_embed = regularizers.EmbeddingDropout(target_embed, 0.0)
-        sizes = [leaf.shape[1] for leaf in jax.tree.leaves(decoder.initial_recurrent(1))]
-        self.bridge = nnx.Linear(features, sum(sizes), rngs=rngs)
+        self.bridge = nnx.Linear(features, state_size(decoder.initial_recurrent(1)), rngs=rngs)
         self.input_dropout = regularizers.locked_dropout(input_dropout)
         self.memory_dropout = regularizers.locked_dropout(memory_dropout)
         self.output_dropout = regularizers.locked_dropout(output_dropout)
@@ -80,26 +82,17 @@ class ImageDecoder(Seq2Seq):
         Args:
           source: images [B, H, W, C], floats, nearly always in [0, 1], or uint8, which is divided by 255.
           lengths: None, for images have none.
-          key: says that this is training, and draws dropout.
+          key: given in training; it draws dropout.
 
         Raises:
           TypeError, ValueError: images of another shape or dtype, or lengths.
         """
         if lengths is not None:
             raise ValueError("lengths must be None: images have none")
-        key_frames, key_memory = (None, None) if key is None else jax.random.split(key)
+        key_frames, key_memory = regularizers.split_key(key, 2)
         features = self.frames.feature_map(source, key=key_frames)
         by_place = features.reshape(len(features), *self.places.shape)
         state = self._bridged(jnp.mean(by_place, axis=1), len(by_place))
         seen = self.memory_dropout(by_place + self.places[...][None], key=key_memory)
         memory = self.decoder.remember(seen, None)
         return Encoded(memory, first_state(self.decoder, state, memory))
-
-
-def _check_parts(frames: object, decoder: object, target_embed: object) -> None:
-    kinds = {"frames": (frames, FrameEncoder), "decoder": (decoder, Decoder), "target_embed": (target_embed, nnx.Embed)}
-    for name, (part, kind) in kinds.items():
-        if not isinstance(part, kind):
-            raise TypeError(f"{name} must be of the class {kind.__name__}, got {type(part).__name__}")
-    if isinstance(frames, FrameEncoder) and frames.dense is not None:
-        raise ValueError("frames must have no dense layer, made with out_features=None: its map is looked at")

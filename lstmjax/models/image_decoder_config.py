@@ -1,19 +1,14 @@
 """Image decoders from a config alone."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 from flax import nnx
 
-from lstmjax import attention, cells, checks
-from lstmjax.models.decoder_steps import Decoder, Looking
-from lstmjax.models.decoders import BahdanauDecoder, LuongDecoder, PlainDecoder
-from lstmjax.models.frame_encoder import FrameEncoder, FrameEncoderConfig
+from lstmjax.models import seq2seq_config
+from lstmjax.models.frame_encoder import FrameEncoderConfig, encoder_of
 from lstmjax.models.image_decoder import ImageDecoder
-from lstmjax.types import Cell
-
-CELLS = {"lstm": cells.LSTM, "gru": cells.GRU}
-RATES = ("input_dropout", "hidden_dropout", "memory_dropout", "output_dropout", "label_smoothing")
+from lstmjax.models.seq2seq_config import Seq2SeqConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,21 +46,24 @@ class ImageDecoderConfig(FrameEncoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.one_of("attention", self.attention, ("bahdanau", "general", "none"))
-        checks.one_of("cell", self.cell, tuple(CELLS))
-        for name in RATES:
-            checks.rate(name, getattr(self, name))
-        if isinstance(self.decoder_features, list):  # from JSON
-            object.__setattr__(self, "decoder_features", tuple(self.decoder_features))
         if not self.decoder_features:
             raise ValueError("decoder_features must have a width for at least one layer, got none")
-        checks.sizes("decoder_features", self.decoder_features, (len(self.decoder_features),))
-        for name in ("attention_features", "embed_features", "out_features"):
-            checks.positive_int(name, getattr(self, name))
-        if self.vocab_size is not None:
-            checks.positive_int("vocab_size", self.vocab_size)
         if self.hidden_dropout and len(self.decoder_features) < 2:
             raise ValueError("hidden_dropout acts between layers, so it needs two widths in decoder_features")
+
+    def writing(self) -> Seq2SeqConfig:
+        """The part that writes, and its training."""
+        return Seq2SeqConfig(
+            cell=self.cell,
+            embed_features=self.embed_features,
+            decoder_features=self.decoder_features,
+            attention=self.attention,
+            attention_features=self.attention_features,
+            out_features=self.out_features,
+            tie_output=False,
+            hidden_dropout=self.hidden_dropout,
+            label_smoothing=self.label_smoothing,
+        )
 
 
 def build(config: ImageDecoderConfig, rngs: nnx.Rngs) -> ImageDecoder:
@@ -80,43 +78,12 @@ def build(config: ImageDecoderConfig, rngs: nnx.Rngs) -> ImageDecoder:
     """
     if config.image_shape is None or config.vocab_size is None:
         raise ValueError("image_shape and vocab_size must be set")
-    frames = FrameEncoder(
-        config.image_shape,
-        config.channels,
-        None,
-        halvings=config.halvings,
-        kernel_size=config.kernel_size,
-        norm=config.norm,
-        groups=config.groups,
-        rngs=rngs,
-    )
     return ImageDecoder(
-        frames,
-        _decoder(config, rngs),
+        encoder_of(config, config.image_shape, None, rngs),
+        seq2seq_config.build_decoder(config.writing(), config.channels[-1], rngs),
         nnx.Embed(config.vocab_size, config.embed_features, rngs=rngs),
         input_dropout=config.input_dropout,
         memory_dropout=config.memory_dropout,
         output_dropout=config.output_dropout,
         rngs=rngs,
     )
-
-
-def _decoder(config: ImageDecoderConfig, rngs: nnx.Rngs) -> Decoder:
-    memory, query, out = config.channels[-1], config.decoder_features[-1], config.out_features
-    dropout: Any = {"dropout": config.hidden_dropout, "rngs": rngs}
-    if config.attention == "none":
-        return PlainDecoder(_cells(config, 0), out, **dropout)
-    if config.attention == "general":
-        score: attention.Attention = attention.GeneralAttention(query, memory, rngs=rngs)
-        return LuongDecoder(
-            _cells(config, out), Looking(score, query_features=query, rngs=rngs), memory, out, **dropout
-        )
-    score = attention.AdditiveAttention(query, memory, config.attention_features, rngs=rngs)
-    looking = Looking(score, query_features=query, rngs=rngs)
-    return BahdanauDecoder(_cells(config, memory), looking, memory, out, **dropout)
-
-
-def _cells(config: ImageDecoderConfig, more_inputs: int) -> list[Cell[Any, Any]]:
-    """Bottom first; the lowest takes an embedding and so many features more."""
-    widths = (config.embed_features + more_inputs, *config.decoder_features)
-    return [CELLS[config.cell](below, above) for below, above in zip(widths, config.decoder_features, strict=False)]

@@ -6,8 +6,8 @@ from pathlib import Path
 from lstmjax.data.symbols import Characters, Words
 from lstmjax.errors import InputError
 from lstmjax.models import seq2seq_task
+from lstmjax.models.config_parts import check_size
 from lstmjax.models.image_decoder_config import ImageDecoderConfig
-from lstmjax.models.seq2seq_config import Seq2SeqConfig
 from lstmjax.tasks import Task
 
 
@@ -35,8 +35,7 @@ def with_meaning(config: ImageDecoderConfig, symbols: Characters | Words) -> Ima
     Raises:
       ValueError: there are not as many symbols as the config says.
     """
-    if config.vocab_size != len(symbols):
-        raise ValueError(f"its vocab_size is {config.vocab_size}, and its vocabulary has {len(symbols)} symbols")
+    check_size("vocab_size", config.vocab_size, len(symbols), "symbols in its vocabulary")
     return config
 
 
@@ -50,4 +49,4 @@ def task(config: ImageDecoderConfig) -> Task:
       a task, that of `seq2seq_task`; its figures: loss, in nats a symbol; perplexity; accuracy, of symbols, the true
       ones before them given; exact, the share of texts of which every symbol is right.
     """
-    return seq2seq_task.task(Seq2SeqConfig(label_smoothing=config.label_smoothing))
+    return seq2seq_task.task(config.writing())

@@ -8,19 +8,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lstmjax import checks
+from lstmjax import checks, regularizers
 from lstmjax.data.text import Batch
 from lstmjax.layers import Recurrent, Stacked
 from lstmjax.losses import sparse_categorical_cross_entropy
+from lstmjax.masking import where_rows
 from lstmjax.metrics import bits_per_symbol, perplexity
 from lstmjax.models.language_model_config import LanguageModelConfig, cell_of
 from lstmjax.positions import counted
-from lstmjax.regularizers import (
-    EmbeddingDropout,
-    activation_penalty,
-    locked_dropout,
-    temporal_activation_penalty,
-)
 from lstmjax.sampled_softmax import sample_symbols, sampled_softmax_losses
 from lstmjax.tasks import Mean, Task
 from lstmjax.types import Array, Bool, Float, Int, Key
@@ -56,10 +51,10 @@ class LanguageModel(nnx.Module):
         self.config = dataclasses.replace(config, vocab_size=vocab_size)
         self.embed = nnx.Embed(vocab_size, config.embed_features, rngs=rngs)
         stack = [Recurrent(cell_of(config, *sizes), rngs=rngs) for sizes in config.widths()]
-        self.recurrent = Stacked(stack, locked_dropout(config.hidden_dropout))
+        self.recurrent = Stacked(stack, regularizers.locked_dropout(config.hidden_dropout))
         self.head = None if config.tie_embeddings else nnx.Linear(config.output_features, vocab_size, rngs=rngs)
-        self.input_dropout = locked_dropout(config.input_dropout)
-        self.output_dropout = locked_dropout(config.output_dropout)
+        self.input_dropout = regularizers.locked_dropout(config.input_dropout)
+        self.output_dropout = regularizers.locked_dropout(config.output_dropout)
 
     def initial_state(self, batch_size: int) -> tuple[Any, ...]:
         """Every layer's state before the first symbol."""
@@ -103,8 +98,8 @@ class LanguageModel(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[Float[Array, "B T H"], tuple[Any, ...]]:
         """What the scores are made from: the top layer's outputs, float32, and the new state; arguments as above."""
-        raw, key_out, state = self._outputs(tokens, state, lengths, mask, key)
-        return self.output_dropout(raw, key=key_out), state
+        _, ys, state = self._outputs(tokens, state, lengths, mask, key)
+        return ys, state
 
     def hidden_and_penalty(
         self,
@@ -115,28 +110,28 @@ class LanguageModel(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[Float[Array, "B T H"], tuple[Any, ...], Float[Array, ""]]:
         """What `hidden` gives, and what the config's penalties on activations (AR, TAR) add to the loss."""
-        raw, key_out, state = self._outputs(tokens, state, None, mask, key)
-        ys = self.output_dropout(raw, key=key_out)
+        raw, ys, state = self._outputs(tokens, state, None, mask, key)
         penalty = jnp.zeros((), jnp.float32)
         if self.config.activation_penalty:
-            penalty += self.config.activation_penalty * activation_penalty(ys, mask=mask)
+            penalty += self.config.activation_penalty * regularizers.activation_penalty(ys, mask=mask)
         if self.config.temporal_penalty:
-            penalty += self.config.temporal_penalty * temporal_activation_penalty(raw, mask=mask)
+            penalty += self.config.temporal_penalty * regularizers.temporal_activation_penalty(raw, mask=mask)
         return ys, state, penalty
 
     def _outputs(
         self, tokens: Array, state: Sequence[Any] | None, lengths: Array | None, mask: Array | None, key: Array | None
-    ) -> tuple[Float[Array, "B T H"], Array | None, tuple[Any, ...]]:
-        """The top layer's outputs before dropout, the key for that, and the new state."""
+    ) -> tuple[Float[Array, "B T H"], Float[Array, "B T H"], tuple[Any, ...]]:
+        """The top layer's outputs before and after dropout, and the new state."""
         tokens = checks.whole_numbers("tokens", tokens, ("B", "T"), 0, self.vocab_size - 1)
-        key_in, key_between, key_out = (None, None, None) if key is None else jax.random.split(key, 3)
+        key_in, key_between, key_out = regularizers.split_key(key, 3)
         xs = self.embed(tokens)
         if key is not None and self.config.embedding_dropout:
             key_embed = jax.random.fold_in(key, 0)
-            xs = EmbeddingDropout(self.embed, self.config.embedding_dropout)(tokens, key=key_embed)
+            xs = regularizers.EmbeddingDropout(self.embed, self.config.embedding_dropout)(tokens, key=key_embed)
         xs = self.input_dropout(xs, key=key_in)
         ys, state = self.recurrent(xs, state=state, lengths=lengths, mask=mask, key=key_between)
-        return ys.astype(jnp.float32), key_out, state
+        raw = ys.astype(jnp.float32)
+        return raw, self.output_dropout(raw, key=key_out), state
 
     def score(self, ys: Float[Array, "*batch H"]) -> Float[Array, "*batch V"]:
         """A score for each symbol to come next, from what `hidden` gives."""
@@ -181,13 +176,7 @@ def task(config: LanguageModelConfig) -> Task:
 def _loss(
     model: LanguageModel, batch: Batch, carry: tuple[Any, ...], key: Key[Array, ""] | None
 ) -> tuple[dict[str, Mean], tuple[Any, ...]]:
-    rows = len(batch.inputs)
-
-    def start(fresh: Array, carried: Array) -> Array:
-        is_start = jnp.asarray(batch.is_start).reshape(rows, *[1] * (carried.ndim - 1))
-        return jnp.where(is_start, fresh, carried)
-
-    carry = jax.tree.map(start, model.initial_state(rows), carry)
+    carry = where_rows(jnp.asarray(batch.is_start), model.initial_state(len(batch.inputs)), carry)
     mask = None if batch.mask is None else jnp.asarray(batch.mask)
     inputs, targets = jnp.asarray(batch.inputs), jnp.asarray(batch.targets)
     if key is None:

@@ -6,12 +6,10 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from lstmjax import cells, checks
 from lstmjax.data.text import Vocabulary
+from lstmjax.models.config_parts import CELLS, check_fields, check_size
 from lstmjax.regularizers import WeightDrop
 from lstmjax.types import Cell
-
-CELLS = {"lstm": cells.LSTM, "gru": cells.GRU, "elman": cells.ElmanRNN}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,28 +48,10 @@ class LanguageModelConfig:
     """V, how many symbols there are; None leaves it to the data."""
 
     def __post_init__(self) -> None:
-        for name in ("embed_features", "hidden_features", "num_layers"):
-            checks.index(name, getattr(self, name), 1, 2**29 - 1)  # the gates' 4H is a size that JAX can hold
-        if self.vocab_size is not None:
-            checks.positive_int("vocab_size", self.vocab_size)
-        if self.sampled_symbols is not None:
-            checks.index("sampled_symbols", self.sampled_symbols, 4)
-        checks.boolean("tie_embeddings", self.tie_embeddings)
-        for name in ("embedding_dropout", "input_dropout", "weight_drop", "hidden_dropout", "output_dropout"):
-            checks.rate(name, getattr(self, name))
-        for name in ("activation_penalty", "temporal_penalty"):
-            checks.at_least_zero(name, getattr(self, name))
-        checks.one_of("cell", self.cell, tuple(CELLS))
-        checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
-        self._check_single_layer()
-
-    def _check_single_layer(self) -> None:
-        """What one layer alone has no place for."""
-        if self.num_layers > 1:
-            return
-        if self.hidden_dropout > 0.0:
+        check_fields(self, {"activation_penalty": 0, "temporal_penalty": 0, "sampled_symbols": 4})
+        if self.num_layers == 1 and self.hidden_dropout > 0.0:
             raise ValueError(f"hidden_dropout needs num_layers of at least 2, got hidden_dropout {self.hidden_dropout}")
-        if self.tie_embeddings and self.embed_features != self.hidden_features:
+        if self.num_layers == 1 and self.tie_embeddings and self.embed_features != self.hidden_features:
             raise ValueError(
                 f"tie_embeddings with one layer needs embed_features = hidden_features, "
                 f"got {self.embed_features} and {self.hidden_features}"
@@ -100,6 +80,6 @@ def with_vocabulary(config: LanguageModelConfig, vocabulary: Vocabulary) -> Lang
     Raises:
       ValueError: it has another.
     """
-    if config.vocab_size not in (None, len(vocabulary)):
-        raise ValueError(f"its vocab_size is {config.vocab_size}, and its vocabulary has {len(vocabulary)} symbols")
+    if config.vocab_size is not None:
+        check_size("vocab_size", config.vocab_size, len(vocabulary), "symbols in its vocabulary")
     return dataclasses.replace(config, vocab_size=len(vocabulary))

@@ -5,20 +5,20 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
-from lstmjax import cells, checks, layers, regularizers
+from lstmjax import checks, layers, regularizers
 from lstmjax.data.source import SequenceBatch
 from lstmjax.data.strokes import ENDS
 from lstmjax.densities import log_density
-from lstmjax.masking import valid_steps
-from lstmjax.positions import keep_counted
+from lstmjax.models.config_parts import CELLS, check_fields
+from lstmjax.positions import counted, keep_counted
 from lstmjax.sampling import GaussianMixture
 from lstmjax.tasks import Mean, Task
 from lstmjax.types import Array, Float, Int, Key
 
-CELLS = {"lstm": cells.LSTM, "gru": cells.GRU}
 PENS = ENDS + 1
 
 
@@ -39,20 +39,13 @@ class MixtureDensityConfig:
     """Locked dropout on what the last layer hands to the scores, in [0, 1)."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.hidden_features, list):  # from JSON
-            object.__setattr__(self, "hidden_features", tuple(self.hidden_features))
-        if not isinstance(self.hidden_features, tuple) or not self.hidden_features:
-            raise TypeError(f"hidden_features must be a tuple of at least 1 number, got {self.hidden_features!r}")
-        for width in self.hidden_features:
-            checks.index("hidden_features", width, 1, 2**29 - 1)
-        checks.one_of("cell", self.cell, tuple(CELLS))
-        checks.positive_int("components", self.components)
-        checks.rate("output_dropout", self.output_dropout)
-        checks.at_least_zero("smallest_scale", self.smallest_scale)
+        check_fields(self, {"smallest_scale": 0})
+        if not self.hidden_features:
+            raise ValueError("hidden_features must have a width for at least one recurrent layer, got none")
 
 
 class StrokeScores(NamedTuple):
-    """What is said of the next point.
+    """The distribution of the next point.
 
     `offset`: a `GaussianMixture` over dx and dy, in the data's own units. `pen`: logits [*batch, 3] of what the pen
     does there, see `lstmjax.data.strokes`.
@@ -87,8 +80,7 @@ class MixtureDensity(nnx.Module):
     """
 
     def __init__(self, config: MixtureDensityConfig, *, rngs: nnx.Rngs) -> None:
-        if not isinstance(config, MixtureDensityConfig):
-            raise TypeError(f"config must be a MixtureDensityConfig, got {type(config).__name__}")
+        checks.instance("config", config, MixtureDensityConfig)
         self.config = config
         self.standardize = layers.Standardize(2)
         self.recurrent = layers.stack(CELLS[config.cell], 2 + PENS, config.hidden_features, rngs=rngs)
@@ -126,7 +118,7 @@ class MixtureDensity(nnx.Module):
         checks.shape("points", points, ("B", "T", 3))
         pens = jax.nn.one_hot(points[..., 2].astype(jnp.int32), PENS, dtype=points.dtype)
         xs = jnp.concatenate([self.standardize(points[..., :2]), pens], axis=2)
-        key_in, key_out = (None, None) if key is None else jax.random.split(key)
+        key_in, key_out = regularizers.split_key(key, 2)
         hs, state = self.recurrent(xs, state=state, lengths=lengths, key=key_in)
         return self._scores(self.head(self.output_dropout(hs, key=key_out))), state
 
@@ -134,8 +126,7 @@ class MixtureDensity(nnx.Module):
         """The mixture in the data's own units: its means moved and stretched, its factors stretched."""
         count = self.config.components
         sizes = (count, 2 * count, 2 * count, count)
-        ends = [sum(sizes[: n + 1]) for n in range(len(sizes))]
-        logits, means, diagonal, below, pen = jnp.split(raw, ends, axis=-1)
+        logits, means, diagonal, below, pen = jnp.split(raw, np.cumsum(sizes).tolist(), axis=-1)
         diagonal = self.config.smallest_scale + jax.nn.softplus(diagonal)
         first, second = jnp.split(diagonal, 2, axis=-1)
         tril = jnp.stack([first, jnp.zeros_like(first), below, second], axis=-1).reshape(*first.shape, 2, 2)
@@ -163,13 +154,9 @@ def task(config: MixtureDensityConfig) -> Task:
 
 def _loss(model: MixtureDensity, batch: SequenceBatch, carry: tuple[()], key: Any) -> tuple[dict[str, Mean], tuple[()]]:
     targets = jnp.asarray(batch.targets)
-    rows, steps = targets.shape[:2]
-    lengths = None if batch.lengths is None else jnp.asarray(batch.lengths)
+    lengths: Any = batch.lengths
     scores, _ = model(jnp.asarray(batch.inputs), lengths=lengths, key=key)
-    weights = jnp.broadcast_to(jnp.asarray(batch.weights)[:, None], (rows, steps))
-    valid = valid_steps(lengths, None, steps, rows)
-    if valid is not None:
-        weights = jnp.where(valid.T, weights, 0)
+    weights = counted(targets.shape[:2], lengths, None, batch.weights)
     targets = keep_counted(targets, weights)
     pens = targets[..., 2].astype(jnp.int32)
     unit = jnp.sum(jnp.log(model.standardize.scale[...]))

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import checks
 from lstmjax.layers.recurrent import Layer, check_layer
 from lstmjax.models.piano_roll_notes import NADE, IndependentNotes
-from lstmjax.regularizers import locked_dropout
+from lstmjax.regularizers import locked_dropout, split_key
 from lstmjax.types import Array, ArrayLike, Bool, Float, Int, Key
 
 
@@ -22,7 +21,7 @@ class PianoRoll(nnx.Module):
 
     Args:
       recurrent: any layer that takes the P notes; None leaves the next step to the last one alone.
-      notes: what h says of the notes: `IndependentNotes` or `NADE`, for as many features as `recurrent` gives, or P.
+      notes: their distribution given h: `IndependentNotes` or `NADE`, for as many features as `recurrent` gives, or P.
       input_dropout: locked dropout on the notes that are read: a key is silent throughout a piece.
       output_dropout: locked dropout on h.
 
@@ -51,8 +50,7 @@ class PianoRoll(nnx.Module):
     ) -> None:
         if recurrent is not None:
             check_layer("recurrent", recurrent)
-        if not isinstance(notes, IndependentNotes | NADE):
-            raise TypeError(f"notes must be of the class IndependentNotes or NADE, got {type(notes).__name__}")
+        checks.instance("notes", notes, IndependentNotes, NADE)
         given = (notes.num_notes,) * 2 if recurrent is None else (*recurrent.in_shape, *recurrent.out_shape)
         if given != (notes.num_notes, notes.in_features):
             between = "the notes themselves are" if recurrent is None else "recurrent takes and gives"
@@ -96,7 +94,7 @@ class PianoRoll(nnx.Module):
           TypeError: rolls that are neither booleans nor integers.
           ValueError: another shape, or (outside `jit`) numbers other than 0 and 1.
         """
-        key_in, key_recurrent, key_out = (None, None, None) if key is None else jax.random.split(key, 3)
+        key_in, key_recurrent, key_out = split_key(key, 3)
         hs = self.input_dropout(as_numbers(rolls, self.num_notes), key=key_in)
         if self.recurrent is None:
             state = self.initial_state(len(hs))

@@ -7,15 +7,14 @@ from typing import Any, Literal
 import jax.numpy as jnp
 from flax import nnx
 
-from lstmjax import cells, checks, layers, regularizers
+from lstmjax import layers
 from lstmjax.data.music import Keyboard, load_keyboard
 from lstmjax.data.source import SequenceBatch
+from lstmjax.models.config_parts import cell_maker, check_fields, check_recurrent, check_size
 from lstmjax.models.piano_roll import PianoRoll
 from lstmjax.models.piano_roll_notes import NADE, IndependentNotes
 from lstmjax.tasks import Mean, Task
-from lstmjax.types import Cell
 
-CELLS = {"lstm": cells.LSTM, "gru": cells.GRU, "elman": cells.ElmanRNN}
 DROPOUTS = ("input_dropout", "hidden_dropout", "recurrent_dropout", "output_dropout")
 
 
@@ -45,30 +44,8 @@ class PianoRollConfig:
     """K, how many notes sound at once at most; in 1..P."""
 
     def __post_init__(self) -> None:
-        checks.one_of("output", self.output, ("nade", "independent"))
-        checks.one_of("cell", self.cell, (*CELLS, "none"))
-        for name in DROPOUTS:
-            checks.rate(name, getattr(self, name))
-        if isinstance(self.hidden_features, list):  # from JSON
-            object.__setattr__(self, "hidden_features", tuple(self.hidden_features))
-        if not isinstance(self.hidden_features, tuple):
-            raise TypeError(f"hidden_features must be a tuple of numbers, got {self.hidden_features!r}")
-        for width in self.hidden_features:
-            checks.index("hidden_features", width, 1, 2**29 - 1)
-        checks.positive_int("nade_features", self.nade_features)
-        for name in ("num_notes", "most_notes"):
-            if getattr(self, name) is not None:
-                checks.positive_int(name, getattr(self, name))
-        self._check_together()
-
-    def _check_together(self) -> None:
-        """What one option asks of another; nothing that is given is left unused."""
-        if self.cell == "none" and (self.recurrent_dropout or self.hidden_dropout):
-            raise ValueError("hidden_dropout and recurrent_dropout act on recurrent layers, got cell 'none'")
-        if self.cell != "none" and not self.hidden_features:
-            raise ValueError("hidden_features must have a width for at least one recurrent layer, got none")
-        if self.hidden_dropout and len(self.hidden_features) < 2:
-            raise ValueError("hidden_dropout acts between recurrent layers, so it needs two widths in hidden_features")
+        check_fields(self)
+        check_recurrent(self, "recurrent_dropout")
 
 
 def build(config: PianoRollConfig, rngs: nnx.Rngs) -> PianoRoll:
@@ -83,30 +60,17 @@ def build(config: PianoRollConfig, rngs: nnx.Rngs) -> PianoRoll:
     """
     if config.num_notes is None or config.most_notes is None:
         raise ValueError("num_notes and most_notes must be set")
-    recurrent = None if config.cell == "none" else _recurrent(config, config.num_notes, rngs)
-    features = config.num_notes if recurrent is None else recurrent.out_shape[-1]
-    return PianoRoll(
-        recurrent,
-        _notes(config, features, config.num_notes, config.most_notes, rngs),
-        input_dropout=config.input_dropout,
-        output_dropout=config.output_dropout,
-    )
-
-
-def _notes(
-    config: PianoRollConfig, features: int, num_notes: int, most_notes: int, rngs: nnx.Rngs
-) -> IndependentNotes | NADE:
+    recurrent, features = None, config.num_notes
+    if config.cell != "none":
+        cell = cell_maker(config.cell, config.recurrent_dropout)
+        recurrent = layers.stack(cell, features, config.hidden_features, dropout=config.hidden_dropout, rngs=rngs)
+        features = config.hidden_features[-1]
+    notes: IndependentNotes | NADE
     if config.output == "independent":
-        return IndependentNotes(features, num_notes, rngs=rngs)
-    return NADE(features, num_notes, config.nade_features, most_notes=most_notes, rngs=rngs)
-
-
-def _recurrent(config: PianoRollConfig, num_notes: int, rngs: nnx.Rngs) -> layers.Stacked:
-    def cell(inputs: int, hidden: int) -> Cell[Any, Any]:
-        plain: Cell[Any, Any] = CELLS[config.cell](inputs, hidden)
-        return regularizers.RecurrentDropout(plain, config.recurrent_dropout) if config.recurrent_dropout else plain
-
-    return layers.stack(cell, num_notes, config.hidden_features, dropout=config.hidden_dropout, rngs=rngs)
+        notes = IndependentNotes(features, config.num_notes, rngs=rngs)
+    else:
+        notes = NADE(features, config.num_notes, config.nade_features, most_notes=config.most_notes, rngs=rngs)
+    return PianoRoll(recurrent, notes, input_dropout=config.input_dropout, output_dropout=config.output_dropout)
 
 
 def with_keyboard(config: PianoRollConfig, keyboard: Keyboard) -> PianoRollConfig:
@@ -115,8 +79,7 @@ def with_keyboard(config: PianoRollConfig, keyboard: Keyboard) -> PianoRollConfi
     Raises:
       ValueError: it has another size.
     """
-    if config.num_notes != len(keyboard):
-        raise ValueError(f"its num_notes is {config.num_notes}, and its keyboard has {len(keyboard)} keys")
+    check_size("num_notes", config.num_notes, len(keyboard), "keys on its keyboard")
     return config
 
 

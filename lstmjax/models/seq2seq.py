@@ -1,6 +1,5 @@
 """From one sequence to another: an encoder reads the source, a decoder writes the target and looks back."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -37,7 +36,7 @@ class Seq2Seq(nnx.Module):
       decoder: a `LuongDecoder`, `BahdanauDecoder` or `PlainDecoder`.
       target_embed: embedding of the target's V symbols; it may be the same object as `source_embed`.
       tie_output: W is `target_embed`, which then has as many features as the decoder gives, and there is no b.
-      word_dropout: share of symbols that lose their embedding everywhere in a batch, in [0, 1).
+      word_dropout: fraction of symbols that lose their embedding everywhere in a batch, in [0, 1).
       input_dropout: locked dropout on embeddings, of both sides, in [0, 1).
       memory_dropout: locked dropout on what the encoder gives, in [0, 1).
       output_dropout: locked dropout on the features that symbols are scored from, in [0, 1).
@@ -72,11 +71,14 @@ class Seq2Seq(nnx.Module):
     ) -> None:
         check_layer("encoder", encoder)
         check_rngs("rngs", rngs)
-        _check_parts(source_embed, decoder, target_embed)
+        checks.instance("source_embed", source_embed, nnx.Embed)
+        checks.instance("decoder", decoder, Decoder)
+        checks.instance("target_embed", target_embed, nnx.Embed)
         self.source_embed = regularizers.EmbeddingDropout(source_embed, word_dropout)
         self.target_embed = regularizers.EmbeddingDropout(target_embed, word_dropout)
         self.encoder, self.decoder = encoder, decoder
-        self.bridge = nnx.Linear(_size(encoder.initial_state(1)), _size(decoder.initial_recurrent(1)), rngs=rngs)
+        last, first = encoder.initial_state(1), decoder.initial_recurrent(1)
+        self.bridge = nnx.Linear(state_size(last), state_size(first), rngs=rngs)
         self.input_dropout = regularizers.locked_dropout(input_dropout)
         self.memory_dropout = regularizers.locked_dropout(memory_dropout)
         self.output_dropout = regularizers.locked_dropout(output_dropout)
@@ -121,8 +123,8 @@ class Seq2Seq(nnx.Module):
         lengths: Int[Array, "B"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[Float[Array, "B T V"], Float[Array, "B T S"]]:
-        """The scores as above, and how much of each source step each was made from: all 0 where nothing looks back."""
-        key_read, key_word, key_in, key_write, key_out = _keys(key, 5)
+        """The scores as above, and each step's attention weights over the source, all 0 without attention."""
+        key_read, key_word, key_in, key_write, key_out = regularizers.split_key(key, 5)
         memory, state = self.encode(source, lengths=lengths, key=key_read)
         sources = memory.is_there.shape[0]
         inputs = checks.whole_numbers("inputs", inputs, (sources, "T"), 0, self.vocab_size - 1)
@@ -139,7 +141,7 @@ class Seq2Seq(nnx.Module):
     ) -> Encoded:
         """Read sources; arguments as above."""
         source = checks.whole_numbers("source", source, ("B", "S"), 0, self.source_embed.embed.num_embeddings - 1)
-        key_word, key_in, key_encoder, key_memory = _keys(key, 4)
+        key_word, key_in, key_encoder, key_memory = regularizers.split_key(key, 4)
         xs = self.input_dropout(self.source_embed(source, key=key_word), key=key_in)
         encoded, last = self.encoder(xs, lengths=lengths, key=key_encoder)
         memory = self.decoder.remember(self.memory_dropout(encoded, key=key_memory), lengths)
@@ -202,21 +204,6 @@ class Seq2Seq(nnx.Module):
         return states
 
 
-def _size(state: Any) -> int:
+def state_size(state: Any) -> int:
     """How many numbers a row of a state has."""
     return sum(leaf.shape[1] for leaf in jax.tree.leaves(state))
-
-
-def _check_parts(source_embed: object, decoder: object, target_embed: object) -> None:
-    kinds: dict[str, tuple[object, type]] = {
-        "source_embed": (source_embed, nnx.Embed),
-        "decoder": (decoder, Decoder),
-        "target_embed": (target_embed, nnx.Embed),
-    }
-    for name, (part, kind) in kinds.items():
-        if not isinstance(part, kind):
-            raise TypeError(f"{name} must be of the class {kind.__name__}, got {type(part).__name__}")
-
-
-def _keys(key: Key[Array, ""] | None, count: int) -> Sequence[Any]:
-    return [None] * count if key is None else list(jax.random.split(key, count))

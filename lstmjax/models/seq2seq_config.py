@@ -1,28 +1,19 @@
 """Sequence-to-sequence models from a config alone."""
 
 import dataclasses
+import itertools
 from typing import Any, Literal
 
 from flax import nnx
 
-from lstmjax import attention, cells, checks, layers, regularizers
+from lstmjax import attention, layers
+from lstmjax.models.config_parts import cell_maker, check_fields
 from lstmjax.models.decoder_steps import Decoder, Looking
 from lstmjax.models.decoders import BahdanauDecoder, LuongDecoder, PlainDecoder
 from lstmjax.models.seq2seq import Seq2Seq
 from lstmjax.types import Cell
 
-CELLS = {"lstm": cells.LSTM, "gru": cells.GRU}
 ATTENTIONS = ("general", "dot", "concat", "bahdanau", "none")
-SCHEDULES = ("none", "linear", "exponential", "inverse_sigmoid")
-RATES = (
-    "word_dropout",
-    "input_dropout",
-    "hidden_dropout",
-    "recurrent_dropout",
-    "memory_dropout",
-    "output_dropout",
-    "label_smoothing",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,57 +77,31 @@ class Seq2SeqConfig:
     """V, how many symbols the target has."""
 
     def __post_init__(self) -> None:
-        checks.one_of("cell", self.cell, tuple(CELLS))
-        checks.one_of("attention", self.attention, ATTENTIONS)
-        checks.one_of("sampling", self.sampling, SCHEDULES)
-        if self.window is not None:
-            checks.one_of("window", self.window, ("monotonic", "predicted"))
-        for name in ("bidirectional", "coverage", "input_feeding", "tie_output", "share_embeddings"):
-            checks.boolean(name, getattr(self, name))
-        for name in RATES:
-            checks.rate(name, getattr(self, name))
-        checks.number("sampling_least", self.sampling_least)
-        if not 0.0 <= self.sampling_least <= 1.0:
-            raise ValueError(f"sampling_least must be in [0, 1], got {self.sampling_least}")
-        self._check_sizes()
-        self._check_together()
-
-    def _check_sizes(self) -> None:
+        check_fields(self, {"sampling_least": 0, "coverage_loss": 0})
         for name in ("encoder_features", "decoder_features"):
-            if isinstance(getattr(self, name), list):  # from JSON
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-            widths = getattr(self, name)
-            if not isinstance(widths, tuple) or not widths:
-                raise ValueError(f"{name} must be a tuple with a width for at least one layer, got {widths!r}")
-            for width in widths:
-                checks.index(name, width, 1, 2**29 - 1)
-        for name in ("embed_features", "attention_features", "half_width", "out_features", "sampling_steps"):
-            checks.positive_int(name, getattr(self, name))
-        for name in ("source_vocab_size", "target_vocab_size"):
-            if getattr(self, name) is not None:
-                checks.positive_int(name, getattr(self, name))
-        checks.finite("coverage_loss", self.coverage_loss)
+            if not getattr(self, name):
+                raise ValueError(f"{name} must have a width for at least one layer, got none")
+        if self.sampling_least > 1.0:
+            raise ValueError(f"sampling_least must be in [0, 1], got {self.sampling_least}")
+        self._check_together()
 
     def _check_together(self) -> None:
         """What one option asks of another; nothing that is given is left unused."""
-        wrong = {
-            f"tie_output needs as many out_features as embed_features, got {self.out_features} and "
-            f"{self.embed_features}": self.tie_output and self.out_features != self.embed_features,
-            f"dot needs an encoder as wide as the decoder, got {self.memory_features} and "
-            f"{self.decoder_features[-1]}": self.attention == "dot"
-            and self.memory_features != self.decoder_features[-1],
-            f"coverage is of concat and bahdanau, got attention {self.attention!r}": self.coverage
-            and self.attention not in ("concat", "bahdanau"),
-            f"coverage_loss must be at least 0, and needs coverage, got {self.coverage_loss}": self.coverage_loss != 0
-            and not (self.coverage and self.coverage_loss > 0),
-            "window needs attention, got attention 'none'": self.window is not None and self.attention == "none",
-            "hidden_dropout acts between recurrent layers, so it needs two widths in encoder_features or "
-            "decoder_features": self.hidden_dropout > 0
-            and max(len(self.encoder_features), len(self.decoder_features)) < 2,
-        }
-        for sentence, is_so in wrong.items():
-            if is_so:
-                raise ValueError(sentence)
+        if self.tie_output and self.out_features != self.embed_features:
+            came = f"{self.out_features} and {self.embed_features}"
+            raise ValueError(f"tie_output needs as many out_features as embed_features, got {came}")
+        if self.attention == "dot" and self.memory_features != self.decoder_features[-1]:
+            came = f"{self.memory_features} and {self.decoder_features[-1]}"
+            raise ValueError(f"dot needs an encoder as wide as the decoder, got {came}")
+        if self.coverage and self.attention not in ("concat", "bahdanau"):
+            raise ValueError(f"coverage is of concat and bahdanau, got attention {self.attention!r}")
+        if self.coverage_loss and not self.coverage:
+            raise ValueError(f"coverage_loss needs coverage, got {self.coverage_loss}")
+        if self.window is not None and self.attention == "none":
+            raise ValueError("window needs attention, got attention 'none'")
+        if self.hidden_dropout and len(self.encoder_features) < 2 and len(self.decoder_features) < 2:
+            where = "encoder_features or decoder_features"
+            raise ValueError(f"hidden_dropout acts between recurrent layers, so it needs two widths in {where}")
 
     @property
     def memory_features(self) -> int:
@@ -164,7 +129,7 @@ def build(config: Seq2SeqConfig, rngs: nnx.Rngs) -> Seq2Seq:
     if not config.share_embeddings:
         target = nnx.Embed(config.target_vocab_size, config.embed_features, rngs=rngs)
     encoder = layers.stack(
-        lambda inputs, hidden: _cell(config, inputs, hidden),
+        cell_maker(config.cell, config.recurrent_dropout),
         config.embed_features,
         config.encoder_features,
         bidirectional=config.bidirectional,
@@ -174,7 +139,7 @@ def build(config: Seq2SeqConfig, rngs: nnx.Rngs) -> Seq2Seq:
     return Seq2Seq(
         source,
         encoder,
-        _decoder(config, rngs),
+        build_decoder(config, config.memory_features, rngs),
         target,
         tie_output=config.tie_output,
         word_dropout=config.word_dropout,
@@ -185,32 +150,29 @@ def build(config: Seq2SeqConfig, rngs: nnx.Rngs) -> Seq2Seq:
     )
 
 
-def _cell(config: Seq2SeqConfig, inputs: int, hidden: int) -> Cell[Any, Any]:
-    plain: Cell[Any, Any] = CELLS[config.cell](inputs, hidden)
-    return regularizers.RecurrentDropout(plain, config.recurrent_dropout) if config.recurrent_dropout else plain
-
-
-def _decoder(config: Seq2SeqConfig, rngs: nnx.Rngs) -> Decoder:
-    memory, out, dropout = config.memory_features, config.out_features, config.hidden_dropout
+def build_decoder(config: Seq2SeqConfig, memory_features: int, rngs: nnx.Rngs) -> Decoder:
+    """The decoder that a config describes, over an encoder that gives `memory_features` at each step."""
+    out, dropout = config.out_features, config.hidden_dropout
     if config.attention == "none":
         return PlainDecoder(_decoder_cells(config, 0), out, dropout=dropout, rngs=rngs)
+    looking = _looking(config, memory_features, rngs)
     if config.attention == "bahdanau":
-        looking = _looking(config, rngs)
-        return BahdanauDecoder(_decoder_cells(config, memory), looking, memory, out, dropout=dropout, rngs=rngs)
-    stacked = _decoder_cells(config, out if config.input_feeding else 0)
-    return LuongDecoder(
-        stacked, _looking(config, rngs), memory, out, input_feeding=config.input_feeding, dropout=dropout, rngs=rngs
-    )
+        stacked = _decoder_cells(config, memory_features)
+        return BahdanauDecoder(stacked, looking, memory_features, out, dropout=dropout, rngs=rngs)
+    feeding = config.input_feeding
+    stacked = _decoder_cells(config, out if feeding else 0)
+    return LuongDecoder(stacked, looking, memory_features, out, input_feeding=feeding, dropout=dropout, rngs=rngs)
 
 
 def _decoder_cells(config: Seq2SeqConfig, more_inputs: int) -> list[Cell[Any, Any]]:
     """Bottom first; the lowest takes an embedding and so many features more."""
     widths = (config.embed_features + more_inputs, *config.decoder_features)
-    return [_cell(config, below, above) for below, above in zip(widths, config.decoder_features, strict=False)]
+    make_cell = cell_maker(config.cell, config.recurrent_dropout)
+    return [make_cell(below, above) for below, above in itertools.pairwise(widths)]
 
 
-def _looking(config: Seq2SeqConfig, rngs: nnx.Rngs) -> Looking:
-    query, memory = config.decoder_features[-1], config.memory_features
+def _looking(config: Seq2SeqConfig, memory: int, rngs: nnx.Rngs) -> Looking:
+    query = config.decoder_features[-1]
     score: attention.Attention
     if config.attention == "dot":
         score = attention.DotAttention()

@@ -17,7 +17,7 @@ from lstmjax.losses import sparse_categorical_cross_entropy
 from lstmjax.metrics import perplexity
 from lstmjax.models.seq2seq import Seq2Seq
 from lstmjax.models.seq2seq_config import Seq2SeqConfig
-from lstmjax.tasks import Mean, Task, no_carry
+from lstmjax.tasks import Mean, Task, no_carry, ratios
 from lstmjax.types import Array, Float, Int, Key
 
 
@@ -47,7 +47,7 @@ def task(config: Seq2SeqConfig) -> Task:
         loss = mean over symbols of -log p(y_t | y_<t, x)
 
     Args:
-      config: says how much labels are smoothed, what attention pays for looking twice, and how scheduled sampling goes.
+      config: label smoothing, the weight of the coverage loss, and scheduled sampling.
 
     Returns:
       a task. Its figures: loss, in nats a symbol; perplexity; accuracy, of symbols, the true ones before them given;
@@ -92,12 +92,16 @@ def _loss(
     config: Seq2SeqConfig, model: Seq2Seq, batch: SequenceBatch, carry: Any, key: Key[Array, ""] | None
 ) -> tuple[dict[str, Mean], Any]:
     source, targets, weights = (jnp.asarray(array) for array in (batch.inputs, batch.targets, batch.weights))
-    lengths = None if batch.lengths is None else jnp.asarray(batch.lengths)
+    inputs = shifted(targets)
+    lengths: Any = batch.lengths
     counted: Any = {"lengths": jnp.asarray(batch.target_lengths), "weights": weights}
     if key is None:
-        logits = model(source, shifted(targets), lengths=lengths)
-        return _means(logits, targets, counted), carry
-    inputs, carry, key = _inputs(config, model, source, shifted(targets), lengths, carry, key)
+        return _means(model(source, inputs, lengths=lengths), targets, counted), carry
+    if config.sampling != "none":
+        key, key_sampling = jax.random.split(key)
+        share = share_of_truth(config)(carry[0])
+        inputs = model.mixed_inputs(source, inputs, share, lengths=lengths, key=key_sampling)
+        carry = carry + 1
     logits, attention = model.with_alignments(source, inputs, lengths=lengths, key=key)
     smoothing = config.label_smoothing
     loss = sparse_categorical_cross_entropy(logits, targets, label_smoothing=smoothing, **counted)
@@ -105,17 +109,6 @@ def _loss(
         twice = coverage_loss(attention, **counted)
         loss = Mean(loss.total + config.coverage_loss * twice.total, loss.weight)
     return {"loss": loss}, carry
-
-
-def _inputs(
-    config: Seq2SeqConfig, model: Seq2Seq, source: Array, inputs: Array, lengths: Array | None, carry: Any, key: Any
-) -> tuple[Array, Any, Any]:
-    """What the decoder reads in training, the carry after it, and a key for the rest."""
-    if config.sampling == "none":
-        return inputs, carry, key
-    key, key_sampling = jax.random.split(key)
-    share = share_of_truth(config)(carry[0])
-    return model.mixed_inputs(source, inputs, share, lengths=lengths, key=key_sampling), carry + 1, key
 
 
 def _means(logits: Float[Array, "B T V"], targets: Int[Array, "B T"], counted: Any) -> dict[str, Mean]:
@@ -131,5 +124,5 @@ def _means(logits: Float[Array, "B T V"], targets: Int[Array, "B T"], counted: A
 
 
 def _figures(means: Mapping[str, Any]) -> dict[str, float]:
-    figures = {name: float(mean.value) for name, mean in means.items()}
+    figures = ratios(means)
     return figures | {"perplexity": perplexity(figures["loss"])}

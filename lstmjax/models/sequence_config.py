@@ -10,29 +10,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lstmjax import cells, checks, layers, regularizers
+from lstmjax import checks, layers, regularizers
 from lstmjax.initializers import Chrono
 from lstmjax.layers.pooling import Pooling
+from lstmjax.models.config_parts import CELLS, check_fields, check_recurrent, embedding
 from lstmjax.models.sequence_to_one import SequenceClassifier, SequenceEncoder, SequenceRegressor
 from lstmjax.types import Array, Cell
 
 Answer = Literal["class", "classes", "number"]
-CELLS = ("lstm", "gru", "elman", "none")
-POOLINGS = ("last", "mean", "max", "attention", "flatten")
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "relu": jax.nn.relu,
-    "tanh": jnp.tanh,
-    "sigmoid": jax.nn.sigmoid,
-}
-DROPOUTS = (
-    "embedding_dropout",
-    "input_dropout",
-    "hidden_dropout",
-    "recurrent_dropout",
-    "weight_drop",
-    "zoneout",
-    "output_dropout",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,54 +72,15 @@ class SequenceToOneConfig:
     """How much each class counts in the loss, above 0; None counts all the same."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (("cell", CELLS), ("pooling", POOLINGS), ("activation", tuple(ACTIVATIONS))):
-            checks.one_of(name, getattr(self, name), allowed)
-        checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
-        for name in ("bidirectional", "train_embedding"):
-            checks.boolean(name, getattr(self, name))
-        if self.answer is not None:
-            checks.one_of("answer", self.answer, ("class", "classes", "number"))
-        self._check_sizes()
-        for name in DROPOUTS:
-            checks.rate(name, getattr(self, name))
-        self._check_together()
-
-    def _check_sizes(self) -> None:
-        for name in ("hidden_features", "dense_features", "class_weights"):
-            if isinstance(getattr(self, name), list):  # from JSON
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-            if not isinstance(getattr(self, name), tuple | None):
-                raise TypeError(f"{name} must be a tuple of numbers, got {getattr(self, name)!r}")
-        for name in ("hidden_features", "dense_features"):
-            for width in getattr(self, name):
-                checks.index(name, width, 1, 2**29 - 1)
-        for name in ("in_features", "vocab_size", "num_outputs", "window", "embed_features"):
-            if getattr(self, name) is not None:
-                checks.positive_int(name, getattr(self, name))
-
-    def _check_together(self) -> None:
-        """What one option asks of another; nothing that is given is left unused."""
-        recurrent = ("bidirectional", "hidden_dropout", "recurrent_dropout", "weight_drop", "zoneout", "longest_memory")
-        if self.cell == "none":
-            for name in recurrent:
-                if getattr(self, name):
-                    raise ValueError(f"{name} acts on recurrent layers, so it needs a cell, got cell 'none'")
-        elif not self.hidden_features:
-            raise ValueError("hidden_features must have a width for at least one recurrent layer, got none")
-        if self.hidden_dropout and len(self.hidden_features) < 2:
-            raise ValueError("hidden_dropout acts between recurrent layers, so it needs two widths in hidden_features")
+        check_fields(self, {"longest_memory": 3})
+        check_recurrent(self, "bidirectional", "recurrent_dropout", "weight_drop", "zoneout", "longest_memory")
         if self.window is not None and self.pooling != "flatten":
             raise ValueError(f"window is what pooling by flatten sees, got pooling {self.pooling!r}")
         if self.in_features is not None and self.vocab_size is not None:
             raise ValueError("in_features is for numbers and vocab_size for symbols; only one of them can be given")
-        self._check_memory()
-        self._check_class_weights()
-
-    def _check_memory(self) -> None:
-        if self.longest_memory is not None:
-            checks.index("longest_memory", self.longest_memory, 3)
         if self.longest_memory is not None and self.cell not in ("lstm", "gru"):
             raise ValueError(f"longest_memory needs a cell with gates, lstm or gru, got {self.cell!r}")
+        self._check_class_weights()
 
     def _check_class_weights(self) -> None:
         if self.class_weights is None:
@@ -157,22 +103,29 @@ def build(config: SequenceToOneConfig, rngs: nnx.Rngs) -> SequenceClassifier | S
     >>> lx.models.sequence_config.build(config, nnx.Rngs(0))(jnp.ones((2, 7), int)).shape
     (2, 3)
     """
-    if (
-        config.answer is None
-        or config.num_outputs is None
-        or (config.vocab_size is None) == (config.in_features is None)
-    ):
+    lacks_inputs = config.vocab_size is None and config.in_features is None
+    if config.answer is None or config.num_outputs is None or lacks_inputs:
         raise ValueError("answer, num_outputs, and either vocab_size or in_features must be set")
     embed, features = _embedding(config, rngs)
-    recurrent = None if config.cell == "none" else _recurrent(config, features, rngs)
-    pool, features = _pooling(config, features if recurrent is None else recurrent.out_shape[-1], rngs)
+    recurrent = None
+    if config.cell != "none":
+        recurrent = layers.stack(
+            functools.partial(_cell, config),
+            features,
+            config.hidden_features,
+            bidirectional=config.bidirectional,
+            dropout=config.hidden_dropout,
+            rngs=rngs,
+        )
+        features = recurrent.out_shape[-1]
+    pool, features = _pooling(config, features, rngs)
     widths = (features, *config.dense_features)
     encoder = SequenceEncoder(
         recurrent,
         pool,
         embed=embed,
         dense=[nnx.Linear(below, above, rngs=rngs) for below, above in itertools.pairwise(widths)],
-        activation=ACTIVATIONS[config.activation],
+        activation=getattr(jax.nn, config.activation),
         input_dropout=config.input_dropout,
         output_dropout=config.output_dropout,
     )
@@ -185,39 +138,19 @@ def _embedding(config: SequenceToOneConfig, rngs: nnx.Rngs) -> tuple[Callable[..
     if config.vocab_size is None:
         assert config.in_features is not None
         return layers.Standardize(config.in_features), config.in_features
-    embed = nnx.Embed(config.vocab_size, config.embed_features, rngs=rngs)
-    if not config.train_embedding:
-        frozen: Any = nnx.Variable(embed.embedding[...])  # no Param, so not trained
-        embed.embedding = frozen
+    embed = embedding(config.vocab_size, config.embed_features, config.train_embedding, rngs)
     return regularizers.EmbeddingDropout(embed, config.embedding_dropout), config.embed_features
-
-
-def _recurrent(config: SequenceToOneConfig, in_features: int, rngs: nnx.Rngs) -> layers.Stacked:
-    return layers.stack(
-        functools.partial(_cell, config),
-        in_features,
-        config.hidden_features,
-        bidirectional=config.bidirectional,
-        dropout=config.hidden_dropout,
-        rngs=rngs,
-    )
 
 
 def _cell(config: SequenceToOneConfig, in_features: int, hidden_features: int) -> Cell[Any, Any]:
     """One layer's cell, with the noise that the config asks for around it."""
-    sizes, dtype, memory = (in_features, hidden_features), jnp.dtype(config.dtype), config.longest_memory
-    cell: Any
-    match config.cell:
-        case "lstm" if memory is not None:
-            cell = cells.LSTM(*sizes, bias_init=Chrono(memory), forget_bias=0.0, dtype=dtype)
-        case "lstm":
-            cell = cells.LSTM(*sizes, dtype=dtype)
-        case "gru" if memory is not None:
-            cell = cells.GRU(*sizes, bias_init=Chrono(memory, "rzn"), dtype=dtype)
-        case "gru":
-            cell = cells.GRU(*sizes, dtype=dtype)
-        case _:
-            cell = cells.ElmanRNN(*sizes, dtype=dtype)
+    kind = CELLS[config.cell]
+    options: dict[str, Any] = {"dtype": jnp.dtype(config.dtype)}
+    if config.longest_memory is not None:
+        options["bias_init"] = Chrono(config.longest_memory, kind.gate_order)
+        if config.cell == "lstm":
+            options["forget_bias"] = 0.0  # it would be added to the bias that Chrono draws
+    cell: Cell[Any, Any] = kind(in_features, hidden_features, **options)
     if config.recurrent_dropout:
         cell = regularizers.RecurrentDropout(cell, config.recurrent_dropout)
     if config.weight_drop:
@@ -227,15 +160,11 @@ def _cell(config: SequenceToOneConfig, in_features: int, hidden_features: int) -
 
 def _pooling(config: SequenceToOneConfig, features: int, rngs: nnx.Rngs) -> tuple[Pooling, int]:
     """The pooling, and how many features it gives."""
-    match config.pooling:
-        case "flatten":
-            if config.window is None:
-                raise ValueError("window must be set for pooling by flatten")
-            return layers.Flatten(config.window), config.window * features
-        case "attention":
-            return layers.AttentionPooling(features, rngs=rngs), features
-        case "last":
-            return (layers.both_ends if config.bidirectional else layers.last_step), features
-        case "mean":
-            return layers.mean_over_time, features
-    return layers.max_over_time, features
+    if config.pooling == "flatten":
+        if config.window is None:
+            raise ValueError("window must be set for pooling by flatten")
+        return layers.Flatten(config.window), config.window * features
+    if config.pooling == "attention":
+        return layers.AttentionPooling(features, rngs=rngs), features
+    last = layers.both_ends if config.bidirectional else layers.last_step
+    return {"last": last, "mean": layers.mean_over_time, "max": layers.max_over_time}[config.pooling], features

@@ -12,6 +12,7 @@ from lstmjax import losses, metrics
 from lstmjax.data.labels import Labels, load_labels
 from lstmjax.data.source import SequenceBatch
 from lstmjax.data.text import Vocabulary, load_vocabulary
+from lstmjax.models.config_parts import check_size
 from lstmjax.models.sequence_config import SequenceToOneConfig
 from lstmjax.models.sequence_to_one import SequenceClassifier, SequenceRegressor
 from lstmjax.tasks import Mean, Task
@@ -39,19 +40,15 @@ def with_meaning(config: SequenceToOneConfig, meaning: Meaning) -> SequenceToOne
     Raises:
       ValueError: they have other sizes than the config says.
     """
-    sizes = (
-        ("vocab_size", config.vocab_size, meaning.vocabulary, "symbols in its vocabulary"),
-        ("num_outputs", None if config.answer == "number" else config.num_outputs, meaning.labels, "labels"),
-    )
-    for name, size, table, what in sizes:
-        found = None if table is None else len(table)
-        if size != found:
-            raise ValueError(f"its {name} is {size}, and there are {found} {what}")
+    symbols, labels = (None if table is None else len(table) for table in meaning)
+    check_size("vocab_size", config.vocab_size, symbols, "symbols in its vocabulary")
+    num_classes = None if config.answer == "number" else config.num_outputs
+    check_size("num_outputs", num_classes, labels, "labels")
     return config
 
 
 def task(config: SequenceToOneConfig) -> Task:
-    """Say what a sequence is, from batches of `SequenceBatch`.
+    """Classify sequences, or predict numbers from them, from batches of `SequenceBatch`.
 
     Args:
       config: says what an answer is, and what each class counts.
@@ -63,7 +60,7 @@ def task(config: SequenceToOneConfig) -> Task:
     """
     match config.answer:
         case "class":
-            return Task(functools.partial(_one_class, config), summary=_class_figures)
+            return Task(functools.partial(_one_class, config), summary=class_figures)
         case "classes":
             return Task(functools.partial(_any_classes, config), summary=_classes_figures)
         case "number":
@@ -82,7 +79,8 @@ def _one_class(
     return {"loss": loss, "confusion": counts}, carry
 
 
-def _class_figures(sums: Mapping[str, Any]) -> dict[str, float]:
+def class_figures(sums: Mapping[str, Any]) -> dict[str, float]:
+    """Loss, accuracy and macro F1, from the sums of an evaluation: `loss` and counts `confusion` [C, C]."""
     confusion = np.asarray(sums["confusion"])
     return {
         "loss": float(sums["loss"].value),
@@ -107,13 +105,13 @@ def _any_classes(
         of_class = jnp.broadcast_to(jnp.array(config.class_weights, jnp.float32), targets.shape)
         weights = rows * jnp.where(targets > 0, of_class, 1)
     loss = losses.binary_cross_entropy(logits, targets, weights=weights)
-    said = (logits > 0).astype(jnp.float32)
-    outcomes = [(1 - targets) * (1 - said), (1 - targets) * said, targets * (1 - said), targets * said]
+    predicted = (logits > 0).astype(jnp.float32)
+    outcomes = [truth * answer for truth in (1 - targets, targets) for answer in (1 - predicted, predicted)]
     return {"loss": loss, "of_class": jnp.stack([jnp.sum(rows * each, axis=0) for each in outcomes], axis=1)}, carry
 
 
 def _classes_figures(sums: Mapping[str, Any]) -> dict[str, float]:
-    """From each class's own counts: no and rightly so, wrongly yes, wrongly no, yes and rightly so."""
+    """From each class's own counts of true negatives, false positives, false negatives and true positives."""
     neither, wrong, missed, hit = np.asarray(sums["of_class"]).T
     return {
         "loss": float(sums["loss"].value),
@@ -146,5 +144,4 @@ def _number_figures(sums: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _read(model: Callable[..., Array], batch: SequenceBatch, key: Any) -> Array:
-    lengths = None if batch.lengths is None else jnp.asarray(batch.lengths)
-    return model(jnp.asarray(batch.inputs), lengths=lengths, key=key)
+    return model(jnp.asarray(batch.inputs), lengths=batch.lengths, key=key)

@@ -1,7 +1,6 @@
 """One answer from a whole sequence: recurrent layers, pooled over time, then dense layers; classifiers, regressors."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,8 +46,8 @@ class SequenceEncoder(nnx.Module):
     ) -> None:
         if recurrent is not None:
             check_layer("recurrent", recurrent)
-        for name, function in (("pool", pool), ("activation", activation)):
-            checks.function(name, function)
+        checks.function("pool", pool)
+        checks.function("activation", activation)
         self.embed, self.recurrent, self.pool = embed, recurrent, pool
         self.dense, self.activation = nnx.List(dense), activation
         self.input_dropout = regularizers.locked_dropout(input_dropout)
@@ -74,7 +73,7 @@ class SequenceEncoder(nnx.Module):
           TypeError, ValueError: inputs, lengths or mask of another shape or dtype; symbols that the embedding has not
             (seen outside `jit` only).
         """
-        keys = _keys(key, 3 + len(self.dense))
+        keys = regularizers.split_key(key, 3 + len(self.dense))
         ys = self.outputs(inputs, lengths=lengths, mask=mask, key=keys[0])
         pooled = self.pool(ys, lengths=lengths, mask=mask)
         for layer, drop in zip(self.dense, keys[3:], strict=True):
@@ -90,7 +89,7 @@ class SequenceEncoder(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "B T H"]:
         """What is pooled: the top recurrent layer's outputs, float32; arguments as above."""
-        key_embed, key_in, key_recurrent = _keys(key, 3)
+        key_embed, key_in, key_recurrent = regularizers.split_key(key, 3)
         xs = self.input_dropout(self._embedded(inputs, key_embed), key=key_in)
         if self.recurrent is not None:
             xs, _ = self.recurrent(xs, lengths=lengths, mask=mask, key=key_recurrent)
@@ -191,15 +190,10 @@ class SequenceRegressor(nnx.Module):
 
 
 def _check_parts(encoder: SequenceEncoder, features: int, rngs: nnx.Rngs) -> None:
-    if not isinstance(encoder, SequenceEncoder):
-        raise TypeError(f"encoder must be a SequenceEncoder, got {type(encoder).__name__}")
+    checks.instance("encoder", encoder, SequenceEncoder)
     checks.positive_int("features", features)
     check_rngs("rngs", rngs)
 
 
 def _symbols(inputs: Array, embed: nnx.Embed) -> Int[Array, "B T"]:
     return checks.whole_numbers("inputs", inputs, ("B", "T"), 0, embed.num_embeddings - 1)
-
-
-def _keys(key: Key[Array, ""] | None, count: int) -> Sequence[Any]:
-    return [None] * count if key is None else list(jax.random.split(key, count))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -132,7 +131,9 @@ class Tagger(nnx.Module):
         output_dropout: float = 0.0,
         rngs: nnx.Rngs,
     ) -> None:
-        _check_parts(words, unknown, tags)
+        checks.instance("words", words, nnx.Embed)
+        checks.instance("unknown", unknown, regularizers.UnknownWords)
+        checks.instance("tags", tags, layers.IndependentTags, layers.CRF)
         if recurrent is not None:
             check_layer("recurrent", recurrent)
         check_rngs("rngs", rngs)
@@ -166,7 +167,7 @@ class Tagger(nnx.Module):
           TypeError, ValueError: words, characters or lengths of another shape or dtype; symbols that the embedding has
             not (seen outside `jit` only).
         """
-        key_unknown, key_spelling, key_in, key_recurrent, key_out = _keys(key, 5)
+        key_unknown, key_spelling, key_in, key_recurrent, key_out = regularizers.split_key(key, 5)
         words = checks.whole_numbers("words", words, ("B", "T"), 0, self.words.num_embeddings - 1)
         xs = self.words(self.unknown(words, key=key_unknown))
         spelled = self._spelled(words, characters, lengths, key_spelling)
@@ -189,13 +190,12 @@ class Tagger(nnx.Module):
 
     def _spelled(self, words: Array, characters: Array | None, lengths: Array | None, key: Any) -> Array | None:
         """A vector for each word from its characters, all words of all sentences side by side."""
-        if (characters is None) != (self.spelling is None):
-            wanted = (
-                "None, for the model reads words alone" if self.spelling is None else "given, for the model reads them"
-            )
-            raise ValueError(f"characters must be {wanted}")
-        if characters is None or self.spelling is None:
+        if self.spelling is None and characters is None:
             return None
+        if self.spelling is None:
+            raise ValueError("characters must be None, for the model reads words alone")
+        if characters is None:
+            raise ValueError("characters must be given, for the model reads them")
         batch, steps = words.shape
         characters = checks.whole_numbers("characters", characters, (batch, steps, "W"), 0, 2**31 - 1)
         valid = valid_steps(lengths, None, steps, batch)
@@ -204,19 +204,3 @@ class Tagger(nnx.Module):
         by_word = characters.reshape(batch * steps, characters.shape[2])
         vectors = self.spelling(by_word, lengths=jnp.sum(by_word != 0, axis=1, dtype=jnp.int32), key=key)
         return vectors.reshape(batch, steps, vectors.shape[1])
-
-
-def _check_parts(words: object, unknown: object, tags: object) -> None:
-    kinds: dict[str, tuple[object, tuple[type, ...]]] = {
-        "words": (words, (nnx.Embed,)),
-        "unknown": (unknown, (regularizers.UnknownWords,)),
-        "tags": (tags, (layers.IndependentTags, layers.CRF)),
-    }
-    for name, (part, allowed) in kinds.items():
-        if not isinstance(part, allowed):
-            wanted = " or ".join(kind.__name__ for kind in allowed)
-            raise TypeError(f"{name} must be of the class {wanted}, got {type(part).__name__}")
-
-
-def _keys(key: Key[Array, ""] | None, count: int) -> Sequence[Any]:
-    return [None] * count if key is None else list(jax.random.split(key, count))

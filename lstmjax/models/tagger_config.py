@@ -1,16 +1,13 @@
 """Taggers from a config alone."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 from flax import nnx
 
-from lstmjax import cells, checks, crf, layers, regularizers
+from lstmjax import crf, layers, regularizers
+from lstmjax.models.config_parts import cell_maker, check_fields, check_recurrent, embedding
 from lstmjax.models.tagger import CharacterCNN, CharacterLSTM, Tagger
-from lstmjax.types import Cell
-
-CELLS = {"lstm": cells.LSTM, "gru": cells.GRU, "elman": cells.ElmanRNN}
-DROPOUTS = ("input_dropout", "hidden_dropout", "recurrent_dropout", "output_dropout")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,39 +52,8 @@ class TaggerConfig:
     """How tags write spans, see `spans.scheme_of`; a CRF never breaks BIO or IOBES. None for tags that are no spans."""
 
     def __post_init__(self) -> None:
-        checks.one_of("output", self.output, ("softmax", "crf"))
-        checks.one_of("cell", self.cell, (*CELLS, "none"))
-        checks.one_of("spelling", self.spelling, ("lstm", "cnn", "none"))
-        if self.scheme is not None:
-            checks.one_of("scheme", self.scheme, ("BIO", "IOBES", "IOB1", "mixed"))
-        for name in ("bidirectional", "train_embedding"):
-            checks.boolean(name, getattr(self, name))
-        for name in DROPOUTS:
-            checks.rate(name, getattr(self, name))
-        self._check_sizes()
-        self._check_together()
-
-    def _check_sizes(self) -> None:
-        for name in ("hidden_features", "tags"):
-            if isinstance(getattr(self, name), list):  # from JSON
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not isinstance(self.hidden_features, tuple):
-            raise TypeError(f"hidden_features must be a tuple of numbers, got {self.hidden_features!r}")
-        for width in self.hidden_features:
-            checks.index("hidden_features", width, 1, 2**29 - 1)
-        for name in ("word_features", "character_features", "spelling_features", "vocab_size", "num_characters"):
-            if getattr(self, name) is not None:
-                checks.positive_int(name, getattr(self, name))
-        checks.at_least_zero("unknown_rate", self.unknown_rate)
-
-    def _check_together(self) -> None:
-        """What one option asks of another; nothing that is given is left unused."""
-        if self.cell == "none" and (self.recurrent_dropout or self.hidden_dropout):
-            raise ValueError("hidden_dropout and recurrent_dropout act on recurrent layers, got cell 'none'")
-        if self.cell != "none" and not self.hidden_features:
-            raise ValueError("hidden_features must have a width for at least one recurrent layer, got none")
-        if self.hidden_dropout and len(self.hidden_features) < 2:
-            raise ValueError("hidden_dropout acts between recurrent layers, so it needs two widths in hidden_features")
+        check_fields(self, {"unknown_rate": 0})
+        check_recurrent(self, "recurrent_dropout")
         if self.spelling == "lstm" and self.spelling_features % 2:
             raise ValueError(f"spelling_features must be even, half for each direction, got {self.spelling_features}")
 
@@ -104,13 +70,19 @@ def build(config: TaggerConfig, rngs: nnx.Rngs) -> Tagger:
     """
     if config.vocab_size is None or config.tags is None:
         raise ValueError("vocab_size and tags must be set")
-    words = nnx.Embed(config.vocab_size, config.word_features, rngs=rngs)
-    if not config.train_embedding:
-        frozen: Any = nnx.Variable(words.embedding[...])  # no Param, so not trained
-        words.embedding = frozen
+    words = embedding(config.vocab_size, config.word_features, config.train_embedding, rngs)
     spelling = _spelling(config, rngs)
     features = config.word_features + (0 if spelling is None else config.spelling_features)
-    recurrent = None if config.cell == "none" else _recurrent(config, features, rngs)
+    recurrent = None
+    if config.cell != "none":
+        recurrent = layers.stack(
+            cell_maker(config.cell, config.recurrent_dropout),
+            features,
+            config.hidden_features,
+            bidirectional=config.bidirectional,
+            dropout=config.hidden_dropout,
+            rngs=rngs,
+        )
     return Tagger(
         words,
         regularizers.UnknownWords(config.vocab_size, config.unknown_rate),
@@ -132,21 +104,6 @@ def _spelling(config: TaggerConfig, rngs: nnx.Rngs) -> CharacterLSTM | Character
         raise ValueError("num_characters must be set where characters are read")
     kind = CharacterCNN if config.spelling == "cnn" else CharacterLSTM
     return kind(config.num_characters, config.character_features, config.spelling_features, rngs=rngs)
-
-
-def _recurrent(config: TaggerConfig, in_features: int, rngs: nnx.Rngs) -> layers.Stacked:
-    def cell(inputs: int, hidden: int) -> Cell[Any, Any]:
-        plain: Cell[Any, Any] = CELLS[config.cell](inputs, hidden)
-        return regularizers.RecurrentDropout(plain, config.recurrent_dropout) if config.recurrent_dropout else plain
-
-    return layers.stack(
-        cell,
-        in_features,
-        config.hidden_features,
-        bidirectional=config.bidirectional,
-        dropout=config.hidden_dropout,
-        rngs=rngs,
-    )
 
 
 def _tags(config: TaggerConfig, names: tuple[str, ...]) -> layers.IndependentTags | layers.CRF:

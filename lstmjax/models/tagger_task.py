@@ -11,6 +11,7 @@ import numpy as np
 from lstmjax import spans
 from lstmjax.data.source import SequenceBatch
 from lstmjax.data.tokens import TokenVocabulary, load_tokens
+from lstmjax.models.config_parts import check_size
 from lstmjax.models.tagger import Tagger
 from lstmjax.models.tagger_config import TaggerConfig
 from lstmjax.tasks import Mean, Task
@@ -27,11 +28,9 @@ def with_meaning(config: TaggerConfig, vocabulary: TokenVocabulary) -> TaggerCon
     Raises:
       ValueError: they have other sizes than the config says.
     """
-    if config.vocab_size != vocabulary.num_words:
-        raise ValueError(f"its vocab_size is {config.vocab_size}, and its vocabulary has {vocabulary.num_words} words")
-    if config.spelling != "none" and config.num_characters != vocabulary.num_characters:
-        characters = f"its vocabulary has {vocabulary.num_characters}"
-        raise ValueError(f"its num_characters is {config.num_characters}, and {characters}")
+    check_size("vocab_size", config.vocab_size, vocabulary.num_words, "words in its vocabulary")
+    if config.spelling != "none":
+        check_size("num_characters", config.num_characters, vocabulary.num_characters, "characters in its vocabulary")
     return config
 
 
@@ -60,21 +59,20 @@ def _loss(
     emissions = model(words, characters, lengths=lengths, key=key)
     log_likelihood = model.tags.log_likelihood(emissions, tags, lengths=lengths)
     loss = Mean(-jnp.sum(weights * log_likelihood), jnp.sum(weights * lengths.astype(weights.dtype)))
-    if key is not None:  # while training, nobody asks for the best tags
+    if key is not None:  # decoding the best tags takes time that training has no use for
         return {"loss": loss}, carry
-    said = model.tags.decode(emissions, lengths=lengths)
+    predicted = model.tags.decode(emissions, lengths=lengths)
     places = jnp.arange(tags.shape[1], dtype=lengths.dtype)
     is_counted = (places[None, :] < lengths[:, None]) & (weights[:, None] > 0)
-    hits = said == tags
+    hits = predicted == tags
     sums: dict[str, Any] = {
         "loss": loss,
         "accuracy": Mean.of(hits, is_counted),
         "unknown_accuracy": Mean.of(hits, is_counted & (words == 1)),
     }
-    if config.scheme is not None:
-        assert config.tags is not None
+    if config.scheme is not None and config.tags is not None:
         counted = jnp.where(weights > 0, lengths, 0)
-        sums["spans"] = spans.span_counts(said, tags, config.tags, lengths=counted)
+        sums["spans"] = spans.span_counts(predicted, tags, config.tags, lengths=counted)
     return sums, carry
 
 

@@ -10,7 +10,6 @@ facts           JSON: format, step, run, digests of the tables, score, source
 """
 
 import contextlib
-import dataclasses
 import gc
 import logging
 import math
@@ -21,15 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
-import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import (
-    AnyPreservationPolicy,
-    LatestN,
-    PolicyCheckpointInfo,
-    PreservationContext,
-)
 
 from lstmjax import checks
 from lstmjax.errors import InputError
@@ -68,11 +59,12 @@ class Checkpoints:
 
     Args:
       folder: where they are kept.
-      keep_last: how many of the newest to keep; the best one is kept besides.
-      identity: what tells this run from others, kept in every checkpoint; None where nobody asks.
+      keep_last: how many of the newest to keep, at least 1; the best one is kept besides.
+      identity: identifies the run, and is kept in every checkpoint; None checks nothing.
       read_only: change nothing on disk.
 
     Raises:
+      TypeError, ValueError: a `keep_last` that is no whole number of at least 1.
       InputError: the folder holds checkpoints of another run, or of a newer version of this library.
     """
 
@@ -80,9 +72,9 @@ class Checkpoints:
         self, folder: str | Path, keep_last: int = 2, identity: str | None = None, *, read_only: bool = False
     ) -> None:
         self.folder, self.identity, self._read_only = Path(folder).absolute(), identity, read_only
+        self._keep_last = checks.positive_int("keep_last", keep_last)
         self._scores: dict[int, float] = {}
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=AnyPreservationPolicy([LatestN(keep_last), _KeepLowest(self._scores)]),
             cleanup_tmp_directories=not read_only,
             create=not read_only,
             save_root_metadata=False,
@@ -152,13 +144,17 @@ class Checkpoints:
             "source": source_state,
         }
         items = {name: ocp.args.StandardSave(table) for name, table in tables.items() if table}
-        if score is not None and math.isfinite(score):
-            self._scores[step] = float(score)
         args = ocp.args.Composite(**items, facts=ocp.args.JsonSave(facts))
         try:
             _ask_orbax(lambda: self._manager.save(step, args=args, force=True))
         except OrbaxError as error:
             raise OSError(f"a checkpoint can't be written to {self.folder}: {error}") from error
+        if score is not None and math.isfinite(score):
+            self._scores[step] = float(score)
+        # Not orbax's BestN: that reads metrics files as it opens a folder, and one damaged file would close all of it.
+        for old in self.steps()[: -self._keep_last]:
+            if old != self.best_step():
+                self._manager.delete(old)
 
     def restore(self, template: TrainState) -> TrainState | None:
         """The newest readable state, or None where there is no checkpoint.
@@ -171,8 +167,7 @@ class Checkpoints:
         steps = self.steps()[::-1]
         for step, trees in self.readable(steps, **_items(template)):
             self._set_aside([newer for newer in steps if newer > step])
-            state = trees["training"]._replace(params=trees["params"], other=trees["other"])
-            return cast(TrainState, _with_keys(template, state))
+            return cast(TrainState, trees["training"]._replace(params=trees["params"], other=trees["other"]))
         if steps:
             raise InputError(f"no checkpoint in {self.folder} can be read; damaged: {', '.join(map(str, steps))}")
         return None
@@ -192,13 +187,12 @@ class Checkpoints:
           DamagedError: the checkpoint of step number `step` can't be read.
           InputError: there is none, none can be read, or it does not fit the templates.
         """
-        template = {"weights": params, "other": other}
-        raw = jax.eval_shape(_without_keys, template)
-        steps = self._candidates(step)
+        steps, template = self._candidates(step), {"weights": params, "other": other}
         if step not in ("best", "latest"):
-            return _model(template, self._read(steps[0], **raw))
-        for _, trees in self.readable(steps, **raw):
-            return _model(template, trees)
+            trees = self._read(steps[0], **template)
+            return trees["weights"], trees["other"]
+        for _, trees in self.readable(steps, **template):
+            return trees["weights"], trees["other"]
         raise InputError(f"no checkpoint in {self.folder} can be read; tried {steps}")
 
     def readable(self, steps: Sequence[int], **templates: PyTree) -> Iterator[tuple[int, dict[str, PyTree]]]:
@@ -244,10 +238,7 @@ class Checkpoints:
         facts = self._read_facts(step)
         item = {name: facts.weights if name == "weights" else name for name in templates}
         there = {name: ocp.args.StandardRestore() for name in item.values() if facts.digests[name] != EMPTY}
-        try:
-            found = _ask_orbax(lambda: self._manager.restore(step, args=ocp.args.Composite(**there)))
-        except OrbaxError as error:
-            raise DamagedError(str(error)) from error
+        found = self._restored(step, **there)
         tables: dict[str, Table] = {name: found[item[name]] if item[name] in there else {} for name in templates}
         for name, table in tables.items():
             if facts.digests[item[name]] != digest(table):
@@ -258,24 +249,28 @@ class Checkpoints:
             check_fit(f"checkpoint {step} in {self.folder}", tables[name], template)
         return {name: from_table(template, tables[name]) for name, template in templates.items()}
 
-    def _read_facts(self, step: int) -> Facts:
-        args = ocp.args.Composite(facts=ocp.args.JsonRestore())
+    def _restored(self, step: int, **items: Any) -> Any:
+        """What orbax reads of a step, by item."""
         try:
-            found = _ask_orbax(lambda: self._manager.restore(step, args=args))["facts"]
+            return _ask_orbax(lambda: self._manager.restore(step, args=ocp.args.Composite(**items)))
+        except OrbaxError as error:
+            raise DamagedError(str(error)) from error
+
+    def _read_facts(self, step: int) -> Facts:
+        try:
+            found = self._restored(step, facts=ocp.args.JsonRestore())["facts"]
             form = int(found.get("format", 0))
-        except (OrbaxError, AttributeError, KeyError, TypeError, ValueError) as error:
+            facts = _facts(found) if form <= FORMAT else None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DamagedError(_first_sentence(error)) from error
-        if form > FORMAT:
+        if facts is None:
             raise InputError(
                 f"checkpoint {step} in {self.folder} has format {form}, and this version of lstmjax reads {FORMAT}"
             )
-        try:
-            return _facts_of_format_0(found) if form == 0 else _facts(found)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DamagedError(_first_sentence(error)) from error
+        return facts
 
     def _read_scores(self) -> None:
-        """Learn what every checkpoint scored; whoever wants a damaged one is told then."""
+        """Learn what every checkpoint scored; a damaged one is reported where it is wanted."""
         for step in self.steps():
             with contextlib.suppress(DamagedError):
                 facts = self._read_facts(step)
@@ -295,63 +290,19 @@ class Checkpoints:
         self._manager.reload()
 
 
-@dataclasses.dataclass
-class _KeepLowest:
-    """Keep the step with the lowest of `scores`, a table that its owner goes on filling.
-
-    (Orbax's own BestN reads metrics files as it opens a folder, and one damaged file would close the whole folder.)
-    """
-
-    scores: dict[int, float]
-
-    def should_preserve(
-        self, checkpoints: Sequence[PolicyCheckpointInfo], *, context: PreservationContext
-    ) -> Sequence[bool]:
-        lowest = min((self.scores[c.step] for c in checkpoints if c.step in self.scores), default=None)
-        return [lowest is not None and self.scores.get(c.step) == lowest for c in checkpoints]
-
-
 def _facts(found: dict[str, Any]) -> Facts:
+    """What a checkpoint of any format says of itself."""
+    if found.get("format", 0) == 0:
+        digests = {"params": found["params"], "other": EMPTY, "average": EMPTY, "training": found["training"]}
+        found = {"step": None, "run": None, "digests": digests, "score": found["validation_loss"], "source": None}
     digests = {name: str(found["digests"][name]) for name in ITEMS}
-    score = found["score"]
-    return Facts(int(found["step"]), found["run"], digests, None if score is None else float(score), found["source"])
-
-
-def _facts_of_format_0(found: dict[str, Any]) -> Facts:
-    digests = {"params": str(found["params"]), "other": EMPTY, "average": EMPTY, "training": str(found["training"])}
-    score = found["validation_loss"]
-    return Facts(None, None, digests, None if score is None else float(score), None)
+    score = None if found["score"] is None else float(found["score"])
+    return Facts(found["step"], found["run"], digests, score, found["source"])
 
 
 def _items(state: TrainState) -> dict[str, PyTree]:
     """What is kept apart in a checkpoint."""
-    raw = _without_keys(state)
-    return {"params": raw.params, "other": raw.other, "training": raw._replace(params=None, other=None)}
-
-
-def _model(template: dict[str, PyTree], trees: dict[str, PyTree]) -> tuple[PyTree, PyTree]:
-    model = _with_keys(template, trees)
-    return model["weights"], model["other"]
-
-
-def _without_keys(tree: PyTree) -> PyTree:
-    """A tree with RNG keys as their raw data."""
-    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
-
-
-def _with_keys(template: PyTree, tree: PyTree) -> PyTree:
-    """The way back: keys where `template` has them."""
-
-    def wrap(like: Any, leaf: Any) -> Any:
-        if not _is_key(like):
-            return leaf
-        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(jnp.zeros((), like.dtype)))
-
-    return jax.tree.map(wrap, template, tree)
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return {"params": state.params, "other": state.other, "training": state._replace(params=None, other=None)}
 
 
 class OrbaxError(Exception):
@@ -361,9 +312,9 @@ class OrbaxError(Exception):
 def _ask_orbax(call: Callable[[], Any]) -> Any:
     """What a call of orbax's returns; stderr stays clean where it fails.
 
-    Orbax gives up at the first array that fails and closes its event loop. The others still under way then complain
-    to nobody in particular, with a traceback each, as they end or are collected: which is waited for here. The
-    exception itself would keep them alive, so only its sentence goes on.
+    Orbax reads all arrays at once, stops at the first that fails and closes its event loop. Each of the others then
+    prints a traceback as it ends or is collected: these are waited for here and dropped. The exception itself would
+    keep them from being collected, so only its sentence is raised.
 
     Raises:
       OrbaxError: the call raised; orbax, tensorstore and json each do so in their own way.

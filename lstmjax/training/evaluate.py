@@ -32,17 +32,14 @@ def make_evaluate(task: Task, graphdef: nnx.GraphDef[Any], mesh: Mesh | None = N
     """
 
     def batch_means(params: PyTree, other: PyTree, batch: Any, carry: PyTree) -> tuple[dict[str, Mean], PyTree]:
-        return task.loss(nnx.merge(graphdef, params, other), batch, carry, None)
-
-    def on_shard(params: PyTree, other: PyTree, batch: Any, carry: PyTree) -> tuple[dict[str, Mean], PyTree]:
-        means, carry = batch_means(params, other, batch, carry)
-        return add_up(means), carry
+        means, carry = task.loss(nnx.merge(graphdef, params, other), batch, carry, None)
+        return means if mesh is None else add_up(means), carry
 
     if mesh is None:
         step = jax.jit(batch_means)
     else:
         step = jax.jit(
-            jax.shard_map(on_shard, mesh=mesh, in_specs=(WHOLE, WHOLE, ROWS, ROWS), out_specs=(WHOLE, ROWS)),
+            jax.shard_map(batch_means, mesh=mesh, in_specs=(WHOLE, WHOLE, ROWS, ROWS), out_specs=(WHOLE, ROWS)),
             in_shardings=(everywhere(mesh), everywhere(mesh), by_rows(mesh), by_rows(mesh)),
         )
 

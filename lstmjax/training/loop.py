@@ -20,7 +20,7 @@ from lstmjax.types import PyTree
 
 
 class Observer(Protocol):
-    """Someone who is told how training goes, in order; nothing it does changes the run."""
+    """Hears of logged steps and of evaluations, in order; nothing it does changes the run."""
 
     def on_step(self, step: int, metrics: dict[str, float]) -> None: ...
 
@@ -105,13 +105,13 @@ def fit(
     Where it starts is read from `state` alone, so a restored state goes on exactly as if it had never stopped.
 
     Args:
-      state: from `initial_train_state` or a checkpoint; its buffers are given up.
+      state: from `initial_train_state` or a checkpoint; its buffers are donated.
       source: the batches, prepared ahead in the background; `state.step` says where to go on.
       train_step: from `make_train_step`, or any function like it.
       evaluate: figures of parameters and other variables, `(params, other) -> {"loss": ..., ...}`.
       checkpoints: where states go; the one with the lowest score is kept as the best.
       cadence: length, how often to log and evaluate, and when to stop early.
-      observers: told of logged steps and evaluations.
+      observers: hear of logged steps and of evaluations.
       should_stop: asked after every step.
       score: what of an evaluation's figures should become low.
       optimizer: the one in `train_step`, if it changes with evaluations (reduce on plateau, averaged weights).

@@ -1,7 +1,6 @@
 """Optimisers by config: optax's, with a schedule, clipping, accumulated gradients and averaged weights around them."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -171,8 +170,8 @@ class Waiting(NamedTuple):
     def start(cls) -> "Waiting":
         return cls(jnp.array(jnp.inf, jnp.float32), jnp.zeros((), jnp.int32))
 
-    def told(self, score: float) -> "Waiting":
-        """After one more evaluation."""
+    def after(self, score: float) -> "Waiting":
+        """One evaluation on."""
         better = score < self.best
         return Waiting(
             jnp.where(better, jnp.asarray(score, jnp.float32), self.best),
@@ -207,7 +206,7 @@ def reduce_on_plateau(optimizer: Optimizer, factor: float, patience: int) -> Opt
         return jax.tree.map(lambda leaf: leaf * state.scale.astype(leaf.dtype), updates), state._replace(inner=inner)
 
     def after_evaluation(state: PlateauState, score: float) -> PlateauState:
-        waiting = state.waiting.told(score)
+        waiting = state.waiting.after(score)
         is_due = waiting.waited >= patience
         scale = jnp.where(is_due, state.scale * factor, state.scale)
         waited = jnp.where(is_due, jnp.zeros_like(waiting.waited), waiting.waited)
@@ -245,14 +244,12 @@ def changes_with_evaluations(opt_state: Any) -> bool:
 def moving_average(optimizer: Optimizer, decay: float) -> Optimizer:
     """Weights to evaluate and load: `average = decay * average + (1 - decay) * params`, from the first step on.
 
-    The first `n` steps count as `min(decay, n / (n + 1))`, so that the initial weights do not linger.
+    At step n, counted from 0, the decay is at most `n / (n + 1)`, so that the initial weights do not linger.
+
+    Raises:
+      TypeError: parameters in half precision, as they are initialised: an average moves in steps too small for it.
     """
-
-    def kept(count: Int[Array, ""]) -> Float[Array, ""]:
-        seen = count.astype(jnp.float32)
-        return jnp.minimum(decay, seen / (seen + 1.0))
-
-    return _averaged(optimizer, kept, lambda waiting: True, active=True)
+    return _averaged(optimizer, decay, patience=None)
 
 
 def triggered_average(optimizer: Optimizer, patience: int) -> Optimizer:
@@ -260,49 +257,45 @@ def triggered_average(optimizer: Optimizer, patience: int) -> Optimizer:
 
     The trigger is the first evaluation at which `patience` of them in a row have brought no lower score.
 
+    Raises:
+      TypeError: see `moving_average`.
+
     Source: Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Models" (NT-ASGD).
     """
-
-    def kept(count: Int[Array, ""]) -> Float[Array, ""]:
-        seen = count.astype(jnp.float32)
-        return seen / (seen + 1.0)
-
-    return _averaged(optimizer, kept, lambda waiting: waiting.waited >= patience, active=False)
+    return _averaged(optimizer, 1.0, patience)
 
 
-def _averaged(
-    optimizer: Optimizer,
-    kept: Callable[[Int[Array, ""]], Float[Array, ""]],
-    is_due: Callable[[Waiting], Any],
-    active: bool,
-) -> Optimizer:
-    """`optimizer` with a running average of its weights, of which a share `kept(count)` stays at each step."""
+def _averaged(optimizer: Optimizer, decay: float, patience: int | None) -> Optimizer:
+    """`average = decay_n average + (1 - decay_n) params` with `decay_n = min(decay, n / (n + 1))`, n weights seen.
+
+    It starts once `patience` evaluations have brought no lower score; None starts at once.
+    """
 
     def init(params: PyTree) -> AverageState:
         for leaf in jax.tree.leaves(params):
-            if leaf.dtype.itemsize < 4:  # an average moves in steps too small for it
+            if leaf.dtype.itemsize < 4:
                 raise TypeError(f"averaged weights need parameters in float32 or float64, got {leaf.dtype.name}")
         copies = jax.tree.map(jnp.copy, params)
         return AverageState(
-            optimizer.init(params), copies, jnp.zeros((), jnp.int32), jnp.array(active), Waiting.start()
+            optimizer.init(params), copies, jnp.zeros((), jnp.int32), jnp.array(patience is None), Waiting.start()
         )
 
     def update(gradients: PyTree, state: AverageState, params: PyTree = None) -> tuple[PyTree, AverageState]:
         updates, inner = optimizer.update(gradients, state.inner, params)
-        share = jnp.where(state.active, kept(state.weights_seen), 0.0)
-        mix = functools.partial(_mix, share)
+        n = state.weights_seen.astype(jnp.float32)
+        kept = jnp.where(state.active, jnp.minimum(decay, n / (n + 1.0)), 0.0)
+
+        def mix(old: Array, new: Array) -> Array:
+            return kept.astype(new.dtype) * old + (1 - kept.astype(new.dtype)) * new
+
         average = jax.tree.map(mix, state.average, optax.apply_updates(params, updates))
         seen = jnp.where(state.active, state.weights_seen + 1, 0)
         return updates, AverageState(inner, average, seen, state.active, state.waiting)
 
     def after_evaluation(state: AverageState, score: float) -> AverageState:
-        waiting = state.waiting.told(score)
+        waiting = state.waiting.after(score)
         inner = optimizer.after_evaluation(state.inner, score)
-        return state._replace(inner=inner, active=state.active | is_due(waiting), waiting=waiting)
+        is_due = patience is not None and waiting.waited >= patience
+        return state._replace(inner=inner, active=state.active | is_due, waiting=waiting)
 
     return Optimizer(init, update, after_evaluation, lambda state: state.average)
-
-
-def _mix(share: Float[Array, ""], old: Array, new: Array) -> Array:
-    share = share.astype(new.dtype)
-    return share * old + (1 - share) * new

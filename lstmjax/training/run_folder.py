@@ -26,43 +26,30 @@ FORMAT = 2
 settings that `lstmjax.saved.SINCE_FORMAT_2` names, which then have their defaults."""
 
 
+class _Inside:
+    """An attribute of a `RunFolder`: the path of a name in it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: "RunFolder", owner: type | None = None) -> Path:
+        return run.path / self.name
+
+
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
     """The paths inside a run's folder."""
 
     path: Path
 
-    @property
-    def config(self) -> Path:
-        return self.path / "config.json"
-
-    @property
-    def vocabulary(self) -> Path:
-        return self.path / "vocabulary.json"
-
-    @property
-    def labels(self) -> Path:
-        return self.path / "labels.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def curve(self) -> Path:
-        return self.path / "loss.png"
-
-    @property
-    def sample(self) -> Path:
-        return self.path / "sample.txt"
-
-    @property
-    def summary(self) -> Path:
-        return self.path / "summary.json"
+    config = _Inside("config.json")
+    vocabulary = _Inside("vocabulary.json")
+    labels = _Inside("labels.json")
+    metrics = _Inside("metrics.jsonl")
+    checkpoints = _Inside("checkpoints")
+    curve = _Inside("loss.png")
+    sample = _Inside("sample.txt")
+    summary = _Inside("summary.json")
 
     def holds_a_run(self) -> bool:
         return self.config.exists()
@@ -92,7 +79,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Have the folder to oneself; the system lets go of it however the process ends.
+        """Lock the folder for this process; the system releases the lock however the process ends.
 
         Raises:
           InputError: another process has it.

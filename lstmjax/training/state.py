@@ -41,7 +41,7 @@ def initial_train_state(
 ) -> TrainState:
     """The state before the first step.
 
-    Parameters and key are copied: a training step gives its state's buffers up, and the caller's should stay usable.
+    Parameters and key are copied: a training step donates its state's buffers, and the caller's should stay usable.
 
     Args:
       model: an nnx module.

@@ -28,7 +28,7 @@ class Gradients(NamedTuple):
 def make_train_step(
     task: Task, graphdef: nnx.GraphDef[Any], optimizer: optax.GradientTransformation, mesh: Mesh | None = None
 ) -> TrainStep:
-    """Compile `(state, batch) -> (state, metrics)`; the old state's buffers are given up to the new one.
+    """Compile `(state, batch) -> (state, metrics)`; the old state's buffers are donated to the new one.
 
         loss = sum of the rows' totals / sum of the rows' weights,    params += optimizer(d loss / d params)
 

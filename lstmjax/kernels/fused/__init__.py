@@ -1,16 +1,16 @@
-"""The fast path in plain JAX, for any platform: LSTM and GRU with a backward pass of their own.
+"""The fast path in plain JAX, for any platform: LSTM and GRU with little left in the loops over time.
 
-What is sequential is the product with W_h and elementwise work; all else is taken out of the loops over time:
+What is sequential is the product with W_h and elementwise work; all else is taken out of the loops:
 
 - the inputs' products are formed a chunk of steps at once;
-- the backward pass finds the gates kept, or computes a chunk's again from the states, and from them, for the whole
-  chunk, all that a backward step multiplies with, so that the step itself is one product and a few multiplications;
+- the backward pass takes a chunk's gates as they were kept, or computes them again from the states, and from them, for
+  the whole chunk, the coefficients of each step's derivative: a step of it is one product and a few multiplications;
 - the weights' gradients are one product a chunk, where differentiating a scan adds one to them at every step.
 
 Appleyard et al. 2016, "Optimizing Performance of Recurrent Neural Networks on GPUs", do much the same in CUDA.
 
-- `equations.py`: a step of each cell, and the coefficients of its backward step
-- `chunk.py`: a chunk of steps, forward and backward
+- `equations.py`: a step of each cell, and its derivative
+- `tangents.py`: a chunk of steps, its states known, as a linear function
 - `passes.py`: a whole run, forward and backward, chunk by chunk
 """
 
@@ -66,14 +66,14 @@ def plan(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Plan:
 
 def refuses(request: Request) -> str | None:
     """Why this backend cannot serve a request."""
-    reason = foreign(request)
+    reason = refuses_cell(request)
     if reason is None and isinstance(request.cell, GRU) and not request.cell.reset_after:
         return "it knows the GRU with reset_after=True"
     return reason
 
 
-def foreign(request: Request) -> str | None:
-    """Why a request is not for a backend that is made for LSTM and GRU."""
+def refuses_cell(request: Request) -> str | None:
+    """Why a backend that is made for LSTM and GRU cannot serve a request."""
     cell: Any = request.cell
     if request.explicitly_sharded:
         return "it puts steps and sequences in one axis, which explicit sharding does not allow"

@@ -1,7 +1,7 @@
 """A cell's equations and their derivatives, in the parts that `fused` runs apart.
 
-With x W_x and h W_h given, a step is elementwise; so is its derivative, once the products are taken out of it. Here are
-these elementwise parts, for one step or for a whole chunk of steps at once. Everything is in the accumulation dtype.
+With the products x W_x and h W_h given, a step is elementwise, and so are its tangents: here are both, for one step or
+for a whole chunk of steps at once. Everything is in the accumulation dtype.
 """
 
 import dataclasses
@@ -22,20 +22,17 @@ class Equations(Protocol):
     @property
     def cell(self) -> BaseCell: ...
 
-    def step(self, params: Any, state: Any, x_share: Array, h_share: Array) -> tuple[Any, Any]:
-        """The next state, and what backward needs of the gates, from `x W_x` and `h W_h` (no biases in them)."""
+    def step(self, params: Any, state: Any, x_w_x: Array, h_w_h: Array) -> tuple[Any, Any]:
+        """The next state, and the gates as `coefficients` takes them, from `x W_x` and `h W_h` without biases."""
 
-    def coefficients(self, params: Any, before: Any, after: Any, gates: Any) -> Any:
-        """All of the backward step that does not depend on what comes back."""
+    def coefficients(self, before: Any, gates: Any) -> Any:
+        """The derivatives of a step, from the state before it and its gates."""
 
-    def backward(self, known: Any, d_after: Any) -> tuple[tuple[Array, ...], Any]:
-        """The gradient of `h W_h` with what else that of `x W_x` is made of, and that of the state but through W_h."""
+    def direct_tangents(self, coefficients: Any, d_params: Any, d_x_w_x: Array, d_h_w_h: Array) -> Any:
+        """What changes of the two products and of the biases add to the new state's, as `step_tangents` takes it."""
 
-    def input_gradient(self, d_h_share: Array, *others: Array) -> Array:
-        """The gradient of `x W_x`."""
-
-    def param_gradients(self, params: Any, d_w_x: Array, d_w_h: Array, d_x_share: Array, d_h_share: Array) -> Any:
-        """All parameters' gradients; the shares' are [T, B, G*H]."""
+    def step_tangents(self, coefficients: Any, d_before: Any, d_h_w_h: Array, direct: Any) -> Any:
+        """The new state's change by `direct` and by changes of the state before and of its product with W_h."""
 
 
 def gates_at_once(a: Float[Array, "... G*H"], sigmoids: str, features: int) -> Float[Array, "... G*H"]:
@@ -66,11 +63,11 @@ def _slopes(sigmoids: str, features: int, dtype: DTypeLike) -> Array:
 
 
 class LSTMCoefficients(NamedTuple):
-    """`d_a = factors * [d_c, d_c, d_c, d_h]`, `d_c += leak * d_h`, `d_c_before = keep * d_c`."""
+    """`dc' = keep * dc + sum of i, f, g in gates * da`, `dh' = leak * dc' + o in gates * da`, a the pre-activations."""
 
-    factors: Float[Array, "... 4*H"]
-    leak: Float[Array, "... H"]
+    gates: Float[Array, "... 4*H"]
     keep: Float[Array, "... H"]
+    leak: Float[Array, "... H"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,37 +77,37 @@ class LSTMEquations:
     cell: LSTM
 
     def step(
-        self, params: LSTMParams, state: LSTMState, x_share: Array, h_share: Array
+        self, params: LSTMParams, state: LSTMState, x_w_x: Array, h_w_h: Array
     ) -> tuple[LSTMState, Float[Array, "... 4*H"]]:
-        gates = gates_at_once(add_bias(x_share + h_share, params.b), "ssts", self.cell.hidden_features)
+        gates = gates_at_once(add_bias(x_w_x + h_w_h, params.b), "ssts", self.cell.hidden_features)
         i, f, g, o = jnp.split(gates, 4, axis=-1)
         c = f * state.c + i * g
         return LSTMState((o * jnp.tanh(c)).astype(self.cell.compute_dtype), c), gates
 
-    def coefficients(self, params: LSTMParams, before: LSTMState, after: LSTMState, gates: Array) -> LSTMCoefficients:
+    def coefficients(self, before: LSTMState, gates: Array) -> LSTMCoefficients:
         i, f, g, o = jnp.split(gates, 4, axis=-1)
-        seen = jnp.tanh(after.c)
-        partners = jnp.concatenate([g, before.c, i, seen], axis=-1)
-        factors = partners * slopes_of_gates(gates, "ssts", self.cell.hidden_features)
-        return LSTMCoefficients(factors, o * (1 - seen * seen), f)
+        tanh_c = jnp.tanh(f * before.c + i * g)
+        factors = jnp.concatenate([g, before.c, i, tanh_c], axis=-1)
+        slopes = slopes_of_gates(gates, "ssts", self.cell.hidden_features)
+        return LSTMCoefficients(factors * slopes, f, o * (1 - tanh_c * tanh_c))
 
-    def backward(self, known: LSTMCoefficients, d_after: LSTMState) -> tuple[tuple[Array], LSTMState]:
-        d_h = d_after.h
-        d_c = d_after.c + known.leak * d_h
-        d_a = known.factors * jnp.concatenate([d_c, d_c, d_c, d_h], axis=-1)
-        return (d_a,), LSTMState(jnp.zeros_like(d_h), known.keep * d_c)
+    def direct_tangents(
+        self, coefficients: LSTMCoefficients, d_params: LSTMParams, d_x_w_x: Array, d_h_w_h: Array
+    ) -> LSTMState:
+        d_a = add_bias(d_x_w_x + d_h_w_h, d_params.b)
+        d_i, d_f, d_g, d_o = jnp.split(coefficients.gates * d_a, 4, axis=-1)
+        return LSTMState(d_o, d_i + d_f + d_g)
 
-    def input_gradient(self, d_h_share: Array, *others: Array) -> Array:
-        return d_h_share
-
-    def param_gradients(
-        self, params: LSTMParams, d_w_x: Array, d_w_h: Array, d_x_share: Array, d_h_share: Array
-    ) -> LSTMParams:
-        return LSTMParams(d_w_x, d_w_h, None if params.b is None else jnp.sum(d_x_share, axis=(0, 1)))
+    def step_tangents(
+        self, coefficients: LSTMCoefficients, d_before: LSTMState, d_h_w_h: Array, direct: LSTMState
+    ) -> LSTMState:
+        d_i, d_f, d_g, d_o = jnp.split(coefficients.gates * d_h_w_h, 4, axis=-1)
+        d_c = coefficients.keep * d_before.c + d_i + d_f + d_g + direct.c
+        return LSTMState(coefficients.leak * d_c + d_o + direct.h, d_c)
 
 
 class GRUGatesSaved(NamedTuple):
-    """The gates r, z [..., 2H] and n [..., H], and the state's share of the candidate before r is applied."""
+    """The gates r, z [..., 2H] and n [..., H], and what r is multiplied with in the candidate, `h W_hn + b_h`."""
 
     rz: Float[Array, "... 2*H"]
     n: Float[Array, "... H"]
@@ -118,10 +115,10 @@ class GRUGatesSaved(NamedTuple):
 
 
 class GRUCoefficients(NamedTuple):
-    """`d_h_share = factors * [d_h, d_h, d_h]`, the candidate's pre-activation `n * d_h`, `d_h_before = keep * d_h`."""
+    """`dh' = keep * dh + sum over r, z, n of x_gates * d(x W_x) + h_gates * d(h W_h)`, biases in the products."""
 
-    factors: Float[Array, "... 3*H"]
-    n: Float[Array, "... H"]
+    x_gates: Float[Array, "... 3*H"]
+    h_gates: Float[Array, "... 3*H"]
     keep: Float[Array, "... H"]
 
 
@@ -132,37 +129,36 @@ class GRUEquations:
     cell: GRU
 
     def step(
-        self, params: GRUParams, state: HiddenState, x_share: Array, h_share: Array
+        self, params: GRUParams, state: HiddenState, x_w_x: Array, h_w_h: Array
     ) -> tuple[HiddenState, GRUGatesSaved]:
         features = self.cell.hidden_features
-        x_share = add_bias(x_share, params.b)
-        rz = gates_at_once(x_share[..., : 2 * features] + h_share[..., : 2 * features], "ss", features)
+        x_w_x = add_bias(x_w_x, params.b)
+        rz = gates_at_once(x_w_x[..., : 2 * features] + h_w_h[..., : 2 * features], "ss", features)
         r, z = jnp.split(rz, 2, axis=-1)
-        h_n = add_bias(h_share[..., 2 * features :], params.b_h)
-        n = jnp.tanh(x_share[..., 2 * features :] + r * h_n)
+        h_n = add_bias(h_w_h[..., 2 * features :], params.b_h)
+        n = jnp.tanh(x_w_x[..., 2 * features :] + r * h_n)
         h = z * state.h.astype(z.dtype) + (1 - z) * n
         return HiddenState(h.astype(self.cell.compute_dtype)), GRUGatesSaved(rz, n, h_n)
 
-    def coefficients(
-        self, params: GRUParams, before: HiddenState, after: HiddenState, gates: GRUGatesSaved
-    ) -> GRUCoefficients:
+    def coefficients(self, before: HiddenState, gates: GRUGatesSaved) -> GRUCoefficients:
         r, z = jnp.split(gates.rz, 2, axis=-1)
-        n = (1 - z) * (1 - gates.n * gates.n)
-        of_r = n * gates.h_n * r * (1 - r)
+        of_n = (1 - z) * (1 - gates.n * gates.n)
+        of_r = of_n * gates.h_n * r * (1 - r)
         of_z = (before.h.astype(z.dtype) - gates.n) * z * (1 - z)
-        return GRUCoefficients(jnp.concatenate([of_r, of_z, n * r], axis=-1), n, z)
+        x_gates, h_gates = (jnp.concatenate([of_r, of_z, each], axis=-1) for each in (of_n, of_n * r))
+        return GRUCoefficients(x_gates, h_gates, z)
 
-    def backward(self, known: GRUCoefficients, d_after: HiddenState) -> tuple[tuple[Array, Array], HiddenState]:
-        d_h = d_after.h
-        shares = known.factors * jnp.concatenate([d_h] * 3, axis=-1), known.n * d_h
-        return shares, HiddenState(known.keep * d_h)
+    def direct_tangents(
+        self, coefficients: GRUCoefficients, d_params: GRUParams, d_x_w_x: Array, d_h_w_h: Array
+    ) -> HiddenState:
+        d_x_w_x = add_bias(d_x_w_x, d_params.b)
+        if d_params.b_h is not None:
+            d_h_w_h = add_bias(d_h_w_h, jnp.pad(d_params.b_h, (2 * self.cell.hidden_features, 0)))
+        d_r, d_z, d_n = jnp.split(coefficients.x_gates * d_x_w_x + coefficients.h_gates * d_h_w_h, 3, axis=-1)
+        return HiddenState(d_r + d_z + d_n)
 
-    def input_gradient(self, d_h_share: Array, *others: Array) -> Array:
-        return jnp.concatenate([d_h_share[..., : 2 * self.cell.hidden_features], *others], axis=-1)
-
-    def param_gradients(
-        self, params: GRUParams, d_w_x: Array, d_w_h: Array, d_x_share: Array, d_h_share: Array
-    ) -> GRUParams:
-        b = None if params.b is None else jnp.sum(d_x_share, axis=(0, 1))
-        second = d_h_share[..., 2 * self.cell.hidden_features :]
-        return GRUParams(d_w_x, d_w_h, b, None if params.b_h is None else jnp.sum(second, axis=(0, 1)))
+    def step_tangents(
+        self, coefficients: GRUCoefficients, d_before: HiddenState, d_h_w_h: Array, direct: HiddenState
+    ) -> HiddenState:
+        d_r, d_z, d_n = jnp.split(coefficients.h_gates * d_h_w_h, 3, axis=-1)
+        return HiddenState(coefficients.keep * d_before.h + d_r + d_z + d_n + direct.h)

@@ -1,41 +1,45 @@
-"""Forward and backward over a whole run, chunk after chunk."""
+"""Forward and backward over a whole run, chunk after chunk.
+
+The forward pass keeps the state before each step. With these known, a chunk is linear in small changes of its inputs,
+weights and states; `tangents.py` says how. The backward pass is the transpose of that, which JAX takes: a loop over the
+steps from the last to the first, then one product for the gradient of each weight and of the inputs.
+"""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import optax
+from jax import lax
 
-from lstmjax import chunks
+from lstmjax.cells.precision import matmul
+from lstmjax.chunks import in_chunks
 from lstmjax.kernels.arguments import Arguments
-from lstmjax.kernels.fused.chunk import (
-    Chunk,
-    Keep,
-    PerRow,
-    Recorded,
-    RowGradients,
-    Trace,
-    keep_gates,
-    keep_outputs,
-    keep_states,
-    widen,
-)
 from lstmjax.kernels.fused.equations import Equations
-from lstmjax.masking import add_trees, zeros
+from lstmjax.kernels.fused.tangents import KnownStep, Tangents, mask_state, widen
+from lstmjax.masking import Steps, where_rows, zero_invalid
 from lstmjax.types import Array, Float
 
 
-class Residuals(NamedTuple):
-    """What the backward pass needs of the forward pass."""
+class Trace(NamedTuple):
+    """What the forward pass leaves of each step: the state it began from, and its gates or None."""
 
-    arguments: Arguments
-    trace: Trace
+    before: Any
+    gates: Any
 
 
-class Gradients(NamedTuple):
-    """What backward hands from chunk to chunk, in the accumulation dtype."""
+class StateCotangents(NamedTuple):
+    """What goes from step to step: of the state, and, summed up, of what a reset goes back to."""
 
-    rows: RowGradients
+    state: Any
+    initial: Any
+
+
+class Cotangents(NamedTuple):
+    """What goes from chunk to chunk; the parameters' are summed up."""
+
+    states: StateCotangents
     params: Any
 
 
@@ -56,43 +60,74 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Passes:
-    """Forward, forward that saves residuals, and backward."""
+    """Products are in the compute dtype, sums and cotangents in its accumulation dtype."""
 
     equations: Equations
     plan: Plan
 
     def forward(self, arguments: Arguments) -> tuple[Any, Float[Array, "T B H"]]:
-        return self._forward(arguments, keep_outputs)[0]
+        return self.forward_saving(arguments)[0]  # the compiler drops the rest
 
-    def forward_saving(self, arguments: Arguments) -> tuple[tuple[Any, Float[Array, "T B H"]], Residuals]:
-        results, trace = self._forward(arguments, keep_gates if self.plan.keeps_gates else keep_states)
-        return results, Residuals(arguments, trace)
-
-    def _forward(self, arguments: Arguments, keep: Keep) -> tuple[tuple[Any, Array], Trace]:
+    def forward_saving(self, arguments: Arguments) -> tuple[tuple[Any, Float[Array, "T B H"]], tuple[Arguments, Trace]]:
+        """The results, and what the backward pass needs."""
         params, mask, steps, state, initial = arguments
-        chunk = Chunk(self.equations, params, self.plan.reverse)
 
-        def run(state: Any, inputs: Any) -> tuple[Any, tuple[Array, Trace]]:
-            return chunk.forward(keep, state, PerRow(mask, initial, None), inputs[0])
+        def step(state: Any, inputs: Steps) -> tuple[Any, tuple[Array, Trace]]:
+            before = state if inputs.resets is None else where_rows(inputs.resets, initial, state)
+            before = zero_invalid(inputs.valid, before)
+            after, gates = self._step(params, mask, before, inputs.xs)
+            after = after if inputs.valid is None else where_rows(inputs.valid, after, state)
+            return after, (after.h, Trace(before, gates if self.plan.keeps_gates else None))
 
-        end, (ys, trace) = chunks.in_chunks(run, state, steps, self.plan.size, self.plan.reverse)
-        return (end, ys), trace
+        def chunk(state: Any, steps: Steps) -> tuple[Any, tuple[Array, Trace]]:
+            x_w_x = self._matmul(zero_invalid(steps.valid, steps.xs), params.w_x)
+            return lax.scan(step, state, dataclasses.replace(steps, xs=x_w_x), reverse=self.plan.reverse)
 
-    def backward(self, residuals: Residuals, cotangents: tuple[Any, Array]) -> tuple[Arguments]:
+        end, (ys, trace) = in_chunks(chunk, state, steps, self.plan.size, self.plan.reverse)
+        return (end, zero_invalid(steps.valid, ys)), (arguments, trace)
+
+    def backward(
+        self, residuals: tuple[Arguments, Trace], cotangents: tuple[Any, Float[Array, "T B H"]]
+    ) -> tuple[Arguments]:
         arguments, trace = residuals
-        params, mask, steps, state, initial = arguments
+        params, mask, steps, _, initial = arguments
         d_end, d_ys = cotangents
-        chunk = Chunk(self.equations, params, self.plan.reverse)
+        chunk = functools.partial(self._backward_chunk, params, mask)
+        d_initial, d_params = optax.tree.zeros_like((initial, params))
+        start = widen(Cotangents(StateCotangents(d_end, d_initial), d_params))
+        d, d_xs = in_chunks(chunk, start, (steps, trace, d_ys), self.plan.size, not self.plan.reverse)
+        return (arguments.gradients(d.params, d_xs, *d.states),)
 
-        def run(carry: Gradients, inputs: Any) -> tuple[Gradients, Array]:
-            recorded, start = inputs
-            rows, d_xs, d_params = chunk.backward(carry.rows, PerRow(mask, initial, start), recorded)
-            return Gradients(rows, add_trees(carry.params, d_params)), d_xs
+    def _backward_chunk(
+        self, params: Any, mask: Array | None, carry: Cotangents, inputs: tuple[Steps, Trace, Array]
+    ) -> tuple[Cotangents, Float[Array, "T B I"]]:
+        """The cotangents before the chunk, and those of its inputs."""
+        steps, trace, d_ys = inputs
+        xs, d_ys = zero_invalid(steps.valid, (steps.xs, d_ys))
+        before, gates = trace
+        if gates is None:
+            _, gates = self._step(params, mask, before, self._matmul(xs, params.w_x))
+        coefficients = self.equations.coefficients(before, gates)
+        as_computed = jax.tree.map(lambda leaf: leaf.astype(self.equations.cell.compute_dtype), params)
+        tangents = Tangents(self.equations, widen(as_computed), mask)
 
-        carry = Gradients(RowGradients(widen(d_end), widen(zeros(initial))), widen(zeros(params)))
-        recorded = Recorded(steps, trace, d_ys)
-        starts = chunks.entries(state, trace.states, self.plan.size, self.plan.reverse)
-        carry, d_xs = chunks.in_chunks(run, carry, recorded, self.plan.size, not self.plan.reverse, starts)
-        d_mask = None if mask is None else jnp.zeros_like(mask)  # it is drawn from a key, where gradients end
-        gradients = Arguments(carry.params, d_mask, steps._replace(xs=d_xs), carry.rows.state, carry.rows.initial)
-        return (jax.tree.map(lambda gradient, leaf: gradient.astype(leaf.dtype), gradients, arguments),)
+        def step(carry: StateCotangents, inputs: tuple[KnownStep, Array]) -> tuple[StateCotangents, Any]:
+            known, d_y = inputs
+            d_after = carry.state._replace(h=carry.state.h + widen(d_y))
+            transpose = jax.linear_transpose(functools.partial(tangents.step, known), *carry, d_after)
+            d_before, d_initial, d_direct = transpose(d_after)
+            return StateCotangents(d_before, optax.tree.add(carry.initial, d_initial)), d_direct
+
+        # Each step is transposed, not their loop: JAX 0.8 transposes only loops that it has linearised itself.
+        known = KnownStep(coefficients, steps.valid, steps.resets)
+        states, d_direct = lax.scan(step, carry.states, (known, d_ys), reverse=not self.plan.reverse)
+        direct = functools.partial(tangents.direct, coefficients, xs, before.h)
+        d_params, d_xs = jax.linear_transpose(direct, carry.params, xs)(d_direct)
+        return Cotangents(states, optax.tree.add(carry.params, d_params)), d_xs
+
+    def _step(self, params: Any, mask: Array | None, before: Any, x_w_x: Array) -> tuple[Any, Any]:
+        h_w_h = self._matmul(mask_state(before.h, mask), params.w_h)
+        return self.equations.step(params, before, x_w_x, h_w_h)
+
+    def _matmul(self, x: Float[Array, "... N"], w: Float[Array, "N M"]) -> Float[Array, "... M"]:
+        return matmul(x, w, self.equations.cell.compute_dtype)

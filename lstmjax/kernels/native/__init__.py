@@ -15,20 +15,19 @@ that have the library and the same vectors.
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from lstmjax.cells.gru import GRU, GRUParams
-from lstmjax.cells.lstm import LSTM, LSTMParams
+from lstmjax.cells.gru import GRU
+from lstmjax.cells.lstm import LSTM
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.derivative import with_backward
 from lstmjax.kernels import fused
 from lstmjax.kernels.arguments import Arguments, arguments_of, by_scan
 from lstmjax.kernels.backend import Backend, Request, never
 from lstmjax.kernels.native import calls, library
-from lstmjax.kernels.native.calls import Cotangents, Operands, Outputs, Way, nothing
+from lstmjax.kernels.native.calls import Cotangents, Operands, Outputs, Plan, nothing
 from lstmjax.masking import Steps
-from lstmjax.types import Array, Float
+from lstmjax.types import Array, DTypeLike, Float
 
 # Measured on two CPU cores with experiments.speed; see experiments/LOG.md.
 CHUNK_ROWS = 384
@@ -45,32 +44,32 @@ def run(
     cell: LSTM | GRU, params: Any, steps: Steps, state: Any, initial: Any, reverse: bool
 ) -> tuple[Any, Float[Array, "T B H"]]:
     """As `scan.run`."""
-    way = way_of(cell, steps, reverse)
+    plan = plan_of(cell, steps, reverse)
 
     def forward(arguments: Arguments) -> tuple[Any, Array]:
-        operands = _operands(way, arguments)
-        packed = calls.pack(way, operands) if len(arguments.steps.xs) <= FEW_STEPS else nothing(way.sums)
-        return _results(way, calls.forward(way, operands, packed, saving=False))
+        operands = _operands(plan, arguments)
+        packed = calls.pack(plan, operands) if len(arguments.steps.xs) <= FEW_STEPS else nothing(plan.sums)
+        return _results(plan, arguments, calls.forward(plan, operands, packed, saving=False))
 
     def saving(arguments: Arguments) -> tuple[Any, Any]:
-        outputs = calls.forward(way, _operands(way, arguments), nothing(way.sums), saving=True)
-        return _results(way, outputs), (arguments, outputs)
+        outputs = calls.forward(plan, _operands(plan, arguments), nothing(plan.sums), saving=True)
+        return _results(plan, arguments, outputs), (arguments, outputs)
 
     def backward(saved: tuple[Arguments, Outputs], cotangents: tuple[Any, Array]) -> tuple[Arguments]:
-        return (_gradients(way, *saved, *cotangents),)
+        return (_gradients(plan, *saved, *cotangents),)
 
     native = with_backward(forward, saving, backward, by_scan(cell, reverse))
     result: tuple[Any, Array] = native(arguments_of(params, steps, state, initial))
     return result
 
 
-def way_of(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Way:
+def plan_of(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Plan:
     """Chunks that fill the products' rows; gates kept where that is cheaper."""
     time, batch = steps.xs.shape[:2]
     kept_bytes = time * batch * 4 * cell.hidden_features * accumulation_dtype(cell.compute_dtype).itemsize
     chunk = min(time, max(1, -(-CHUNK_ROWS // max(1, batch))))
     keeps = cell.hidden_features >= WIDE and kept_bytes <= MOST_KEPT_BYTES
-    return Way(cell, steps.in_memory.batch_first, reverse, chunk, keeps)
+    return Plan(cell, steps.batch_first, reverse, chunk, keeps)
 
 
 def refuses(request: Request) -> str | None:
@@ -83,84 +82,66 @@ def refuses(request: Request) -> str | None:
     cell: Any = request.cell
     if type(cell) in (LSTM, GRU) and cell.compute_dtype == jnp.float16:
         return "it knows float32, float64 and bfloat16, got float16"
-    return fused.foreign(request)
+    return fused.refuses_cell(request)
 
 
-def _operands(way: Way, arguments: Arguments) -> Operands:
+def _operands(plan: Plan, arguments: Arguments) -> Operands:
     """One layer's arrays as calls take them."""
     params, mask, steps, state, initial = arguments
-    element, sums = way.cell.compute_dtype, way.sums
-
-    def states(tree: Any, name: str) -> Array:
-        return getattr(tree, name)[None] if name in tree._fields else nothing(sums)
-
-    def or_nothing(array: Array | None) -> Array:
-        return nothing(jnp.bool_) if array is None else array[None]
-
+    element, sums = plan.cell.compute_dtype, plan.sums
+    b_h = getattr(params, "b_h", None)
     return Operands(
-        *_weights(way, params),
-        _turn(way, steps.xs.astype(element))[None],
-        states(state, "h"),
-        states(state, "c"),
-        nothing(element) if initial is None else states(initial, "h"),
-        nothing(sums) if initial is None else states(initial, "c"),
-        nothing(element) if mask is None else mask.astype(element)[None],
-        or_nothing(steps.valid),
-        or_nothing(steps.resets),
+        w_x=_layer(params.w_x, element),
+        w_h=_layer(params.w_h, element),
+        b=_layer(params.b, sums),
+        b_h=_layer(None if b_h is None else jnp.pad(b_h, (2 * plan.cell.hidden_features, 0)), sums),
+        xs=_layer(_as_in_memory(plan, steps.xs), element),
+        h=_layer(state.h, element),
+        memory=_layer(getattr(state, "c", None), sums),
+        h_initial=_layer(getattr(initial, "h", None), element),
+        memory_initial=_layer(getattr(initial, "c", None), sums),
+        h_mask=_layer(mask, element),
+        valid=_layer(steps.valid, jnp.bool_),
+        resets=_layer(steps.resets, jnp.bool_),
     )
 
 
-def _weights(way: Way, params: Any) -> tuple[Array, Array, Array, Array]:
-    """`w_x`, `w_h` in the compute dtype, the biases of their products in the dtype of sums."""
-    element, sums = way.cell.compute_dtype, way.sums
-    b = nothing(sums) if params.b is None else params.b.astype(sums)[None]
-    b_h = nothing(sums)
-    if isinstance(params, GRUParams) and params.b_h is not None:
-        hidden = way.cell.hidden_features
-        b_h = jnp.concatenate([jnp.zeros(2 * hidden, sums), params.b_h.astype(sums)])[None]
-    return params.w_x.astype(element)[None], params.w_h.astype(element)[None], b, b_h
+def _layer(array: Array | None, dtype: DTypeLike) -> Array:
+    """The array of one layer, or what stands for none."""
+    return nothing(dtype) if array is None else array.astype(dtype)[None]
 
 
-def _turn(way: Way, sequences: Array) -> Array:
-    """Time first to batch first where arrays come so: XLA cancels this with the turn that brought them here."""
-    return jnp.swapaxes(sequences, 0, 1) if way.batch_major else sequences
+def _as_in_memory(plan: Plan, sequences: Array) -> Array:
+    """Time first to batch first, or back, where the caller's arrays are so: XLA cancels this with the caller's swap."""
+    return jnp.swapaxes(sequences, 0, 1) if plan.batch_major else sequences
 
 
-def _results(way: Way, outputs: Outputs) -> tuple[Any, Array]:
-    h, memory = outputs.h[0], outputs.memory
-    state = way.cell.initial_state((0,))
-    after = state._replace(h=h, c=memory[0]) if isinstance(way.cell, LSTM) else state._replace(h=h)
-    return after, _turn(way, outputs.ys[0])
+def _state(like: Any, h: Array, memory: Array) -> Any:
+    """One layer's state; an LSTM's has the memory c."""
+    return like._replace(h=h[0], c=memory[0]) if "c" in like._fields else like._replace(h=h[0])
 
 
-def _gradients(way: Way, arguments: Arguments, outputs: Outputs, d_state: Any, d_ys: Array) -> Arguments:
-    params, mask, steps, state, initial = arguments
-    has_memory = isinstance(way.cell, LSTM)
+def _results(plan: Plan, arguments: Arguments, outputs: Outputs) -> tuple[Any, Array]:
+    return _state(arguments.state, outputs.h, outputs.memory), _as_in_memory(plan, outputs.ys[0])
+
+
+def _gradients(plan: Plan, arguments: Arguments, outputs: Outputs, d_state: Any, d_ys: Array) -> Arguments:
     cotangents = Cotangents(
         outputs.ys,
         outputs.chunk_memory,
         outputs.gates,
-        _turn(way, d_ys)[None],
+        _as_in_memory(plan, d_ys)[None],
         d_state.h[None],
-        d_state.c[None] if has_memory else nothing(way.sums),
+        _layer(getattr(d_state, "c", None), plan.sums),
     )
-    got = calls.backward(way, _operands(way, arguments), cotangents)
-    hidden = way.cell.hidden_features
-    d_params: Any
-    if isinstance(params, LSTMParams):
-        d_params = LSTMParams(got.w_x[0], got.w_h[0], None if params.b is None else got.b[0])
-    else:
-        b_h = None if params.b_h is None else got.b_h[0, 2 * hidden :]
-        d_params = GRUParams(got.w_x[0], got.w_h[0], None if params.b is None else got.b[0], b_h)
-    d_before = state._replace(h=got.h[0], c=got.memory[0]) if has_memory else state._replace(h=got.h[0])
-    d_initial = initial
-    if initial is not None:
-        d_initial = initial._replace(h=got.h_initial[0])
-        d_initial = d_initial._replace(c=got.memory_initial[0]) if has_memory else d_initial
-    d_mask = None if mask is None else jnp.zeros_like(mask)  # it is drawn from a key, where gradients end
-    gradients = Arguments(d_params, d_mask, steps._replace(xs=_turn(way, got.xs[0])), d_before, d_initial)
-    cast: Arguments = jax.tree.map(lambda gradient, leaf: gradient.astype(leaf.dtype), gradients, arguments)
-    return cast
+    found = calls.backward(plan, _operands(plan, arguments), cotangents)
+    params, initial = arguments.params, arguments.initial
+    d_params = params._replace(w_x=found.w_x[0], w_h=found.w_h[0], b=None if params.b is None else found.b[0])
+    if getattr(params, "b_h", None) is not None:
+        d_params = d_params._replace(b_h=found.b_h[0, 2 * plan.cell.hidden_features :])
+    d_start = _state(arguments.state, found.h, found.memory)
+    d_initial = None if initial is None else _state(initial, found.h_initial, found.memory_initial)
+    return arguments.gradients(d_params, _as_in_memory(plan, found.xs[0]), d_start, d_initial)
 
 
 BACKEND = Backend("native", refuses, never, run, platform="cpu")

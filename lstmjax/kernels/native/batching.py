@@ -13,27 +13,13 @@ from lstmjax.types import Array
 Call = Callable[..., list[Array]]
 
 
-def as_layers(call: Call) -> Call:
-    """`call`, which under vmap takes what is batched as more layers."""
-
-    @jax.custom_batching.custom_vmap
-    def function(*arrays: Array) -> list[Array]:
-        return call(*arrays)
-
-    @function.def_vmap
-    def rule(size: int, batched: Sequence[bool], *arrays: Array) -> tuple[list[Array], list[bool]]:
-        return _in_layers(as_layers(call), size, batched, arrays)
-
-    return function
-
-
-def as_rows(call: Call, axes: Sequence[int | None], result_axes: Sequence[int]) -> Call:
-    """`call`, which under vmap takes what is batched as more rows, as long as its weights are not batched.
+def batched(call: Call, axes: Sequence[int | None], result_axes: Sequence[int] = ()) -> Call:
+    """`call`, which under vmap takes what is batched as more rows or, if a weight is batched, as more layers.
 
     Args:
       call: of arrays.
       axes: for each of them the axis of rows; None for weights, which have none.
-      result_axes: the same of results.
+      result_axes: the same of results; none are needed where all arrays count as weights.
     """
 
     @jax.custom_batching.custom_vmap
@@ -41,11 +27,11 @@ def as_rows(call: Call, axes: Sequence[int | None], result_axes: Sequence[int]) 
         return call(*arrays)
 
     @function.def_vmap
-    def rule(size: int, batched: Sequence[bool], *arrays: Array) -> tuple[list[Array], list[bool]]:
-        again = as_rows(call, axes, result_axes)
-        if any(on and axis is None for on, axis in zip(batched, axes, strict=True)):
-            return _in_layers(again, size, batched, arrays)
-        folded = [_fold(size, *each) for each in zip(batched, arrays, axes, strict=True)]
+    def rule(size: int, in_batch: Sequence[bool], *arrays: Array) -> tuple[list[Array], list[bool]]:
+        again = batched(call, axes, result_axes)
+        if any(on and axis is None for on, axis in zip(in_batch, axes, strict=True)):
+            return _in_layers(again, size, in_batch, arrays)
+        folded = [_fold(size, *each) for each in zip(in_batch, arrays, axes, strict=True)]
         results = [_unfold(size, *each) for each in zip(again(*folded), result_axes, strict=True)]
         return results, [True] * len(results)
 

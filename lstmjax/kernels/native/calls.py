@@ -16,12 +16,12 @@ from lstmjax.cells.gru import GRU
 from lstmjax.cells.lstm import LSTM
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.kernels.native import library
-from lstmjax.kernels.native.batching import as_layers, as_rows
+from lstmjax.kernels.native.batching import batched
 from lstmjax.masking import vary_alike
 from lstmjax.types import Array, DTypeLike, Float
 
 
-class Way(NamedTuple):
+class Plan(NamedTuple):
     """How a call goes through time.
 
     Args:
@@ -41,11 +41,6 @@ class Way(NamedTuple):
     @property
     def sums(self) -> jnp.dtype:
         return accumulation_dtype(self.cell.compute_dtype)
-
-    @property
-    def row_axis(self) -> int:
-        """Of sequences."""
-        return 1 if self.batch_major else 2
 
     def attributes(self) -> dict[str, Any]:
         return {
@@ -122,21 +117,21 @@ def nothing(dtype: Any) -> Array:
     return jnp.zeros((0,), dtype)
 
 
-def pack(way: Way, operands: Operands) -> Float[Array, "N size"]:
+def pack(plan: Plan, operands: Operands) -> Float[Array, "N size"]:
     """The weights in the order in which products read them.
 
     `forward` can do it itself; XLA takes this out of a loop whose steps are calls with the same weights.
     """
-    size = _panels(way).packed_size(operands.w_x.shape[1])
+    size = _panels(plan).packed_size(operands.w_x.shape[1])
 
     def call(*arrays: Array) -> list[Array]:
-        result = [_shape((arrays[0].shape[0], size), way.sums)]
-        return _call("lstmjax_pack", result, arrays, {"cell": _number(way.cell)})
+        result = [_shape((arrays[0].shape[0], size), plan.sums)]
+        return _call("lstmjax_pack", result, arrays, {"cell": _number(plan.cell)})
 
-    return as_layers(call)(*vary_alike(operands[:WEIGHTS]))[0]
+    return batched(call, [None] * WEIGHTS)(*vary_alike(operands[:WEIGHTS]))[0]
 
 
-def forward(way: Way, operands: Operands, packed: Array, saving: bool) -> Outputs:
+def forward(plan: Plan, operands: Operands, packed: Array, saving: bool) -> Outputs:
     """A layer over its sequences.
 
     Args:
@@ -145,24 +140,25 @@ def forward(way: Way, operands: Operands, packed: Array, saving: bool) -> Output
     """
 
     def call(packed: Array, *arrays: Array) -> list[Array]:
-        results = _output_shapes(way, Operands(*arrays), saving)
+        results = _output_shapes(plan, Operands(*arrays), saving)
         in_order = (*arrays[:WEIGHTS], packed, *arrays[WEIGHTS:])
-        return _call("lstmjax_forward", results, in_order, way.attributes())
+        return _call("lstmjax_forward", results, in_order, plan.attributes())
 
-    rows = way.row_axis
+    rows = 1 if plan.batch_major else 2
     axes = (None, None, None, None, None, rows, 1, 1, 1, 1, 1, 2, 2)
-    return Outputs(*as_rows(call, axes, (rows, 1, 1, 2, 2))(*vary_alike((packed, *operands))))
+    return Outputs(*batched(call, axes, (rows, 1, 1, 2, 2))(*vary_alike((packed, *operands))))
 
 
-def backward(way: Way, operands: Operands, cotangents: Cotangents) -> Gradients:
+def backward(plan: Plan, operands: Operands, cotangents: Cotangents) -> Gradients:
     """The gradients of a layer's inputs, weights and states."""
 
     def call(*arrays: Array) -> list[Array]:
         given = Operands(*arrays[: len(Operands._fields)])
-        results = _gradient_shapes(way, given, _layers(arrays))
-        return _call("lstmjax_backward", results, arrays, way.attributes())
+        results = _gradient_shapes(plan, given, _layers(arrays))
+        return _call("lstmjax_backward", results, arrays, plan.attributes())
 
-    return Gradients(*as_layers(call)(*vary_alike((*operands, *cotangents))))
+    arrays = (*operands, *cotangents)
+    return Gradients(*batched(call, [None] * len(arrays))(*vary_alike(arrays)))
 
 
 class Panels(NamedTuple):
@@ -219,9 +215,9 @@ def _shape(shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
 
 
-def _panels(way: Way) -> Panels:
-    products = 2 if _resets_before(way.cell) else 1
-    return Panels(way.cell.hidden_features, way.cell.num_gates, library.lanes(way.sums), products)
+def _panels(plan: Plan) -> Panels:
+    products = 2 if _resets_before(plan.cell) else 1
+    return Panels(plan.cell.hidden_features, plan.cell.num_gates, library.lanes(plan.sums), products)
 
 
 def _resets_before(cell: BaseCell) -> bool:
@@ -239,29 +235,29 @@ def _layers(arrays: Sequence[Array]) -> int:
     return max(array.shape[0] for array in arrays if array.ndim > 1)
 
 
-def _output_shapes(way: Way, given: Operands, saving: bool) -> list[jax.ShapeDtypeStruct]:
-    layers, hidden = _layers(given), way.cell.hidden_features
+def _output_shapes(plan: Plan, given: Operands, saving: bool) -> list[jax.ShapeDtypeStruct]:
+    layers, hidden = _layers(given), plan.cell.hidden_features
     outer, inner = given.xs.shape[1:3]
-    rows, steps = (outer, inner) if way.batch_major else (inner, outer)
-    padded = _panels(way).padded
+    rows, steps = (outer, inner) if plan.batch_major else (inner, outer)
+    padded = _panels(plan).padded
     element = given.xs.dtype
-    has_memory = isinstance(way.cell, LSTM)
-    chunks = -(-steps // way.chunk)
+    has_memory = isinstance(plan.cell, LSTM)
+    chunks = -(-steps // plan.chunk)
     return [
         _shape((layers, outer, inner, hidden), element),
         _shape((layers, rows, hidden), element),
-        _shape((layers, rows, hidden) if has_memory else (0,), way.sums),
-        _shape((layers, chunks, rows, padded) if saving and has_memory else (0,), way.sums),
-        _shape((layers, steps, rows, 4 * padded) if saving and way.keeps_gates else (0,), way.sums),
+        _shape((layers, rows, hidden) if has_memory else (0,), plan.sums),
+        _shape((layers, chunks, rows, padded) if saving and has_memory else (0,), plan.sums),
+        _shape((layers, steps, rows, 4 * padded) if saving and plan.keeps_gates else (0,), plan.sums),
     ]
 
 
-def _gradient_shapes(way: Way, given: Operands, layers: int) -> list[jax.ShapeDtypeStruct]:
+def _gradient_shapes(plan: Plan, given: Operands, layers: int) -> list[jax.ShapeDtypeStruct]:
     rows, hidden = given.h.shape[1:]
-    width = way.cell.num_gates * hidden
+    width = plan.cell.num_gates * hidden
 
     def sums(*shape: int) -> jax.ShapeDtypeStruct:
-        return _shape(shape, way.sums)
+        return _shape(shape, plan.sums)
 
     def like(states: Array) -> jax.ShapeDtypeStruct:
         return sums(layers, rows, hidden) if states.ndim == 3 else sums(0)

@@ -1,0 +1,109 @@
+"""Who takes part: their names, what they need, and what each can do."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, get_args
+
+from experiments.peers import flax_layers, haiku_layers, keras_layers
+from experiments.peers.common import JaxLayers
+from experiments.speed import machine, on_jax
+from experiments.speed.problem import Request
+from experiments.speed.rows import MODES, DType, Mode, Row
+from experiments.speed.turns import Prepared
+from lstmjax.errors import InputError
+from lstmjax.interop.layouts import LAYOUTS, Layout
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """A library, or one way of using it.
+
+    Args:
+      title: what a table calls it.
+      prepare: what it does in its own process.
+      modes: what it takes part in; who is not compiled by JAX is out of "compile".
+      layout: of its weights, and so of its gradients; None where they are as ours, or there are none.
+      needs: distributions, as pip calls them.
+      has_lengths: it has an argument for sequences of different lengths.
+    """
+
+    name: str
+    title: str
+    prepare: Callable[[Request], Prepared]
+    modes: tuple[Mode, ...]
+    layout: Layout | None = None
+    needs: tuple[str, ...] = ()
+    has_lengths: bool = True
+    dtypes: tuple[DType, ...] = ("float32",)
+
+    @property
+    def is_ours(self) -> bool:
+        return self.name.startswith("lstmjax")
+
+    def can(self, row: Row, mode: Mode, dtype: DType) -> bool:
+        """Whether it takes part; a row that is not run is for those whose compiler says how much memory it takes."""
+        is_known = row.runs or "compile" in self.modes
+        return mode in self.modes and dtype in self.dtypes and is_known and (self.has_lengths or not row.ragged)
+
+    def check_installed(self) -> None:
+        """Raises InputError, which says how to install it, where it is not."""
+        if any(machine.version_of(name) is None for name in self.needs):
+            pip = f'pip install -e ".[experiments]" {" ".join(self.needs)}'
+            raise InputError(f"{self.name} needs {' and '.join(self.needs)}, which is not installed: {pip}")
+
+
+def _prepare_torch(request: Request) -> Prepared:
+    from experiments.speed import on_torch
+
+    return on_torch.prepare(request)
+
+
+def _prepare_onnx(request: Request) -> Prepared:
+    from experiments.speed import on_onnx
+
+    return on_onnx.prepare(request)
+
+
+def _ours(backend: str) -> Contender:
+    name = "lstmjax" if backend == "auto" else f"lstmjax-{backend}"
+    modes = MODES if backend == "auto" else _but("generate")  # one step has no backend
+    prepare = partial(on_jax.prepare_ours, backend=backend)
+    return Contender(name, name, prepare, modes, dtypes=_BOTH_DTYPES)
+
+
+def _peer(
+    name: str, title: str, build: Callable[..., JaxLayers], library: str, kind: str = "LSTM", **options: Any
+) -> Contender:
+    """One on JAX."""
+    prepare = partial(on_jax.prepare_peer, build=build, library=library, kind=kind)
+    return Contender(name, title, prepare, **{"modes": _but("epoch"), "layout": LAYOUTS[library][kind], **options})
+
+
+def _but(mode: Mode) -> tuple[Mode, ...]:
+    return tuple(one for one in MODES if one != mode)
+
+
+_TORCH_LAYOUT, _BOTH_DTYPES = LAYOUTS["torch"]["LSTM"], get_args(DType)
+_CONTENDERS = (
+    *map(_ours, ("auto", "fused", "scan", "cudnn")),
+    Contender(
+        "torch", "torch nn.LSTM", _prepare_torch, _but("compile"), _TORCH_LAYOUT, ("torch",), dtypes=_BOTH_DTYPES
+    ),
+    Contender("onnxruntime", "ONNX Runtime", _prepare_onnx, ("forward", "generate"), needs=("onnxruntime", "onnx")),
+    _peer("flax", "Flax nnx LSTMCell", flax_layers.nnx_layers, "nnx", "LSTMCell"),
+    _peer("flax-optimized", "Flax nnx OptimizedLSTMCell", flax_layers.nnx_layers, "nnx", "OptimizedLSTMCell"),
+    _peer("keras", "Keras on JAX", keras_layers.layers, "keras", modes=MODES, needs=("keras",)),
+    _peer("haiku", "Haiku", haiku_layers.layers, "haiku", needs=("dm-haiku",), has_lengths=False),
+)
+CONTENDERS = {one.name: one for one in _CONTENDERS}
+OURS = "lstmjax"
+DEFAULT = tuple(name for name in CONTENDERS if name != "lstmjax-cudnn")
+NOT_IN_SWEEPS = ("onnxruntime", "flax", "haiku")
+
+
+def contender_named(name: str) -> Contender:
+    """Raises InputError where there is none of that name."""
+    if name not in CONTENDERS:
+        raise InputError(f"contenders must be of {', '.join(CONTENDERS)}, got {name!r}")
+    return CONTENDERS[name]

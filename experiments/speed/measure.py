@@ -1,0 +1,116 @@
+"""A row, all contenders on it: each prepared and checked, then timed in turn, round by round.
+
+Processes are fresh for each row, and idle while another one works.
+"""
+
+import contextlib
+import ctypes
+import dataclasses
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.peers.common import gradients_in
+from experiments.speed import on_jax
+from experiments.speed.contenders import Contender
+from experiments.speed.problem import Request
+from experiments.speed.results import Measurement
+from experiments.speed.rows import DType, Mode, Row, bar
+from experiments.speed.turns import LibraryError, Prepared, Process, about, check, difference, time_run, turns
+
+
+class Timing(NamedTuple):
+    """How to time: rounds, the least seconds of a turn, and on what device."""
+
+    rounds: int = 7
+    seconds: float = 0.1
+    device: str = "cpu"
+
+
+def measure(
+    row: Row, modes: Sequence[Mode], dtype: DType, contenders: Sequence[Contender], timing: Timing
+) -> Iterator[Measurement]:
+    """Everything about a row; what a contender fails at is in its measurement's `error`.
+
+    Raises:
+      LibraryError: the reference itself failed.
+    """
+    with contextlib.ExitStack() as stack:
+        reference, *processes = (stack.enter_context(Process()) for _ in (None, *contenders))
+        for mode in modes:
+            pairs = [pair for pair in zip(contenders, processes, strict=True) if pair[0].can(row, mode, dtype)]
+            if mode in ("compile", "memory"):
+                yield from (_of_program(row, mode, dtype, one, timing.device) for one, _ in pairs)
+                continue
+            request = Request(row, mode, dtype, timing.device)
+            reference.prepare(on_jax.prepare_reference, request)
+            answers = reference.ask(check)
+            prepared = {one.name: _prepare(request, one, process, answers) for one, process in pairs}
+            _time_in_turn(prepared, {one.name: process for one, process in pairs}, timing)
+            yield from prepared.values()
+
+
+def _prepare(request: Request, contender: Contender, process: Process, reference: Any) -> Measurement:
+    one = Measurement(request.row.name, request.mode, request.dtype, contender.name)
+    try:
+        process.prepare(contender.prepare, request)
+        one = dataclasses.replace(one, **process.ask(about))
+        one.difference = difference(process.ask(check), expected(contender, reference))
+    except (LibraryError, ValueError) as error:
+        one.error = str(error)
+    else:
+        if not one.difference <= bar(request.mode, request.dtype, request.device):  # NaN too
+            one.error = f"it computes something else: {one.difference:.1e} from the reference"
+    return one
+
+
+def expected(contender: Contender, reference: dict[str, Any]) -> dict[str, Any]:
+    """The reference's answers, with gradients in the contender's layout."""
+    layout = contender.layout
+    if layout is None or "d_weights" not in reference:
+        return reference
+    return reference | {"d_weights": [[gradients_in(layout, one) for one in both] for both in reference["d_weights"]]}
+
+
+def _time_in_turn(found: Mapping[str, Measurement], processes: Mapping[str, Process], timing: Timing) -> None:
+    for name in turns([name for name, one in found.items() if not one.error], timing.rounds):
+        one = found[name]
+        try:
+            one.seconds.append(processes[name].ask(time_run, one.mode, timing.seconds))
+        except LibraryError as error:
+            one.error = str(error)
+
+
+def _of_program(row: Row, mode: Mode, dtype: DType, contender: Contender, device: str) -> Measurement:
+    """In a fresh process: how long compiling takes, the compiler's account of memory, and the growth in a first run."""
+    kind = "forward+backward" if row.kind == "layer" else "generate"
+    one = Measurement(row.name, mode, dtype, contender.name)
+    with Process() as process:
+        try:
+            process.prepare(contender.prepare, Request(row, kind, dtype, device))
+            one = dataclasses.replace(one, **process.ask(about))
+            if mode == "memory" and row.runs:
+                one.peak_bytes = process.ask(peak_bytes, kind)
+        except LibraryError as error:
+            one.error = str(error)
+    return one
+
+
+def peak_bytes(prepared: Prepared, kind: str) -> int | None:
+    """By how much the process grows while something runs for the first time; None where the system doesn't say."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # what is free goes back to the system
+        trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the size now counts as the largest so far
+    before = _kilobytes(status, "VmRSS")
+    prepared.runs[kind]()
+    return 1024 * (_kilobytes(status, "VmHWM") - before)
+
+
+def _kilobytes(status: Path, name: str) -> int:
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(f"{name}:"))
