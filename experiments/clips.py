@@ -9,7 +9,6 @@ Usage: python -m experiments.clips --data direction|first|visible|FILE.npz [--te
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -270,7 +269,7 @@ STUDY: study.Study[ClipsConfig] = study.Study(
     finish=finish,
     use=study.Use(PredictConfig, run_predictions),
 )
-main = functools.partial(study.main, STUDY)
+main = STUDY.main
 
 
 if __name__ == "__main__":

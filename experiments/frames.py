@@ -8,7 +8,6 @@ Usage: python -m experiments.frames [--data FILE] [--out DIR] ...
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -163,9 +162,7 @@ def finish(run: study.Run, model: Any, companion: None) -> Figures:
     draw_strip(folder.path / "frames.png", *clips, said)
     draw_moving(folder.path / "frames.gif", *clips, said)
     names = [name for name in found["model"] if "ahead" not in name]
-    for model_name, figures in found.items():
-        each = ", ".join(f"{name.removeprefix('test_')} {figures[name]:.4g}" for name in names if name in figures)
-        print(f"test, {model_name.replace('_', ' ')}: {each}")
+    baselines.print_models(found, names, digits=".4g")
     baselines.print_saved(run, "go on with videos", "--predict", "FILE")
     return baselines.summary(found)
 
@@ -272,7 +269,7 @@ STUDY: study.Study[FramesConfig] = study.Study(
     finish=finish,
     use=study.Use(PredictConfig, predict),
 )
-main = functools.partial(study.main, STUDY)
+main = STUDY.main
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Usage: python -m experiments.names [--data FILE] [--out DIR] [--resume] ...
 """
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -198,7 +197,7 @@ STUDY = study.Study(
 )
 
 
-main = functools.partial(study.main, STUDY)
+main = STUDY.main
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Usage: python -m experiments.spell --data digit|sum|FILE.npz [--test FILE.npz] [
 """
 
 import dataclasses
-import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -272,7 +271,7 @@ STUDY: study.Study[SpellConfig] = study.Study(
     finish=finish,
     use=study.Use(PredictConfig, run_predictions),
 )
-main = functools.partial(study.main, STUDY)
+main = STUDY.main
 
 
 if __name__ == "__main__":

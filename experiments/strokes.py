@@ -8,7 +8,6 @@ Usage: python -m experiments.strokes [--data FILE] [--out DIR] ...
 """
 
 import dataclasses
-import functools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -250,7 +249,7 @@ STUDY: study.Study[StrokesConfig] = study.Study(
     finish=finish,
     use=study.Use(SampleConfig, write_samples, "--sample"),
 )
-main = functools.partial(study.main, STUDY)
+main = STUDY.main
 
 
 if __name__ == "__main__":

@@ -129,16 +129,15 @@ class Study(Generic[Config]):
         own_options = "" if self.use is None else "Trained models have options of their own (--checkpoint DIR --help). "
         return f"{self.description}\n{own_options}{ENDING}"
 
-
-def main(study: Study[Config]) -> int:
-    """Do what this program's command line asks for: a run, or something with a trained model; returns the exit code."""
-    arguments, use = sys.argv[1:], study.use
-    if use is None or not {"--checkpoint", use.option} & {argument.split("=")[0] for argument in arguments}:
-        return run(study, arguments)
-    config = cli.parse(use.config, use.description or study.help, arguments)
-    cli.check_backend()
-    use.run(config)
-    return 0
+    def main(self) -> int:
+        """Do what this program's command line asks for: a run, or something with a trained model; the exit code."""
+        arguments, use = sys.argv[1:], self.use
+        if use is None or not {"--checkpoint", use.option} & {argument.split("=")[0] for argument in arguments}:
+            return run(self, arguments)
+        config = cli.parse(use.config, use.description or self.help, arguments)
+        cli.check_backend()
+        use.run(config)
+        return 0
 
 
 def run(study: Study[Config], arguments: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from experiments.music import __main__ as command
 from experiments.music import answers
+from experiments.parts import Parts
 from lstmjax import load_model
 from lstmjax.data import music
 from lstmjax.data.midi import read_midi, write_midi
@@ -176,7 +177,7 @@ def test_figures_are_what_they_are_said_to_be():
 
 def test_counting_is_by_hand():
     piece = np.array([[1, 0], [1, 0], [0, 0], [1, 0]], bool)
-    parts = answers.Parts([piece], [piece], [piece[:2]], Keyboard())
+    parts = Parts([piece], [piece], [piece[:2]])
     found = answers.count_baselines(parts)
     likely = found["note_frequencies"]["test"][0].probabilities
     np.testing.assert_allclose(likely, [[4 / 6, 1 / 6]] * 2)

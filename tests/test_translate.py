@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import cli, study
+from experiments import cli
 from experiments.translate import __main__ as command
 from experiments.translate import pictures, predictions, scores, surprises
 from experiments.translate.options import TranslateOptions
@@ -69,7 +69,7 @@ def train(folder, name, seed, count):
         more += [f"--{part}-source", write(folder / f"{part}.src.gz", source)]
         more += [f"--{part}-target", write(folder / f"{part}.trg", target)]
     without_end = dataclasses.replace(command.STUDY, finish=lambda *_: {})
-    assert cases.run_quietly(lambda: study.main(without_end), [*TINY.split(), *more]) == 0
+    assert cases.run_quietly(without_end.main, [*TINY.split(), *more]) == 0
     return folder / name
 
 

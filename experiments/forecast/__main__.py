@@ -8,7 +8,6 @@ Usage: python -m experiments.forecast --data FILE|NAME [--time COLUMN] [--target
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -228,7 +227,7 @@ STUDY: study.Study[ForecastConfig] = study.Study(
     finish=results.finish,
     use=study.Use(predictions.PredictConfig, predictions.run),
 )
-main = functools.partial(study.main, STUDY)
+main = STUDY.main
 
 
 if __name__ == "__main__":

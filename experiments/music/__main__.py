@@ -18,8 +18,7 @@ import numpy as np
 from experiments import cli, settings, study
 from experiments.baselines import Figures
 from experiments.music import answers, writing
-from experiments.music.answers import Parts
-from experiments.parts import complete, described, digest
+from experiments.parts import Parts, complete, described, digest
 from experiments.ranges import Fraction, Positive, at_least
 from lstmjax import training
 from lstmjax.data import examples, music
@@ -72,11 +71,10 @@ def load(config: MusicConfig) -> study.Data:
             raise InputError(f"--model.{name.replace('_', '-')} is for the data to decide; leave it out")
     labelled = _read(config)
     keyboard = Keyboard.of([roll for part in labelled for roll in part.sequences], config.grid)
-    rolls = [
-        _cut([keyboard.cut(np.asarray(roll)) for roll in part.sequences], config.longest_piece) for part in labelled
-    ]
-    parts = Parts(rolls[0], rolls[1], rolls[2], keyboard)
-    most = max(int(roll.sum(axis=1).max()) for part in rolls for roll in part)
+    parts = Parts(
+        *(_cut([keyboard.cut(np.asarray(roll)) for roll in part.sequences], config.longest_piece) for part in labelled)
+    )
+    most = max(int(roll.sum(axis=1).max()) for part in parts for roll in part)
     train: Source[SequenceBatch] = answers.batches(parts.train, config, config.seed)
     if config.transpose_down or config.transpose_up:
         train = music.Transposed(train, -config.transpose_down, config.transpose_up, config.seed)
@@ -88,7 +86,7 @@ def load(config: MusicConfig) -> study.Data:
         save_companion=lambda folder: music.save_keyboard(keyboard, folder.path / "keyboard.json"),
         identity={"pieces": [len(part.sequences) for part in labelled], "sha256": digest(_pieces(labelled))},
         symbols_per_step=round(config.batch_size * float(np.mean([len(roll) for roll in parts.train]))),
-        description=_described(config, labelled, parts),
+        description=_described(config, labelled, parts, keyboard),
         prepare=functools.partial(_prepare, parts.train),
         parts=parts,
     )
@@ -123,15 +121,16 @@ def _pieces(parts: Sequence[Labelled]) -> Iterator[bytes]:
         yield b"|"
 
 
-def _described(config: MusicConfig, labelled: Sequence[Labelled], parts: Parts) -> str:
-    steps = [sum(map(len, part)) for part in parts[:3]]
+def _described(
+    config: MusicConfig, labelled: Sequence[Labelled], parts: Parts[answers.Rolls], keyboard: Keyboard
+) -> str:
+    steps = [sum(map(len, part)) for part in parts]
     counts = [len(part.sequences) for part in labelled]
-    keyboard = parts.keyboard
     lines = [
         f"{described('pieces', counts)}; {steps[0]:,}, {steps[1]:,} and {steps[2]:,} steps",
         f"keys: {keyboard.name(keyboard.lowest)} to {keyboard.name(keyboard.highest)}; losses: nats a step",
     ]
-    cuts = sum(map(len, parts[:3])) - sum(counts)
+    cuts = sum(map(len, parts)) - sum(counts)
     if cuts:
         lines.append(f"long pieces are read in parts: {cuts} cuts, see --longest-piece")
     if config.data != CHORALES and not config.data.lower().endswith((".json", ".json.gz")):
@@ -149,7 +148,7 @@ STUDY: study.Study[MusicConfig] = study.Study(
     finish=answers.finish,
     use=study.Use(writing.SampleConfig, writing.run, "--sample", writing.DESCRIPTION),
 )
-main = functools.partial(study.main, STUDY)
+main = STUDY.main
 
 
 if __name__ == "__main__":

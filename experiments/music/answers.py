@@ -12,6 +12,7 @@ from experiments import baselines, study, trained
 from experiments.baselines import Figures
 from experiments.music import pictures, writing
 from experiments.observers import plot_curves
+from experiments.parts import Parts
 from lstmjax.data.music import Keyboard
 from lstmjax.data.source import Bucketed, SequenceBatch
 from lstmjax.models import PianoRollConfig
@@ -19,15 +20,6 @@ from lstmjax.models.piano_roll_config import DROPOUTS, before
 from lstmjax.sampling import sample
 
 Rolls = list[np.ndarray]
-
-
-class Parts(NamedTuple):
-    """The pieces of each part as rolls [T, P], long ones cut, and the keyboard they are for."""
-
-    train: Rolls
-    validation: Rolls
-    test: Rolls
-    keyboard: Keyboard
 
 
 class Said(NamedTuple):
@@ -75,7 +67,7 @@ def batches(rolls: Rolls, config: Any, seed: int | None) -> Bucketed:
 
 def read_parts(run: study.Run, model: nnx.Module) -> dict[str, list[Said]]:
     """What a model says of each piece of the validation and of the test part."""
-    parts: Parts = run.data.parts
+    parts: Parts[Rolls] = run.data.parts
     say = trained.compiled(model, _read)
 
     def read(batch: SequenceBatch) -> list[Said]:
@@ -96,7 +88,7 @@ def _read(model: Any, rolls: Any, lengths: Any) -> Said:
     return Said(nll, likeliest, model.notes.probabilities(scores, rolls))
 
 
-def figures_of(parts: Parts, said: dict[str, list[Said]]) -> Figures:
+def figures_of(parts: Parts[Rolls], said: dict[str, list[Said]]) -> Figures:
     """Every figure of the validation and of the test part."""
     return baselines.by_name({name: score(getattr(parts, name), each) for name, each in said.items()})
 
@@ -120,7 +112,7 @@ def score(rolls: Rolls, said: Sequence[Said]) -> Figures:
     }
 
 
-def count_baselines(parts: Parts) -> dict[str, dict[str, list[Said]]]:
+def count_baselines(parts: Parts[Rolls]) -> dict[str, dict[str, list[Said]]]:
     """What counting says: how often each note sounds; and how often it does after sounding, and after silence."""
     rows = np.concatenate(parts.train)
     previous = np.concatenate([_previous(roll) for roll in parts.train])

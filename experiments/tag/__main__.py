@@ -170,7 +170,7 @@ STUDY: study.Study[TagConfig] = study.Study(
     finish=answers.finish,
     use=study.Use(predictions.PredictConfig, predictions.run),
 )
-main = functools.partial(study.main, STUDY)
+main = STUDY.main
 
 
 if __name__ == "__main__":

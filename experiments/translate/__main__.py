@@ -8,7 +8,6 @@ Usage: python -m experiments.translate --train-source FILE --train-target FILE [
 """
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -176,7 +175,7 @@ STUDY: study.Study[TranslateConfig] = study.Study(
     finish=answers.finish,
     use=study.Use(TranslateOptions, predictions.run, "--translate"),
 )
-main = functools.partial(study.main, STUDY)
+main = STUDY.main
 
 
 if __name__ == "__main__":

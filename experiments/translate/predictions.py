@@ -203,7 +203,7 @@ def write_attention(
     replace_text(folder / "attention.json", "[\n" + ",\n".join(map(_json, records)) + "\n]\n")
     for number, one in enumerate(maps[:DRAWN], 1):
         if one.source:
-            pictures.plot_attention(folder / f"line-{number}.png", one)
+            pictures.plot_attentions(folder / f"line-{number}.png", [one])
 
 
 def _plain(one: Alignment) -> dict[str, Any]:
