@@ -60,7 +60,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Passes:
-    """Products are in the compute dtype, sums and cotangents in its accumulation dtype."""
+    """The forward products are in the compute dtype; sums and the backward pass are in its accumulation dtype."""
 
     equations: Equations
     plan: Plan
