@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 
@@ -22,23 +22,37 @@ LEAST_PAIRS = 10
 def plot_attentions(image: Path, maps: Sequence[Alignment]) -> None:
     """How much of each piece of a source (columns) each piece of a target (rows) was made from; maps two by two."""
     columns = min(2, len(maps))
-    rows = math.ceil(len(maps) / columns)
-    cell = min(CELL, MOST_INCHES / max(max(one.weights.shape) for one in maps))
-    width = max(cell * len(one.source) + LETTER * _longest(one.target) for one in maps) + GAP
-    height = max(cell * len(one.target) + LETTER * _longest(one.source) for one in maps) + GAP
-    size = (columns * width, rows * height + 1)
-    figure, panels = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
-    for axes in panels.flat[len(maps) :]:
-        axes.set_axis_off()
-    for axes, one in zip(panels.flat, maps, strict=False):
-        picture = axes.imshow(one.weights, cmap="Blues", vmin=0, vmax=1)
-        _name_pieces(axes, one, every=math.ceil(CELL / cell))
-    figure.colorbar(picture, ax=panels, location="bottom", label="attention", shrink=0.5)
+    boxes = [_Box.of(one) for one in maps]
+    widths = [max(box.left + box.width for box in boxes[column::columns]) + GAP for column in range(columns)]
+    rows = [boxes[first : first + columns] for first in range(0, len(boxes), columns)]
+    heights = [max(box.top + box.height for box in row) + GAP for row in rows]
+    width, height = sum(widths), sum(heights) + 2 * GAP
+    figure = plt.figure(figsize=(width, height))
+    for number, (one, box) in enumerate(zip(maps, boxes, strict=True)):
+        row, column = divmod(number, columns)
+        x, y = sum(widths[:column]) + box.left, height - sum(heights[:row]) - box.top - box.height
+        axes = figure.add_axes((x / width, y / height, box.width / width, box.height / height))
+        picture = axes.imshow(one.weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        _name_pieces(axes, one, box.every)
+    bar = figure.add_axes((0.3, GAP / height, 0.4, 0.12 / height))
+    figure.colorbar(picture, cax=bar, orientation="horizontal", label="attention")
     save(figure, image, tight=True)
 
 
-def _longest(pieces: Sequence[str]) -> int:
-    return max(len(_shown(piece)) for piece in pieces)
+class _Box(NamedTuple):
+    """Inches of a map, and of the names left of it and above it; every how many pieces one has its name."""
+
+    width: float
+    height: float
+    left: float
+    top: float
+    every: int
+
+    @classmethod
+    def of(cls, one: Alignment) -> "_Box":
+        cell = min(CELL, MOST_INCHES / max(one.weights.shape))
+        left, top = (LETTER * max(len(_shown(piece)) for piece in side) + 0.1 for side in (one.target, one.source))
+        return cls(cell * len(one.source), cell * len(one.target), left, top, math.ceil(CELL / cell))
 
 
 def _name_pieces(axes: Axes, one: Alignment, every: int) -> None:
