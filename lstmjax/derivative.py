@@ -22,7 +22,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
@@ -150,18 +149,18 @@ def apply_linear(linear: Callable[[Any], Any], transposed: Callable[[Any], Any],
 
     def system(unknown: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = unknown
-        product = linear(optax.tree.add(v, zeros_depending_on(y, v)))
-        return optax.tree.add(v, zeros_depending_on(product, v)), jax.tree.map(jnp.subtract, y, product)
+        product = linear(add_trees(v, zeros_depending_on(y, v)))
+        return add_trees(v, zeros_depending_on(product, v)), jax.tree.map(jnp.subtract, y, product)
 
     def solve(_: Any, right: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = right
-        return v, optax.tree.add(y, linear(v))
+        return v, add_trees(y, linear(v))
 
     def solve_transposed(_: Any, right: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = right
-        return optax.tree.add(v, transposed(y)), y
+        return add_trees(v, transposed(y)), y
 
-    right = (optax.tree.add(v, zeros_depending_on(v, v)), zeros_depending_on(v, like))
+    right = (add_trees(v, zeros_depending_on(v, v)), zeros_depending_on(v, like))
     return lax.custom_linear_solve(system, right, solve, solve_transposed)[1]
 
 
@@ -175,3 +174,8 @@ def zeros_depending_on(source: PyTree, like: PyTree) -> PyTree:
         return jnp.zeros_like(leaf) + jnp.broadcast_to(mixed, leaf.shape)
 
     return jax.tree.map(zeros, like)
+
+
+def add_trees(a: PyTree, b: PyTree) -> PyTree:
+    """The sum, leaf by leaf."""
+    return jax.tree.map(jnp.add, a, b)

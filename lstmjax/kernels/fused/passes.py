@@ -10,11 +10,12 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
-import optax
+import jax.numpy as jnp
 from jax import lax
 
 from lstmjax.cells.precision import matmul
 from lstmjax.chunks import in_chunks
+from lstmjax.derivative import add_trees
 from lstmjax.kernels.arguments import Arguments
 from lstmjax.kernels.fused.equations import Equations
 from lstmjax.kernels.fused.tangents import KnownStep, Tangents, mask_state, widen
@@ -93,7 +94,7 @@ class Passes:
         params, mask, steps, _, initial = arguments
         d_end, d_ys = cotangents
         chunk = functools.partial(self._backward_chunk, params, mask)
-        d_initial, d_params = optax.tree.zeros_like((initial, params))
+        d_initial, d_params = jax.tree.map(jnp.zeros_like, (initial, params))
         start = widen(Cotangents(StateCotangents(d_end, d_initial), d_params))
         d, d_xs = in_chunks(chunk, start, (steps, trace, d_ys), self.plan.size, not self.plan.reverse)
         return (arguments.gradients(d.params, d_xs, *d.states),)
@@ -116,14 +117,14 @@ class Passes:
             d_after = carry.state._replace(h=carry.state.h + widen(d_y))
             transpose = jax.linear_transpose(functools.partial(tangents.step, known), *carry, d_after)
             d_before, d_initial, d_direct = transpose(d_after)
-            return StateCotangents(d_before, optax.tree.add(carry.initial, d_initial)), d_direct
+            return StateCotangents(d_before, add_trees(carry.initial, d_initial)), d_direct
 
         # Each step is transposed, not their loop: JAX 0.8 transposes only loops that it has linearised itself.
         known = KnownStep(coefficients, steps.valid, steps.resets)
         states, d_direct = lax.scan(step, carry.states, (known, d_ys), reverse=not self.plan.reverse)
         direct = functools.partial(tangents.direct, coefficients, xs, before.h)
         d_params, d_xs = jax.linear_transpose(direct, carry.params, xs)(d_direct)
-        return Cotangents(states, optax.tree.add(carry.params, d_params)), d_xs
+        return Cotangents(states, add_trees(carry.params, d_params)), d_xs
 
     def _step(self, params: Any, mask: Array | None, before: Any, x_w_x: Array) -> tuple[Any, Any]:
         h_w_h = self._matmul(mask_state(before.h, mask), params.w_h)
