@@ -84,6 +84,27 @@ def test_vmap_is_one_call(inputs, lengths, shape):
     assert_close(program(*arguments), jax.jit(gradients("scan"))(*arguments))
 
 
+@pytest.mark.parametrize("steps", [2, STEPS], ids=["packed before", "packed inside"])
+@pytest.mark.parametrize("name", ["w_h", "b"])
+def test_vmap_over_one_of_the_weights(name, steps):
+    """Each row has its own of one weight, as with a mask of weights; the others are the same for all."""
+    weight = getattr(PARAMS, name)
+    scales = jnp.linspace(0.5, 1.5, MANY)
+
+    def gradient(scale, xs, backend):
+        def loss(scale):
+            ys, _ = run(PARAMS._replace(**{name: weight * scale}), xs, backend=backend)
+            return jnp.sum(ys * ys), ys
+
+        return jax.grad(loss, has_aux=True)(scale)
+
+    native, scan = (
+        jax.jit(jax.vmap(lambda scale, xs, backend=backend: gradient(scale, xs, backend)))(scales, XS[:, :, :steps])
+        for backend in ("native", "scan")
+    )
+    assert_close(native, scan)
+
+
 def test_every_derivative_is_that_of_scan():
     xs, directions = XS[0], (jax.tree.map(jnp.sin, PARAMS), jnp.cos(XS[0]))
 

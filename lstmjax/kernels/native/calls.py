@@ -125,8 +125,9 @@ def pack(plan: Plan, operands: Operands) -> Float[Array, "N size"]:
     size = _panels(plan).packed_size(operands.w_x.shape[1])
 
     def call(*arrays: Array) -> list[Array]:
-        result = [_shape((arrays[0].shape[0], size), plan.sums)]
-        return _call("lstmjax_pack", result, arrays, {"cell": _number(plan.cell)})
+        weights = _in_as_many_layers(arrays)
+        result = [_shape((weights[0].shape[0], size), plan.sums)]
+        return _call("lstmjax_pack", result, weights, {"cell": _number(plan.cell)})
 
     return batched(call, [None] * WEIGHTS)(*vary_alike(operands[:WEIGHTS]))[0]
 
@@ -141,7 +142,7 @@ def forward(plan: Plan, operands: Operands, packed: Array, saving: bool) -> Outp
 
     def call(packed: Array, *arrays: Array) -> list[Array]:
         results = _output_shapes(plan, Operands(*arrays), saving)
-        in_order = (*arrays[:WEIGHTS], packed, *arrays[WEIGHTS:])
+        in_order = (*_in_as_many_layers(arrays[:WEIGHTS]), packed, *arrays[WEIGHTS:])
         return _call("lstmjax_forward", results, in_order, plan.attributes())
 
     rows = 1 if plan.batch_major else 2
@@ -155,7 +156,8 @@ def backward(plan: Plan, operands: Operands, cotangents: Cotangents) -> Gradient
     def call(*arrays: Array) -> list[Array]:
         given = Operands(*arrays[: len(Operands._fields)])
         results = _gradient_shapes(plan, given, _layers(arrays))
-        return _call("lstmjax_backward", results, arrays, plan.attributes())
+        in_order = (*_in_as_many_layers(arrays[:WEIGHTS]), *arrays[WEIGHTS:])
+        return _call("lstmjax_backward", results, in_order, plan.attributes())
 
     arrays = (*operands, *cotangents)
     return Gradients(*batched(call, [None] * len(arrays))(*vary_alike(arrays)))
@@ -233,6 +235,12 @@ def _number(cell: BaseCell) -> np.int32:
 def _layers(arrays: Sequence[Array]) -> int:
     """How many there are; an array with one may serve all."""
     return max(array.shape[0] for array in arrays if array.ndim > 1)
+
+
+def _in_as_many_layers(weights: Sequence[Array]) -> list[Array]:
+    """Each weight once for each layer if any is: the library packs them together."""
+    layers = _layers(weights)
+    return [jnp.broadcast_to(w, (layers, *w.shape[1:])) if w.ndim > 1 else w for w in weights]
 
 
 def _output_shapes(plan: Plan, given: Operands, saving: bool) -> list[jax.ShapeDtypeStruct]:
