@@ -133,7 +133,15 @@ def reversed_options(options: RunOptions, leading: tuple[int, ...]) -> RunOption
 
 
 def reversed_resets(resets: Bool[Array, "T B"], valid: Bool[Array, "T B"] | None, reverse: bool) -> Bool[Array, "T B"]:
-    """True at the valid steps whose next valid one, in running order, is reset: it belongs to another sequence."""
+    """True at each valid step after which the next valid one is reset, so belongs to another sequence.
+
+    Next is in the direction of the run; for one that goes forward:
+
+        resets      0 1 0 0 1
+        valid       1 1 0 1 1
+        sequence    0 1 - 1 2
+        result      1 0 0 1 0
+    """
     resets = resets if valid is None else resets & valid
     sequence = lax.cumsum(resets.astype(jnp.int32), reverse=reverse)  # the number of each step's, growing as it runs
     none = len(resets) + 1
@@ -168,9 +176,9 @@ def zero_invalid(valid: Bool[Array, "*lead"] | None, values: Tree, values_time_m
 
 
 def vary_alike(tree: PyTree) -> PyTree:
-    """`tree`, in whose leaves `jax.shard_map` takes all to differ between shards where any leaf's values do.
+    """Mark every leaf as varying over the mesh of `jax.shard_map` if any leaf does.
 
-    A loop's carry keeps its type from beginning to end, and zeros that are made inside differ nowhere.
+    A scan's carry must keep its type, and zeros made inside vary over nothing.
     """
     if AxisType.Manual not in jax.sharding.get_abstract_mesh().axis_types:
         return tree

@@ -75,12 +75,24 @@ def unroll(
     >>> ys.shape, bool(jnp.all(ys[1, 4:] == 0)), bool(jnp.all(state.h[1] == ys[1, 3]))
     ((2, 7, 5), True, True)
     """
-    run = kernels.prepare_run(
-        cell, params, xs, state, lengths, mask, resets, initial_state, reverse, time_major, remat, backend, key
+    ready = kernels.prepare_run(
+        cell,
+        params,
+        xs,
+        state,
+        lengths=lengths,
+        mask=mask,
+        resets=resets,
+        initial_state=initial_state,
+        reverse=reverse,
+        time_major=time_major,
+        remat=remat,
+        backend=backend,
+        key=key,
     )
-    backends = run.explanation.backends
-    end, ys = _run(run.cell, run.params, run.steps, run.state, run.initial, reverse, run.remat, backends)
-    return _swap(ys, time_major), end
+    backends = ready.explanation.backends
+    end, ys = _run(ready.cell, ready.params, ready.steps, ready.state, ready.initial, reverse, ready.remat, backends)
+    return ys if time_major else _swap_axes(ys), end
 
 
 def unroll_loop(
@@ -121,7 +133,7 @@ def unroll_loop(
         return jax.tree.map(lambda *each: jnp.stack(each), *[ys.get(t, zeros) for t in range(time)]), row
 
     ys, ends = jax.tree.map(lambda *rows: jnp.stack(rows), *[one(b) for b in range(batch)])
-    return _swap(ys, not time_major), ends
+    return _swap_axes(ys) if time_major else ys, ends
 
 
 # Compiled here too, so that calls outside jit compile once and not each time.
@@ -146,6 +158,6 @@ def _run(
     return in_chunks(jax.checkpoint(run, prevent_cse=False), state, steps, remat, reverse)
 
 
-def _swap(tree: PyTree, stays: bool) -> PyTree:
-    """Exchange the first two axes, batch and time, of every leaf unless they should stay."""
-    return tree if stays else jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), tree)
+def _swap_axes(tree: PyTree) -> PyTree:
+    """Exchange the first two axes, batch and time, of every leaf."""
+    return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), tree)

@@ -24,6 +24,9 @@ class HiddenState(NamedTuple):
 class BaseCell(FullCell):
     """Fields of cells whose gates' weights stand side by side, explained in `LSTM`; not a cell itself.
 
+    A subclass names its gates in `gate_order`, a letter for each block of `w_x`, `w_h` and `b`, and writes `init` and
+    `step_with_gates`.
+
     Raises:
       ValueError: a size below 1.
       TypeError: a size that is no whole number, a dtype that is not floating or that JAX would not keep, float16 beside
@@ -40,9 +43,11 @@ class BaseCell(FullCell):
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
 
-    gate_order: ClassVar[str]
+    gate_order: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
+        if not self.gate_order:
+            raise TypeError(f"{type(self).__name__} must have a gate_order, a letter for each of its gates")
         for name in ("in_features", "hidden_features"):
             object.__setattr__(self, name, checks.positive_int(name, getattr(self, name)))
         checks.floating_dtype("dtype", self.compute_dtype)
@@ -85,7 +90,7 @@ class BaseCell(FullCell):
         return add_bias(matmul(x, params.w_x, self.compute_dtype), params.b)
 
     def recur(self, params: Any, h: Float[Array, "*batch H"]) -> Float[Array, "*batch G*H"]:
-        """`h W_h`, the gates side by side."""
+        """`h W_h`, the gates side by side; a product with something other than h, such as r * h, needs `masked`."""
         h, w_h = masked(h, params.w_h)
         return matmul(h, w_h, self.compute_dtype)
 

@@ -126,7 +126,7 @@ class Layout:
 def read(layout: Layout, entries: Mapping[str, np.ndarray]) -> Arrays:
     """The parts, gates in our order, that a library's entries hold.
 
-    Laying out permutes numbers and changes signs, so its inverse is its transpose, which JAX derives.
+    `_laid_out` permutes numbers and changes signs, so its inverse is its transpose, which JAX derives.
     """
     sizes = layout.sizes({name: array.shape for name, array in entries.items()})
     parts = layout.blank(*sizes, entries, next(iter(entries.values())).dtype)
@@ -171,7 +171,7 @@ def _shifted(layout: Layout, parts: Arrays, by: int) -> Arrays:
     if not layout.plus_one or "b" not in parts:
         return parts
     b = parts["b"]
-    is_shifted = np.repeat([gate == layout.plus_one for gate in layout.our_gates], len(b) // len(layout.gates))
+    is_shifted = np.repeat([gate in layout.plus_one for gate in layout.our_gates], len(b) // len(layout.gates))
     return parts | {"b": np.where(is_shifted, b + b.dtype.type(by), b)}
 
 
@@ -210,10 +210,14 @@ _NNX_LSTM = {**_LINEN_LSTM.places, "w_x": ("ii.kernel", "if_.kernel", "ig.kernel
 
 LAYOUTS: dict[str, dict[str, Layout]] = {
     "torch": {
-        "LSTM": Layout(_LSTM, "ifgo", _TORCH, True, _TORCH_BIASES),
-        "LSTM with proj_size": Layout(_PROJECTED, "ifgo", _TORCH | {"w_p": ("weight_hr",)}, True, _TORCH_BIASES),
-        "GRU": Layout(_GRU, "rzn", _TORCH, True, _TORCH_BIASES, reset_after=True),
-        "RNN": Layout(_ELMAN, "h", _TORCH, True, _TORCH_BIASES, activation_fns=(jnp.tanh, jax.nn.relu)),
+        "LSTM": Layout(_LSTM, "ifgo", _TORCH, transposed=True, optional=_TORCH_BIASES),
+        "LSTM with proj_size": Layout(
+            _PROJECTED, "ifgo", _TORCH | {"w_p": ("weight_hr",)}, transposed=True, optional=_TORCH_BIASES
+        ),
+        "GRU": Layout(_GRU, "rzn", _TORCH, transposed=True, optional=_TORCH_BIASES, reset_after=True),
+        "RNN": Layout(
+            _ELMAN, "h", _TORCH, transposed=True, optional=_TORCH_BIASES, activation_fns=(jnp.tanh, jax.nn.relu)
+        ),
     },
     "keras": {
         "LSTM": _keras(_LSTM, "ifgo", _KERAS | {"b": ("bias",)}),
@@ -234,8 +238,15 @@ LAYOUTS: dict[str, dict[str, Layout]] = {
         "SimpleCell": _flax(_ELMAN, "h", {"w_x": ("i.kernel",), "w_h": ("h.kernel",), "b": ("i.bias",)}),
     },
     "equinox": {
-        "LSTMCell": Layout(_LSTM, "ifgo", _EQUINOX, True, (("bias",),)),
-        "GRUCell": Layout(_GRU, "rzn", _EQUINOX | {"b_n": ("bias_n",)}, True, (("bias", "bias_n"),), reset_after=True),
+        "LSTMCell": Layout(_LSTM, "ifgo", _EQUINOX, transposed=True, optional=(("bias",),)),
+        "GRUCell": Layout(
+            _GRU,
+            "rzn",
+            _EQUINOX | {"b_n": ("bias_n",)},
+            transposed=True,
+            optional=(("bias", "bias_n"),),
+            reset_after=True,
+        ),
     },
     "haiku": {
         "LSTM": Layout(_LSTM, "igfo", {"w": ("linear.w",), "b": ("linear.b",)}, plus_one="f"),

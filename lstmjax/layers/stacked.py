@@ -127,9 +127,10 @@ class Stacked(nnx.Module):
         """Run the layers bottom up over whole sequences.
 
         Args:
-          xs: inputs [B, T, I] (or [T, B, I]; see `lstmjax.unroll` for all but the following).
+          xs: inputs [B, T, I], or [T, B, I] with `time_major`.
           state: one state a layer, bottom first; None starts each from its initial state.
           key: switches dropout and the cells' noise on and draws them; None, as at evaluation, means neither.
+          options: lengths, mask, resets, reverse, time_major, remat, backend, as in `lstmjax.unroll`.
 
         Returns:
           the top layer's outputs [B, T, H] and a tuple with every layer's final state, bottom first.

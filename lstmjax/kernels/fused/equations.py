@@ -29,7 +29,7 @@ class Equations(Protocol):
         """The derivatives of a step, from the state before it and its gates."""
 
     def direct_tangents(self, coefficients: Any, d_params: Any, d_x_w_x: Array, d_h_w_h: Array) -> Any:
-        """What changes of the two products and of the biases add to the new state's, as `step_tangents` takes it."""
+        """The part of the new state's change that does not come from the state before, as `step_tangents` takes it."""
 
     def step_tangents(self, coefficients: Any, d_before: Any, d_h_w_h: Array, direct: Any) -> Any:
         """The new state's change by `direct` and by changes of the state before and of its product with W_h."""
@@ -63,11 +63,15 @@ def _slopes(sigmoids: str, features: int, dtype: DTypeLike) -> Array:
 
 
 class LSTMCoefficients(NamedTuple):
-    """`dc' = keep * dc + sum of i, f, g in gates * da`, `dh' = leak * dc' + o in gates * da`, a the pre-activations."""
+    """The derivatives of a step, with da = d(x W_x + b + h W_h).
+
+    dc' = f * dc + gates_i * da_i + gates_f * da_f + gates_g * da_g
+    dh' = out * dc' + gates_o * da_o                                    out = o * (1 - tanh(c')^2)
+    """
 
     gates: Float[Array, "... 4*H"]
-    keep: Float[Array, "... H"]
-    leak: Float[Array, "... H"]
+    f: Float[Array, "... H"]
+    out: Float[Array, "... H"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +106,8 @@ class LSTMEquations:
         self, coefficients: LSTMCoefficients, d_before: LSTMState, d_h_w_h: Array, direct: LSTMState
     ) -> LSTMState:
         d_i, d_f, d_g, d_o = jnp.split(coefficients.gates * d_h_w_h, 4, axis=-1)
-        d_c = coefficients.keep * d_before.c + d_i + d_f + d_g + direct.c
-        return LSTMState(coefficients.leak * d_c + d_o + direct.h, d_c)
+        d_c = coefficients.f * d_before.c + d_i + d_f + d_g + direct.c
+        return LSTMState(coefficients.out * d_c + d_o + direct.h, d_c)
 
 
 class GRUGatesSaved(NamedTuple):
@@ -115,11 +119,14 @@ class GRUGatesSaved(NamedTuple):
 
 
 class GRUCoefficients(NamedTuple):
-    """`dh' = keep * dh + sum over r, z, n of x_gates * d(x W_x) + h_gates * d(h W_h)`, biases in the products."""
+    """The derivatives of a step, with da = d(x W_x + b) and du = d(h W_h + b_h).
+
+    dh' = z * dh + sum over the gates r, z, n of x_gates * da + h_gates * du
+    """
 
     x_gates: Float[Array, "... 3*H"]
     h_gates: Float[Array, "... 3*H"]
-    keep: Float[Array, "... H"]
+    z: Float[Array, "... H"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,4 +168,4 @@ class GRUEquations:
         self, coefficients: GRUCoefficients, d_before: HiddenState, d_h_w_h: Array, direct: HiddenState
     ) -> HiddenState:
         d_r, d_z, d_n = jnp.split(coefficients.h_gates * d_h_w_h, 3, axis=-1)
-        return HiddenState(coefficients.keep * d_before.h + d_r + d_z + d_n + direct.h)
+        return HiddenState(coefficients.z * d_before.h + d_r + d_z + d_n + direct.h)

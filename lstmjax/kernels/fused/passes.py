@@ -115,7 +115,8 @@ class Passes:
         def step(carry: StateCotangents, inputs: tuple[KnownStep, Array]) -> tuple[StateCotangents, Any]:
             known, d_y = inputs
             d_after = carry.state._replace(h=carry.state.h + widen(d_y))
-            transpose = jax.linear_transpose(functools.partial(tangents.step, known), *carry, d_after)
+            examples = *carry, d_after  # only their shapes are read; `direct` has those of the state
+            transpose = jax.linear_transpose(functools.partial(tangents.step, known), *examples)
             d_before, d_initial, d_direct = transpose(d_after)
             return StateCotangents(d_before, add_trees(carry.initial, d_initial)), d_direct
 
