@@ -112,8 +112,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         found.machine = machine.describe() | _rates(config.device)
         for task in track(tasks, "measuring rows", console=Console(stderr=True)):
-            found.add([task.row], measure.measure(*task, timing))
-            results.write(found, summary(found), config.out)
+            found.add(measure.measure(*task, timing))
+            results.write(found, config.out)
     except LibraryError as error:  # of ours: nothing can be said without it
         print(f"error: {error}", file=sys.stderr)
         return 1

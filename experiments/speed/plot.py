@@ -39,7 +39,7 @@ def draw(found: Results, path: Path) -> None:
     Raises:
       InputError: there are no sweeps among the results.
     """
-    letters = [letter for letter in PANELS if any(row.sweep == letter for row in found.rows.values())]
+    letters = [letter for letter in PANELS if any(row.sweep == letter for row in found.rows)]
     if not letters:
         raise InputError("results must hold sweeps to be plotted: measure with --sweeps")
     figure, axes = plt.subplots(1, len(letters), figsize=(4.2 * len(letters), 4.0), squeeze=False, sharey=True)
@@ -56,7 +56,7 @@ def draw(found: Results, path: Path) -> None:
 
 def _panel(found: Results, letter: str, panel: Any) -> None:
     label, value_of, fixed = PANELS[letter]
-    rows = sorted((row for row in found.rows.values() if row.sweep == letter), key=value_of)
+    rows = sorted((row for row in found.rows if row.sweep == letter), key=value_of)
     for name, (colour, marker) in STYLES.items():
         points = [(value_of(row), ms) for row in rows if (ms := _milliseconds(found, row, name)) is not None]
         if points:

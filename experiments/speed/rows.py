@@ -140,16 +140,19 @@ def sweep_rows() -> tuple[Row, ...]:
 
 
 def row_named(name: str) -> Row:
-    """One of `ROWS`, or a shape of one's own, written TxBxIxH.
+    """One of `ROWS`, jobs and sweeps, or a shape of one's own, written TxBxIxH or ragged-TxBxIxH.
 
     Raises:
       InputError: neither.
     """
-    if name in ROWS:
-        return ROWS[name]
-    if re.fullmatch(r"[1-9][0-9]*(x[1-9][0-9]*){3}", name):
-        return plain(*map(int, name.split("x")), modes=WITH_MEMORY)
-    raise InputError(f"rows must be shapes such as 100x64x128x512 (TxBxIxH) or of {', '.join(ROWS)}, got {name!r}")
+    named = {row.name: row for row in (*_ROWS, *JOBS, *sweep_rows())}
+    if name in named:
+        return named[name]
+    shape = name.removeprefix("ragged-")
+    if not re.fullmatch(r"[1-9][0-9]*(x[1-9][0-9]*){3}", shape):
+        raise InputError(f"rows must be shapes such as 100x64x128x512 (TxBxIxH) or of {', '.join(ROWS)}, got {name!r}")
+    row = plain(*map(int, shape.split("x")), modes=WITH_MEMORY)
+    return row if name == shape else ragged(row)
 
 
 def bar(mode: str, dtype: str, device: str = "cpu") -> float:
