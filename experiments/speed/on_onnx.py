@@ -21,7 +21,7 @@ from experiments.speed.turns import Prepared
 SPIN_MICROSECONDS = 5_000
 
 MODEL = '<ir_version: 8, opset_import: ["": 17]> lstm ({inputs}) => ({outputs}) {{ {nodes} }}'
-# It gives [T, directions, B, H].
+# LSTM gives [T, directions, B, H]; ONNX Runtime drops the last layer's Reshape, which nothing reads.
 LAYER = """
 y{depth} = LSTM<hidden_size={hidden}, direction="{direction}">(xs{depth}, w{depth}, r{depth}, b{depth}, {lengths})
 ys{depth} = {joined}
@@ -74,8 +74,8 @@ def _generation(row: Row, problem: Problem) -> Prepared:
     kernel, bias = problem.head
     constants = {"embedding": problem.embedding, "zero": np.array([0]), "kernel": kernel, "bias": bias}
     symbols, zeros = np.arange(row.batch) % row.symbols, np.zeros((1, row.batch, row.hidden), np.float32)
-    start = {"symbols": symbols, "h": zeros, "c": zeros}
-    following = {f"next_{name}": array for name, array in start.items()}
+    start: Arrays = {"symbols": symbols, "h": zeros, "c": zeros}
+    following: Arrays = {f"next_{name}": array for name, array in start.items()}
     session = _session(STEP.format(hidden=row.hidden), start, following, constants | _weights(problem))
     first, one, other = (_placed({"h": zeros, "c": zeros}) for _ in range(3))
     chosen = [_placed({"symbols": symbols}) for _ in range(row.steps + 1)]

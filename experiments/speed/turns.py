@@ -1,5 +1,6 @@
 """Libraries that work in turn, each in a process of its own, idle while another one works."""
 
+import dataclasses
 import gc
 import multiprocessing
 import os
@@ -15,8 +16,24 @@ from typing import Any, NamedTuple, Self
 import jax
 import numpy as np
 
+from lstmjax import checks
+
 # Threads of a library go on looking for work for some milliseconds after it is done.
 PAUSE_SECONDS = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """How to time."""
+
+    rounds: int = 7
+    """How many turns each contender has, at least 1."""
+    seconds: float = 0.1
+    """The least length of a turn, above 0; one run where that takes longer."""
+
+    def __post_init__(self) -> None:
+        checks.positive_int("rounds", self.rounds)
+        checks.positive("seconds", self.seconds)
 
 
 class LibraryError(RuntimeError):
