@@ -64,7 +64,12 @@ def _panel(found: Results, letter: str, panel: Any) -> None:
             panel.plot(
                 *zip(*points, strict=True), color=colour, marker=marker, linewidth=wide, label=CONTENDERS[name].title
             )
-    _logarithmic(panel, [value_of(row) for row in rows])
+    ticks = [value_of(row) for row in rows]  # where something was measured
+    panel.set_xscale("log", base=2)
+    panel.set_yscale("log")
+    panel.set_xticks(ticks, [str(tick) for tick in ticks], rotation=45 if len(ticks) > 6 else 0)
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.set_xlabel(label)
     panel.set_title(fixed, fontsize=10)
     panel.grid(True, which="major", alpha=0.3)
@@ -73,12 +78,3 @@ def _panel(found: Results, letter: str, panel: Any) -> None:
 def _milliseconds(found: Results, row: Row, name: str) -> float | None:
     one = found.of(row.name, MODE).get(name)
     return one.median * 1e3 if one is not None and one.counts else None
-
-
-def _logarithmic(panel: Any, ticks: list[int]) -> None:
-    """Ticks where something was measured; milliseconds as plain numbers."""
-    panel.set_xscale("log", base=2)
-    panel.set_yscale("log")
-    panel.set_xticks(ticks, [str(tick) for tick in ticks], rotation=45 if len(ticks) > 6 else 0)
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

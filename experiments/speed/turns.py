@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -54,7 +54,7 @@ class Prepared(NamedTuple):
     about: Mapping[str, Any] = {}
 
 
-class Process:
+class Process(ProcessPoolExecutor):
     """A process that prepares something, then works on it; between two requests it is idle.
 
     Args:
@@ -62,7 +62,7 @@ class Process:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start, (threads,))
+        super().__init__(1, multiprocessing.get_context("spawn"), _start, (threads,))
 
     def prepare(self, function: Callable[..., Prepared], *arguments: Any) -> None:
         """Make something ready, in place of the last; LibraryError where that fails."""
@@ -72,15 +72,9 @@ class Process:
         """`function(prepared, *arguments)`, of a module's function; LibraryError where that fails."""
         return self._do(_ask, function, *arguments)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
     def _do(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return self._pool.submit(function, *arguments).result()
+            return self.submit(function, *arguments).result()
         except BrokenProcessPool as error:
             raise LibraryError("its process ended; what it said last is above") from error
 
