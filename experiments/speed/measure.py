@@ -17,7 +17,7 @@ from experiments.speed.contenders import Contender
 from experiments.speed.problem import Request
 from experiments.speed.results import Measurement
 from experiments.speed.rows import DType, Mode, Row, bar
-from experiments.speed.turns import LibraryError, Prepared, Process, Timing, about, check, difference, time_run, turns
+from experiments.speed.turns import LibraryError, Prepared, Process, Timing, check, difference, time_run, turns
 
 
 class Task(NamedTuple):
@@ -54,8 +54,7 @@ def measure(task: Task, timing: Timing, device: str) -> Iterator[Measurement]:
 def _prepare(request: Request, contender: Contender, process: Process, reference: Any) -> Measurement:
     one = Measurement(request.row.name, request.mode, request.dtype, contender.name)
     try:
-        process.prepare(contender.prepare, request)
-        one = dataclasses.replace(one, **process.ask(about))
+        one = dataclasses.replace(one, **process.prepare(contender.prepare, request))
         one.difference = difference(process.ask(check), expected(contender, reference))
     except (LibraryError, ValueError) as error:
         one.error = str(error)
@@ -88,8 +87,8 @@ def _of_program(row: Row, mode: Mode, dtype: DType, contender: Contender, device
     one = Measurement(row.name, mode, dtype, contender.name)
     with Process() as process:
         try:
-            process.prepare(contender.prepare, Request(row, kind, dtype, device))
-            one = dataclasses.replace(one, **process.ask(about))
+            about = process.prepare(contender.prepare, Request(row, kind, dtype, device))
+            one = dataclasses.replace(one, **about)
             if mode == "memory" and row.runs:
                 one.peak_bytes = process.ask(peak_bytes, kind)
         except LibraryError as error:

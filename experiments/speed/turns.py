@@ -64,9 +64,9 @@ class Process(ProcessPoolExecutor):
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(1, multiprocessing.get_context("spawn"), _start, (threads,))
 
-    def prepare(self, function: Callable[..., Prepared], *arguments: Any) -> None:
-        """Make something ready, in place of the last; LibraryError where that fails."""
-        self._do(_prepare, function, *arguments)
+    def prepare(self, function: Callable[..., Prepared], *arguments: Any) -> dict[str, Any]:
+        """Make something ready, in place of the last, and return its `about`; LibraryError where that fails."""
+        return self._do(_prepare, function, *arguments)  # type: ignore[no-any-return]
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """`function(prepared, *arguments)`, of a module's function; LibraryError where that fails."""
@@ -91,10 +91,11 @@ def _start(threads: int | None) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
-def _prepare(function: Callable[..., Prepared], *arguments: Any) -> None:
+def _prepare(function: Callable[..., Prepared], *arguments: Any) -> dict[str, Any]:
     _prepared.clear()
     gc.collect()
     _prepared.append(_said(function, *arguments))
+    return dict(_prepared[0].about)
 
 
 def _ask(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -113,10 +114,6 @@ def _said(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def check(prepared: Prepared) -> Any:
     return prepared.check()
-
-
-def about(prepared: Prepared) -> dict[str, Any]:
-    return dict(prepared.about)
 
 
 def time_run(prepared: Prepared, kind: str, seconds: float) -> float:
