@@ -9,5 +9,4 @@ Each file is one library's own way to do it; `experiments.parity` compares what 
 - `keras_layers.py`: Keras on JAX
 - `haiku_layers.py`: Haiku
 - `equinox_layers.py`: Equinox
-- `onnx_layers.py`: ONNX Runtime
 """

@@ -2,12 +2,11 @@
 
 - `__main__.py`: the command that measures
 - `rows.py`: the rows: shapes, modes and dtypes, and what they cost by arithmetic
-- `problem.py`: the numbers of a row, from a seed
+- `problem.py`: the numbers of a row, from a seed, and an epoch of training on them
 - `contenders.py`: who takes part
 - `on_jax.py`: ours, Flax, Keras and Haiku, each at its best
 - `on_torch.py`: PyTorch
 - `on_onnx.py`: ONNX Runtime
-- `jobs.py`: an epoch of training, the way each library's users write it
 - `turns.py`: processes that take turns, and how far apart their answers are
 - `measure.py`: all contenders on a row
 - `beside.py`: the same for programs of two or three libraries, in other folders too

@@ -11,19 +11,19 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import track
 
 from experiments import cli
-from experiments.speed import machine, measure, results
-from experiments.speed.contenders import DEFAULT, NOT_IN_SWEEPS, OURS, Contender, contender_named
+from experiments.speed import machine, results
+from experiments.speed.contenders import DEFAULT, NOT_IN_SWEEPS, OURS, contender_named
+from experiments.speed.measure import Task, measure
 from experiments.speed.results import Results
-from experiments.speed.rows import JOBS, MODES, ROWS, DType, Mode, Row, row_named, sweep_rows
+from experiments.speed.rows import JOBS, MODES, ROWS, DType, Mode, row_named, sweep_rows
 from experiments.speed.summary import summary
-from experiments.speed.turns import LibraryError, Process
-from lstmjax import checks
+from experiments.speed.turns import LibraryError, Process, Timing
 from lstmjax.errors import InputError
 
 DESCRIPTION = """Measure how fast our layers are beside other libraries', and write the results as JSON.
@@ -34,7 +34,7 @@ are kept in the results. Exit codes: 0 done, 1 something of lstmjax failed, 2 th
 
 
 @dataclasses.dataclass(frozen=True)
-class SpeedConfig:
+class SpeedConfig(Timing):
     """What to measure, and where to write."""
 
     rows: tuple[str, ...] = tuple(ROWS)
@@ -45,10 +45,6 @@ class SpeedConfig:
     """Who takes part; lstmjax chooses its backend itself, lstmjax-fused, -scan and -cudnn are ours with that one."""
     dtypes: tuple[DType, ...] = ("float32",)
     """bfloat16 is for lstmjax and torch."""
-    rounds: int = 7
-    """How many turns each contender has on a row, at least 1."""
-    seconds: float = 0.1
-    """The least length of a turn, above 0; one run where that takes longer."""
     sweeps: bool = False
     """Also measure along T, H and B, for the plot."""
     jobs: bool = False
@@ -59,22 +55,12 @@ class SpeedConfig:
     """The file to write; it is written anew after each row."""
 
     def __post_init__(self) -> None:
-        checks.positive_int("rounds", self.rounds)
-        checks.positive("seconds", self.seconds)
+        super().__post_init__()
         for name in self.rows:
             row_named(name)
         for name in ("modes", "contenders", "dtypes"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must hold at least one name, got none")
-
-
-class Task(NamedTuple):
-    """One row with one dtype, and who takes part."""
-
-    row: Row
-    modes: tuple[Mode, ...]
-    dtype: DType
-    contenders: tuple[Contender, ...]
 
 
 def tasks_of(config: SpeedConfig) -> list[Task]:
@@ -108,12 +94,11 @@ def main(arguments: Sequence[str]) -> int:
     names = ("rounds", "seconds", "device", "dtypes")
     settings = {name: getattr(config, name) for name in names} | {"xla_flags": os.environ.get("XLA_FLAGS", "")}
     found = Results(settings=settings)
-    timing = measure.Timing(config.rounds, config.seconds, config.device)
     try:
         found.machine = machine.describe() | _rates(config.device)
         for task in track(tasks, "measuring rows", console=Console(stderr=True)):
-            found.add([task.row], measure.measure(*task, timing))
-            results.write(found, summary(found), config.out)
+            found.add(measure(task, config, config.device))
+            results.write(found, config.out)
     except LibraryError as error:  # of ours: nothing can be said without it
         print(f"error: {error}", file=sys.stderr)
         return 1

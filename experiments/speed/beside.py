@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 
 from experiments.speed import machine
-from experiments.speed.turns import Prepared, Process, check, difference, time_run, turns
+from experiments.speed.turns import Prepared, Process, Timing, check, difference, time_run, turns
 from lstmjax import checks, training
 from lstmjax.errors import InputError
 
@@ -22,21 +22,18 @@ Times = dict[str, list[float]]
 
 
 @dataclasses.dataclass(frozen=True)
-class BesideConfig:
+class BesideConfig(Timing):
     """How to time."""
 
-    rounds: int = 7
-    """How often each library is timed."""
     seconds: float = 1.0
-    """The least time of a turn."""
+    """The least length of a turn, above 0; one run where that takes longer."""
     threads: int | None = None
     """Cores that each library may use; without it, all."""
     out: Path | None = None
     """The file to write."""
 
     def __post_init__(self) -> None:
-        checks.positive_int("rounds", self.rounds)
-        checks.positive("seconds", self.seconds)
+        super().__post_init__()
         if self.threads is not None:
             checks.index("threads", self.threads, 1, machine.cores())
 

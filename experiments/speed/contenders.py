@@ -1,6 +1,7 @@
 """Who takes part: their names, what they need, and what each can do."""
 
 import dataclasses
+import importlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, get_args
@@ -53,16 +54,10 @@ class Contender:
             raise InputError(f"{self.name} needs {' and '.join(self.needs)}, which is not installed: {pip}")
 
 
-def _prepare_torch(request: Request) -> Prepared:
-    from experiments.speed import on_torch
-
-    return on_torch.prepare(request)
-
-
-def _prepare_onnx(request: Request) -> Prepared:
-    from experiments.speed import on_onnx
-
-    return on_onnx.prepare(request)
+def _prepare_in(module: str, request: Request) -> Prepared:
+    """By a module that imports its library, which may not be installed."""
+    prepared: Prepared = importlib.import_module(f"experiments.speed.{module}").prepare(request)
+    return prepared
 
 
 def _ours(backend: str) -> Contender:
@@ -88,9 +83,21 @@ _TORCH_LAYOUT, _BOTH_DTYPES = LAYOUTS["torch"]["LSTM"], get_args(DType)
 _CONTENDERS = (
     *map(_ours, ("auto", "fused", "scan", "cudnn")),
     Contender(
-        "torch", "torch nn.LSTM", _prepare_torch, _but("compile"), _TORCH_LAYOUT, ("torch",), dtypes=_BOTH_DTYPES
+        "torch",
+        "torch nn.LSTM",
+        partial(_prepare_in, "on_torch"),
+        _but("compile"),
+        _TORCH_LAYOUT,
+        ("torch",),
+        dtypes=_BOTH_DTYPES,
     ),
-    Contender("onnxruntime", "ONNX Runtime", _prepare_onnx, ("forward", "generate"), needs=("onnxruntime", "onnx")),
+    Contender(
+        "onnxruntime",
+        "ONNX Runtime",
+        partial(_prepare_in, "on_onnx"),
+        ("forward", "generate"),
+        needs=("onnxruntime", "onnx"),
+    ),
     _peer("flax", "Flax nnx LSTMCell", flax_layers.nnx_layers, "nnx", "LSTMCell"),
     _peer("flax-optimized", "Flax nnx OptimizedLSTMCell", flax_layers.nnx_layers, "nnx", "OptimizedLSTMCell"),
     _peer("keras", "Keras on JAX", keras_layers.layers, "keras", modes=MODES, needs=("keras",)),

@@ -55,9 +55,9 @@ class ConvLSTMSpeedConfig(BesideConfig):
     problems: tuple[Literal["1d", "2d-small", "2d", "3d"], ...] = ("2d-small", "2d", "1d", "3d")
     """Which ones."""
     rounds: int = 5
-    """How often each library is timed."""
+    """How many turns each contender has, at least 1."""
     seconds: float = 0.5
-    """The least time of a turn."""
+    """The least length of a turn, above 0; one run where that takes longer."""
     out: Path | None = None
     """A JSON file for all figures."""
 

@@ -3,13 +3,14 @@
 import importlib.metadata
 import os
 import platform
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+
+from experiments.speed.turns import seconds_a_run
 
 PACKAGES = ("lstmjax", "jax", "jaxlib", "flax", "torch", "onnxruntime", "keras", "dm-haiku", "numpy")
 _SIDES = (2048, 4096)
@@ -66,12 +67,7 @@ def _product_rate() -> float:
 def _best(function: Callable[..., Any], *arrays: Any) -> float:
     program, wait = jax.jit(function), cast(Any, jax.block_until_ready)
     wait(program(*arrays))
-    seconds = []
-    for _ in range(_CALLS):
-        begin = time.perf_counter()
-        wait(program(*arrays))
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds)
+    return min(seconds_a_run(lambda: wait(program(*arrays)), 0.0) for _ in range(_CALLS))
 
 
 def _processor() -> str:

@@ -7,7 +7,7 @@ import contextlib
 import ctypes
 import dataclasses
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,33 +17,33 @@ from experiments.speed.contenders import Contender
 from experiments.speed.problem import Request
 from experiments.speed.results import Measurement
 from experiments.speed.rows import DType, Mode, Row, bar
-from experiments.speed.turns import LibraryError, Prepared, Process, about, check, difference, time_run, turns
+from experiments.speed.turns import LibraryError, Prepared, Process, Timing, check, difference, time_run, turns
 
 
-class Timing(NamedTuple):
-    """How to time: rounds, the least seconds of a turn, and on what device."""
+class Task(NamedTuple):
+    """One row with one dtype, and who takes part."""
 
-    rounds: int = 7
-    seconds: float = 0.1
-    device: str = "cpu"
+    row: Row
+    modes: tuple[Mode, ...]
+    dtype: DType
+    contenders: tuple[Contender, ...]
 
 
-def measure(
-    row: Row, modes: Sequence[Mode], dtype: DType, contenders: Sequence[Contender], timing: Timing
-) -> Iterator[Measurement]:
+def measure(task: Task, timing: Timing, device: str) -> Iterator[Measurement]:
     """Everything about a row; what a contender fails at is in its measurement's `error`.
 
     Raises:
       LibraryError: the reference itself failed.
     """
+    row, modes, dtype, contenders = task
     with contextlib.ExitStack() as stack:
         reference, *processes = (stack.enter_context(Process()) for _ in (None, *contenders))
         for mode in modes:
             pairs = [pair for pair in zip(contenders, processes, strict=True) if pair[0].can(row, mode, dtype)]
             if mode in ("compile", "memory"):
-                yield from (_of_program(row, mode, dtype, one, timing.device) for one, _ in pairs)
+                yield from (_of_program(row, mode, dtype, one, device) for one, _ in pairs)
                 continue
-            request = Request(row, mode, dtype, timing.device)
+            request = Request(row, mode, dtype, device)
             reference.prepare(on_jax.prepare_reference, request)
             answers = reference.ask(check)
             prepared = {one.name: _prepare(request, one, process, answers) for one, process in pairs}
@@ -54,8 +54,7 @@ def measure(
 def _prepare(request: Request, contender: Contender, process: Process, reference: Any) -> Measurement:
     one = Measurement(request.row.name, request.mode, request.dtype, contender.name)
     try:
-        process.prepare(contender.prepare, request)
-        one = dataclasses.replace(one, **process.ask(about))
+        one = dataclasses.replace(one, **process.prepare(contender.prepare, request))
         one.difference = difference(process.ask(check), expected(contender, reference))
     except (LibraryError, ValueError) as error:
         one.error = str(error)
@@ -88,8 +87,8 @@ def _of_program(row: Row, mode: Mode, dtype: DType, contender: Contender, device
     one = Measurement(row.name, mode, dtype, contender.name)
     with Process() as process:
         try:
-            process.prepare(contender.prepare, Request(row, kind, dtype, device))
-            one = dataclasses.replace(one, **process.ask(about))
+            about = process.prepare(contender.prepare, Request(row, kind, dtype, device))
+            one = dataclasses.replace(one, **about)
             if mode == "memory" and row.runs:
                 one.peak_bytes = process.ask(peak_bytes, kind)
         except LibraryError as error:

@@ -1,4 +1,7 @@
-"""Contenders on JAX: layers, and generation in one program, compiled ahead; how long compiling takes is part of it."""
+"""Contenders on JAX: layers, and generation in one program, compiled ahead; how long compiling takes is part of it.
+
+Training as each library's users write it: ours a compiled step on each batch, Keras's `fit`.
+"""
 
 import importlib
 import os
@@ -9,25 +12,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
 
 import lstmjax as lx
 from experiments.peers.common import JaxLayers, States, Weights, entries_of
-from experiments.speed import jobs
-from experiments.speed.problem import Problem, Request, draw
+from experiments.peers.keras_layers import keras_on_jax
+from experiments.speed.problem import LEARNING_RATE, Problem, Request, draw, prepare_epoch
 from experiments.speed.turns import Prepared
 from lstmjax.interop.layouts import LAYOUTS
 
 
 def prepare_ours(request: Request, backend: str) -> Prepared:
     """`lx.unroll` for each layer and direction."""
-    problem = _begin(request)
+    problem, layers = _begin(request), _our_layers(request, backend)
     if request.mode == "generate":
-        return _generation(_our_layers(request, backend), problem.weights, request, problem)
-    if request.mode == "epoch":
-        prepared = jobs.prepare_ours(request, problem, backend)
-    else:
-        prepared = _layers(_our_layers(request, backend), problem.weights, request, problem)
+        return _generation(layers, problem.weights, request, problem)
+    prepared = (_training if request.mode == "epoch" else _layers)(layers, problem.weights, request, problem)
     return prepared._replace(about={**prepared.about, "backend": _served_by(request, problem, backend)})
 
 
@@ -41,7 +42,7 @@ def prepare_peer(request: Request, build: Callable[..., JaxLayers], library: str
     """Another library's layers, of a kind of cell; jobs are Keras's."""
     problem = _begin(request)
     if request.mode == "epoch":
-        return jobs.prepare_keras(request, problem)
+        return _keras_training(request, problem)
     weights = [[entries_of(LAYOUTS[library][kind], parts) for parts in both] for both in problem.weights]
     layers = build(kind, request.row.hidden, weights)
     return (_generation if request.mode == "generate" else _layers)(layers, weights, request, problem)
@@ -85,15 +86,10 @@ def _served_by(request: Request, problem: Problem, backend: str) -> str:
     cell, found = _our_cell(request, 0), []
 
     def explain(params: Any, xs: Any) -> None:
-        options: dict[str, Any] = {
-            "lengths": problem.lengths,
-            "time_major": request.mode != "epoch",
-            "backend": backend,
-        }
+        options: dict[str, Any] = {"lengths": problem.lengths, "time_major": True, "backend": backend}
         found.append(lx.kernels.explain(cell, lx.LSTMParams(**params), xs, **options).backend)
 
-    xs = problem.xs[: request.row.batch] if request.mode == "epoch" else problem.xs
-    jax.eval_shape(explain, *_place(request, (problem.weights[0][0], xs)))
+    jax.eval_shape(explain, *_place(request, (problem.weights[0][0], problem.xs[:, : request.row.batch])))
     if found[0] != "native":
         return found[0]
     library: Any = importlib.import_module("lstmjax.kernels.native.library")
@@ -108,7 +104,7 @@ def _layers(layers: JaxLayers, weights: Weights, request: Request, problem: Prob
         return array if layers.time_major else array.swapaxes(0, 1)
 
     def forward(weights: Weights, xs: Any, lengths: Any) -> Any:
-        states = [[_zeros(request)] * row.ways] * row.layers
+        states = [[_zeros(request, row.batch)] * row.ways] * row.layers
         return layers.apply(weights, xs, states, lengths)[0]
 
     def loss(weights: Weights, xs: Any, lengths: Any, loss_weights: Any) -> Any:
@@ -143,15 +139,53 @@ def _generation(layers: JaxLayers, weights: Weights, request: Request, problem: 
             return (tuple(state), symbols), symbols
 
         first = jnp.arange(row.batch, dtype=jnp.int32) % row.symbols
-        return lax.scan(choose, (_zeros(request), first), length=row.steps)[1]
+        return lax.scan(choose, (_zeros(request, row.batch), first), length=row.steps)[1]
 
     arguments = _place(request, (weights, problem.embedding, *problem.head))
     return _compiled(generate, arguments, lambda symbols: {"symbols": np.asarray(symbols).T}, "generate")
 
 
-def _zeros(request: Request) -> tuple[Any, ...]:
+def _training(layers: JaxLayers, weights: Weights, request: Request, problem: Problem) -> Prepared:
+    optimizer = optax.adam(LEARNING_RATE)
+
+    def loss(params: Any, xs: Any, targets: Any) -> Any:
+        weights, (kernel, bias) = params
+        _, [[(h, _)]] = layers.apply(weights, xs, [[_zeros(request, len(targets))]], None)
+        return jnp.mean(jnp.square(h @ kernel + jnp.broadcast_to(bias, targets.shape) - targets))
+
+    @jax.jit
+    def learn(params: Any, opt_state: Any, xs: Any, targets: Any) -> Any:
+        value, slopes = jax.value_and_grad(loss)(params, xs, targets)
+        updates, opt_state = optimizer.update(slopes, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, value
+
+    params = _place(request, (weights, problem.head))
+    now = [params, optimizer.init(params)]
+
+    def step(xs: Any, targets: Any) -> Any:
+        *now[:], value = learn(*now, xs, targets)
+        return value
+
+    return prepare_epoch(step, _place(request, problem.batches(request.row.batch)))
+
+
+def _keras_training(request: Request, problem: Problem) -> Prepared:
+    keras, row = keras_on_jax(), request.row
+    layers = [keras.layers.Input((row.steps, row.in_features)), keras.layers.LSTM(row.hidden), keras.layers.Dense(1)]
+    model = keras.Sequential(layers)
+    model.set_weights([*problem.weights[0][0].values(), *problem.head])
+    model.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss="mse")
+
+    def fit(xs: Any, targets: Any) -> Any:
+        history = model.fit(xs, targets, batch_size=row.batch, epochs=1, shuffle=False, verbose=0).history
+        return history["loss"][0]
+
+    return prepare_epoch(fit, [(problem.xs.swapaxes(0, 1), problem.targets)])
+
+
+def _zeros(request: Request, batch: int) -> tuple[Any, ...]:
     """(h, c) before the first step; ours, the only ones here in bfloat16, keep c in float32 then."""
-    return tuple(_our_cell(request, 0).initial_state((request.row.batch,)))
+    return tuple(_our_cell(request, 0).initial_state((batch,)))
 
 
 def _compiled(

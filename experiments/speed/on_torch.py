@@ -7,8 +7,8 @@ import torch
 
 from experiments.peers import torch_layers
 from experiments.peers.common import entries_of
-from experiments.speed import jobs, machine
-from experiments.speed.problem import Problem, Request, draw
+from experiments.speed import machine
+from experiments.speed.problem import LEARNING_RATE, Problem, Request, draw, prepare_epoch
 from experiments.speed.turns import Prepared
 from lstmjax.interop.layouts import LAYOUTS
 
@@ -19,11 +19,8 @@ def prepare(request: Request) -> Prepared:
     weights = [[entries_of(LAYOUTS["torch"]["LSTM"], parts) for parts in both] for both in problem.weights]
     module = torch_layers.layers("LSTM", request.row.hidden, weights)
     module = module.to(request.device, getattr(torch, request.dtype))
-    if request.mode == "epoch":
-        return jobs.prepare_torch(request, problem, module)
-    if request.mode == "generate":
-        return _generation(request, problem, module)
-    return (_forward if request.mode == "forward" else _backward)(request, problem, module)
+    cases = {"forward": _forward, "forward+backward": _backward, "generate": _generation, "epoch": _training}
+    return cases[request.mode](request, problem, module)
 
 
 def _forward(request: Request, problem: Problem, module: Any) -> Prepared:
@@ -77,6 +74,23 @@ def _generation(request: Request, problem: Problem, module: Any) -> Prepared:
         return {"symbols": torch.stack(run(), dim=1).cpu().numpy()}
 
     return Prepared({"generate": run}, check, {"note": "a Python loop over nn.LSTMCell"})
+
+
+def _training(request: Request, problem: Problem, module: Any) -> Prepared:
+    head = torch.nn.Linear(request.row.hidden, 1)
+    head.load_state_dict({"weight": torch.tensor(problem.head[0].T), "bias": torch.tensor(problem.head[1])})
+    head.to(request.device, getattr(torch, request.dtype))
+    optimizer = torch.optim.Adam([*module.parameters(), *head.parameters()], lr=LEARNING_RATE)
+
+    def step(xs: Any, targets: Any) -> Any:
+        loss: Any = torch.nn.functional.mse_loss(head(module(xs)[1][0][-1]), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    batches = problem.batches(request.row.batch)
+    return prepare_epoch(step, [(_tensor(request, xs), _tensor(request, targets)) for xs, targets in batches])
 
 
 def _wait(request: Request, result: Any) -> Any:

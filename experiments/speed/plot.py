@@ -39,7 +39,7 @@ def draw(found: Results, path: Path) -> None:
     Raises:
       InputError: there are no sweeps among the results.
     """
-    letters = [letter for letter in PANELS if any(row.sweep == letter for row in found.rows.values())]
+    letters = [letter for letter in PANELS if any(row.sweep == letter for row in found.rows)]
     if not letters:
         raise InputError("results must hold sweeps to be plotted: measure with --sweeps")
     figure, axes = plt.subplots(1, len(letters), figsize=(4.2 * len(letters), 4.0), squeeze=False, sharey=True)
@@ -56,7 +56,7 @@ def draw(found: Results, path: Path) -> None:
 
 def _panel(found: Results, letter: str, panel: Any) -> None:
     label, value_of, fixed = PANELS[letter]
-    rows = sorted((row for row in found.rows.values() if row.sweep == letter), key=value_of)
+    rows = sorted((row for row in found.rows if row.sweep == letter), key=value_of)
     for name, (colour, marker) in STYLES.items():
         points = [(value_of(row), ms) for row in rows if (ms := _milliseconds(found, row, name)) is not None]
         if points:
@@ -64,7 +64,12 @@ def _panel(found: Results, letter: str, panel: Any) -> None:
             panel.plot(
                 *zip(*points, strict=True), color=colour, marker=marker, linewidth=wide, label=CONTENDERS[name].title
             )
-    _logarithmic(panel, [value_of(row) for row in rows])
+    ticks = [value_of(row) for row in rows]  # where something was measured
+    panel.set_xscale("log", base=2)
+    panel.set_yscale("log")
+    panel.set_xticks(ticks, [str(tick) for tick in ticks], rotation=45 if len(ticks) > 6 else 0)
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.set_xlabel(label)
     panel.set_title(fixed, fontsize=10)
     panel.grid(True, which="major", alpha=0.3)
@@ -73,12 +78,3 @@ def _panel(found: Results, letter: str, panel: Any) -> None:
 def _milliseconds(found: Results, row: Row, name: str) -> float | None:
     one = found.of(row.name, MODE).get(name)
     return one.median * 1e3 if one is not None and one.counts else None
-
-
-def _logarithmic(panel: Any, ticks: list[int]) -> None:
-    """Ticks where something was measured; milliseconds as plain numbers."""
-    panel.set_xscale("log", base=2)
-    panel.set_yscale("log")
-    panel.set_xticks(ticks, [str(tick) for tick in ticks], rotation=45 if len(ticks) > 6 else 0)
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

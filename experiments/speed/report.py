@@ -4,8 +4,10 @@ Usage: python -m experiments.speed.report RESULTS.json ... [--out TABLE.md] [--p
 """
 
 import dataclasses
+import functools
+import itertools
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +17,9 @@ from experiments import cli
 from experiments.speed import plot, results
 from experiments.speed.beside import markdown
 from experiments.speed.contenders import CONTENDERS, OURS
-from experiments.speed.results import Results, Table
+from experiments.speed.results import Measurement, Results, Table, grouped
 from experiments.speed.rows import GROUPS, Row, flops, generation_bytes
-from experiments.speed.summary import BEST, FLAX, best_peer, compile_ratio, speedup, summary
+from experiments.speed.summary import BEST, FLAX, best_peer, ratios, speedup, summary
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 
@@ -90,14 +92,8 @@ def main(arguments: Sequence[str]) -> int:
 def page(found: Results) -> str:
     """All tables that there is something for."""
     parts = [INTRODUCTION, machine_line(found), *backend_lines(found)]
-    for dtype in found.dtypes:
-        suffix = "" if dtype == "float32" else f", {dtype}"
-        for mode in ("forward", "forward+backward"):
-            parts += _section(f"{mode.capitalize()}, milliseconds{suffix}", layers(found, mode, dtype))
-        parts += _section(f"Generation, symbols a second{suffix}", generation(found, dtype))
-        parts += _section(f"Seconds an epoch{suffix}", jobs(found, dtype))
-        parts += _section(f"Compiling forward+backward, seconds{suffix}", compiling(found, dtype))
-        parts += _section(f"Memory of forward+backward, MB{suffix}", memory(found, dtype))
+    for dtype, means in summary(found).items():
+        parts += sections(found, dtype, means)
     present = {one.contender for one in found.measurements}
     parts += [note + "\n" for name, note in NOTES.items() if name in present]
     parts += [note + "\n" for column, note in FOOTNOTES.items() if any(f"| {column} |" in line for line in parts)]
@@ -105,109 +101,94 @@ def page(found: Results) -> str:
     return "\n".join(parts + _section("Not counted", [f"- {failure}" for failure in found.failures]))
 
 
-Cell = Callable[[Row, Table, str], str]
-"""What stands in a row's line and a contender's column; asked for those that were measured."""
-Column = Callable[[Row, Table], str]
+def sections(found: Results, dtype: str, means: dict[str, Any]) -> list[str]:
+    """A dtype's tables, with what they come to below."""
+    suffix = "" if dtype == "float32" else f", {dtype}"
+    flops_rate, bytes_rate = (found.machine.get(f"{unit}_per_second") for unit in ("matrix_flops", "bytes"))
+
+    def table(mode: str, cells: Cells, corner: str = "row") -> list[str]:
+        rows = [row for row in found.rows if not row.sweep]
+        if mode in ("forward", "forward+backward"):
+            rows.sort(key=lambda row: GROUPS.index(row.group))
+        return pivot({row: table for row in rows if (table := found.of(row.name, mode, dtype))}, cells, corner)
+
+    lines = []
+    for mode in ("forward", "forward+backward"):
+        text = _layer_means(found, mode, dtype, means.get(mode, {}))
+        cells = functools.partial(layer, mode=mode, rate=flops_rate)
+        lines += _section(f"{mode.capitalize()}, milliseconds{suffix}", [*table(mode, cells), *text])
+    cells = functools.partial(generation, dtype=dtype, rate=bytes_rate)
+    lines += _section(f"Generation, symbols a second{suffix}", table("generate", cells))
+    lines += _section(f"Seconds an epoch{suffix}", table("epoch", epoch, "job"))
+    text = _compile_means(means.get("compile_time", {}))
+    lines += _section(f"Compiling forward+backward, seconds{suffix}", [*table("compile", compiling), *text])
+    return lines + _section(f"Memory of forward+backward, MB{suffix}", table("memory", memory))
 
 
-def pivot(
-    found: Results, mode: str, dtype: str, cell: Cell, more: Mapping[str, Column] | None = None, corner: str = "row"
-) -> list[str]:
-    """A line for each row, a column for each contender, and more behind these; nothing where nothing was measured."""
-    rows = [row for row in found.rows.values() if not row.sweep]
-    if mode in ("forward", "forward+backward"):
-        rows.sort(key=lambda row: GROUPS.index(row.group))
-    tables = {row.name: found.of(row.name, mode, dtype) for row in rows}
-    rows = [row for row in rows if tables[row.name]]
-    names = [name for name in CONTENDERS if any(name in tables[row.name] for row in rows)]
-    more = more or {}
-
-    def line(row: Row) -> list[str]:
-        table = tables[row.name]
-        cells = [cell(row, table, name) if name in table else "" for name in names]
-        return [row.title, *cells, *(text(row, table) for text in more.values())]
-
-    head = [corner, *(CONTENDERS[name].title for name in names), *more]
-    return markdown(head, map(line, rows)) if rows else []
+Cells = Callable[[Row, Table], dict[str, str]]
+"""What stands in a row's line, by contender or by the head of another column."""
 
 
-def layers(found: Results, mode: str, dtype: str) -> list[str]:
-    """Medians, the fastest bold, and what the table comes to."""
-    rate = found.machine.get("matrix_flops_per_second")
-
-    def floor(row: Row, _: Table) -> str:
-        return _number(1e3 * flops(row, mode) / rate) if rate else ""
-
-    def of_rate(row: Row, table: Table) -> str:
-        return _share(flops(row, mode), table, rate)
-
-    more = {"best peer / lstmjax": _speedup, "floor": floor, "of the matrix rate": of_rate}
-    return [*pivot(found, mode, dtype, _median(1e3), more), *_layer_means(found, mode, dtype)]
+def pivot(tables: Mapping[Row, Table], cells: Cells, corner: str) -> list[str]:
+    """A line for each row, a column for each contender, other columns behind; nothing where nothing was measured."""
+    lines = [{corner: row.title, **cells(row, table)} for row, table in tables.items()]
+    columns = dict.fromkeys([corner, *CONTENDERS, *itertools.chain(*lines)])
+    known = [name for name in columns if any(name in line for line in lines)]
+    head = [CONTENDERS[name].title if name in CONTENDERS else name for name in known]
+    return markdown(head, [[line.get(name, "") for name in known] for line in lines]) if lines else []
 
 
-def generation(found: Results, dtype: str) -> list[str]:
-    """And what share of the memory's rate reading all weights at each step comes to."""
-
-    def symbols(row: Row, table: Table, name: str) -> str:
-        return f"{row.steps * row.batch / table[name].median:,.0f}" if table[name].counts else ""
-
-    def of_rate(row: Row, table: Table) -> str:
-        return _share(generation_bytes(row, dtype), table, found.machine.get("bytes_per_second"))
-
-    more = {"best peer / lstmjax": _speedup, "of the memory's rate": of_rate}
-    return pivot(found, "generate", dtype, symbols, more)
+def layer(row: Row, table: Table, mode: str, rate: float | None) -> dict[str, str]:
+    """Milliseconds, and what the products alone take at the machine's rate."""
+    floor = flops(row, mode) / rate if rate else None
+    products = {"floor": _number(1e3 * floor) if floor else "", "of the matrix rate": _part(floor, table)}
+    return _medians(table, 1e3) | _speedup(table) | products
 
 
-def jobs(found: Results, dtype: str) -> list[str]:
-    return pivot(found, "epoch", dtype, _median(1), {"best peer / lstmjax": _speedup}, corner="job")
+def generation(row: Row, table: Table, dtype: str, rate: float | None) -> dict[str, str]:
+    """And what part of the memory's rate reading all weights at each step comes to."""
+    symbols = row.steps * row.batch
+    speeds = {name: f"{symbols / one.median:,.0f}" if one.counts else "" for name, one in table.items()}
+    floor = generation_bytes(row, dtype) / rate if rate else None
+    return speeds | _speedup(table) | {"of the memory's rate": _part(floor, table)}
 
 
-def compiling(found: Results, dtype: str) -> list[str]:
-    def seconds(_: Row, table: Table, name: str) -> str:
-        return _number(table[name].compile_seconds)
-
-    def beside(peer: str) -> Column:
-        return lambda _, table: _number(compile_ratio(table, peer))
-
-    measured = {one.contender for one in found.measurements if (one.mode, one.dtype) == ("compile", dtype)}
-    more = {f"{CONTENDERS[peer].title} / lstmjax": beside(peer) for peer in FLAX if peer in measured}
-    means = summary(found)[dtype].get("compile_time", {})
-    each = [f"{CONTENDERS[name].title} {means[key]:.2f}" for name in FLAX if (key := f"{name} / {OURS}") in means]
-    line = f"Flax takes this many times as long to compile as lstmjax, geometric means: {', '.join(each)}."
-    return pivot(found, "compile", dtype, seconds, more) + (["", line] if each else [])
+def epoch(_: Row, table: Table) -> dict[str, str]:
+    return _medians(table, 1) | _speedup(table)
 
 
-def memory(found: Results, dtype: str) -> list[str]:
+def compiling(_: Row, table: Table) -> dict[str, str]:
+    seconds = {name: _number(one.compile_seconds) for name, one in table.items()}
+    beside = {f"{CONTENDERS[peer].title} / lstmjax": _number(ratios(table).get(peer)) for peer in FLAX if peer in table}
+    return seconds | beside
+
+
+def memory(_: Row, table: Table) -> dict[str, str]:
     """By the compiler's account, and by how much a process grew."""
 
-    def sizes(_: Row, table: Table, name: str) -> str:
-        known = {"planned": table[name].program_bytes, "grown": table[name].peak_bytes}
+    def sizes(one: Measurement) -> str:
+        known = {"planned": one.program_bytes, "grown": one.peak_bytes}
         return ", ".join(f"{size / 1e6:,.0f} {kind}" for kind, size in known.items() if size is not None)
 
-    return pivot(found, "memory", dtype, sizes)
+    return {name: sizes(one) for name, one in table.items()}
 
 
-def _median(scale: float) -> Cell:
-    """Medians, the least of a row in bold."""
-
-    def cell(_: Row, table: Table, name: str) -> str:
-        medians = {who: one.median * scale for who, one in table.items() if one.counts}
-        if name not in medians:
-            return ""
-        text = _number(medians[name])
-        return f"**{text}**" if medians[name] == min(medians.values()) else text
-
-    return cell
+def _medians(table: Table, scale: float) -> dict[str, str]:
+    """The least of a row in bold."""
+    medians = {name: one.median * scale for name, one in table.items() if one.counts}
+    texts = {name: _number(value) for name, value in medians.items()}
+    bold = {name: f"**{texts[name]}**" for name, value in medians.items() if value == min(medians.values())}
+    return dict.fromkeys(table, "") | texts | bold
 
 
-def _speedup(_: Row, table: Table) -> str:
-    return _number(speedup(table))
+def _speedup(table: Table) -> dict[str, str]:
+    return {"best peer / lstmjax": _number(speedup(table))}
 
 
-def _share(amount: float, table: Table, rate: float | None) -> str:
-    """Of a rate of the machine, what ours comes to."""
+def _part(floor: float | None, table: Table) -> str:
+    """Of our time, what the least one at the machine's rate is."""
     ours = table.get(OURS)
-    return f"{amount / ours.median / rate:.0%}" if rate and ours is not None and ours.counts else ""
+    return f"{floor / ours.median:.0%}" if floor and ours is not None and ours.counts else ""
 
 
 def _number(value: float | None) -> str:
@@ -217,9 +198,8 @@ def _number(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _layer_means(found: Results, mode: str, dtype: str) -> list[str]:
+def _layer_means(found: Results, mode: str, dtype: str, groups: dict[str, Any]) -> list[str]:
     """A sentence for each group of rows, and one for the worst row."""
-    groups = summary(found)[dtype].get(mode, {})
     lines = [_means(group, table) for group, table in groups.items()]
     bests = [table[BEST] for table in groups.values() if BEST in table]
     if bests:
@@ -243,6 +223,12 @@ def _means(group: str, table: dict[str, Any]) -> str:
     )
 
 
+def _compile_means(means: dict[str, float]) -> list[str]:
+    each = [f"{_called(beside.split(' / ')[0])} {mean:.2f}" for beside, mean in means.items()]
+    line = f"Flax takes this many times as long to compile as lstmjax, geometric means: {', '.join(each)}."
+    return ["", line] if each else []
+
+
 def _called(who: str) -> str:
     return CONTENDERS[who].title if who in CONTENDERS else "the fastest other library of each row"
 
@@ -264,23 +250,15 @@ def machine_line(found: Results) -> str:
 def note_lines(found: Results) -> list[str]:
     """What contenders say of themselves, and of which rows."""
     notes = [(f"{CONTENDERS[one.contender].title}: {one.note}", one.row) for one in found.measurements if one.note]
-    return [f"{note}, {', '.join(rows)}.\n" for note, rows in sorted(_grouped(notes).items())]
+    return [f"{note}, {', '.join(rows)}.\n" for note, rows in sorted(grouped(notes).items())]
 
 
 def backend_lines(found: Results) -> list[str]:
     """Which backend served lstmjax where it chose itself; nothing of results from before that was kept."""
     of_ours = [(one.backend, one.row) for one in found.measurements if one.contender == OURS and one.backend]
-    rows = _grouped(of_ours)
+    rows = grouped(of_ours)
     by = [f"{backend} for {'all layers' if len(rows) == 1 else ', '.join(names)}" for backend, names in rows.items()]
     return [f"The backend that lstmjax chose: {'; '.join(by)}.\n"] if by else []
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """The rows that each text is said of, once each."""
-    table: dict[str, list[str]] = {}
-    for text, row in dict.fromkeys(pairs):
-        table.setdefault(text, []).append(row)
-    return table
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -1,15 +1,17 @@
-"""What was measured, and the file it is kept in."""
+"""What was measured, and the file it is kept in: a JSON record for each row, mode, dtype and contender."""
 
 import dataclasses
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from experiments.speed.rows import Row
+from experiments.speed.rows import Row, row_named
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclasses.dataclass
@@ -41,13 +43,20 @@ class Measurement:
     error: str = ""
 
     @property
+    def times(self) -> list[float]:
+        """What is compared: seconds of each round, or the one time that compiling took."""
+        if self.mode == "compile":
+            return [] if self.compile_seconds is None else [self.compile_seconds]
+        return self.seconds
+
+    @property
     def counts(self) -> bool:
         """It was timed, and computes what the reference does."""
-        return bool(self.seconds) and not self.error
+        return bool(self.times) and not self.error
 
     @property
     def median(self) -> float:
-        return statistics.median(self.seconds)
+        return statistics.median(self.times)
 
 
 Table = dict[str, Measurement]
@@ -60,12 +69,10 @@ class Results:
 
     machine: dict[str, Any] = dataclasses.field(default_factory=dict)
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-    rows: dict[str, Row] = dataclasses.field(default_factory=dict)
     measurements: list[Measurement] = dataclasses.field(default_factory=list)
 
-    def add(self, rows: Iterable[Row], measurements: Iterable[Measurement]) -> None:
+    def add(self, measurements: Iterable[Measurement]) -> None:
         """Later ones take the place of earlier ones of the same row, mode, dtype and contender."""
-        self.rows |= {row.name: row for row in rows}
         both = [*self.measurements, *measurements]
         self.measurements = list({(one.row, one.mode, one.dtype, one.contender): one for one in both}.values())
 
@@ -73,32 +80,39 @@ class Results:
         return {m.contender: m for m in self.measurements if (m.row, m.mode, m.dtype) == (row, mode, dtype)}
 
     @property
-    def failures(self) -> list[str]:
-        """A sentence for each contender and reason, with the rows it was out on."""
-        table: dict[tuple[str, str], list[str]] = {}
-        for one in self.measurements:
-            if one.error:
-                table.setdefault((one.contender, one.error), []).append(f"{one.row} {one.mode} {one.dtype}")
-        return [f"{who} does not count on {', '.join(rows)}: {why}" for (who, why), rows in table.items()]
+    def rows(self) -> list[Row]:
+        return [row_named(name) for name in dict.fromkeys(one.row for one in self.measurements)]
 
     @property
     def dtypes(self) -> list[str]:
         return list(dict.fromkeys(one.dtype for one in self.measurements))
 
+    @property
+    def failures(self) -> list[str]:
+        """A sentence for each contender and reason, with the rows it was out on."""
+        failed = [one for one in self.measurements if one.error]
+        out = grouped(((one.contender, one.error), f"{one.row} {one.mode} {one.dtype}") for one in failed)
+        return [f"{who} does not count on {', '.join(rows)}: {why}" for (who, why), rows in out.items()]
 
-def write(results: Results, summary: dict[str, Any], path: Path) -> None:
+
+def grouped(pairs: Iterable[tuple[Key, str]]) -> dict[Key, list[str]]:
+    """The rows that each key is said of, once each."""
+    table: dict[Key, list[str]] = {}
+    for key, row in dict.fromkeys(pairs):
+        table.setdefault(key, []).append(row)
+    return table
+
+
+def write(results: Results, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fields = dataclasses.asdict(results) | {"summary": summary}
-    replace_text(path, json.dumps(fields, indent=1) + "\n")
+    replace_text(path, json.dumps(dataclasses.asdict(results), indent=1) + "\n")
 
 
 def read(path: Path) -> Results:
     """Raises InputError where there is no such file, or it holds something else."""
     try:
         fields = json.loads(path.read_text())
-        rows = {name: Row(**row | {"modes": tuple(row["modes"])}) for name, row in fields["rows"].items()}
-        measurements = [Measurement(**one) for one in fields["measurements"]]
-        return Results(fields["machine"], fields["settings"], rows, measurements)
+        return Results(fields["machine"], fields["settings"], [Measurement(**one) for one in fields["measurements"]])
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -110,5 +124,5 @@ def merged(paths: Iterable[Path]) -> Results:
     whole = Results()
     for one in map(read, paths):
         whole.machine, whole.settings = one.machine, one.settings
-        whole.add(one.rows.values(), one.measurements)
+        whole.add(one.measurements)
     return whole

@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 import jax.numpy as jnp
 import numpy as np
 
-from lstmjax import checks
 from lstmjax.errors import InputError
 
 Kind = Literal["layer", "generation", "job"]
@@ -59,10 +58,6 @@ class Row:
     sweep: str = ""
     symbols: int = 256
     sequences: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "in_features", "hidden", "layers"):
-            checks.positive_int(name, getattr(self, name))
 
     @property
     def ways(self) -> int:
@@ -139,17 +134,22 @@ def sweep_rows() -> tuple[Row, ...]:
     return (*times, *widths, *batches)
 
 
+_NAMED = {row.name: row for row in (*_ROWS, *JOBS, *sweep_rows())}
+
+
 def row_named(name: str) -> Row:
-    """One of `ROWS`, or a shape of one's own, written TxBxIxH.
+    """One of `ROWS`, jobs and sweeps, or a shape of one's own, written TxBxIxH or ragged-TxBxIxH.
 
     Raises:
       InputError: neither.
     """
-    if name in ROWS:
-        return ROWS[name]
-    if re.fullmatch(r"[1-9][0-9]*(x[1-9][0-9]*){3}", name):
-        return plain(*map(int, name.split("x")), modes=WITH_MEMORY)
-    raise InputError(f"rows must be shapes such as 100x64x128x512 (TxBxIxH) or of {', '.join(ROWS)}, got {name!r}")
+    if name in _NAMED:
+        return _NAMED[name]
+    shape = name.removeprefix("ragged-")
+    if not re.fullmatch(r"[1-9][0-9]*(x[1-9][0-9]*){3}", shape):
+        raise InputError(f"rows must be shapes such as 100x64x128x512 (TxBxIxH) or of {', '.join(ROWS)}, got {name!r}")
+    row = plain(*map(int, shape.split("x")), modes=WITH_MEMORY)
+    return row if name == shape else ragged(row)
 
 
 def bar(mode: str, dtype: str, device: str = "cpu") -> float:

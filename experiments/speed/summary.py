@@ -1,12 +1,12 @@
 """From times to statements: paired ratios, the best peer, geometric means, and the summary of a run."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from experiments.speed.contenders import CONTENDERS, OURS
 from experiments.speed.results import Results, Table
-from experiments.speed.rows import GROUPS, Row
+from experiments.speed.rows import GROUPS
 from experiments.speed.turns import paired_ratio
 
 BEST = "best peer"
@@ -20,7 +20,7 @@ def ratios(table: Table) -> dict[str, float]:
     if ours is None or not ours.counts:
         return {}
     others = {name: one for name, one in table.items() if name != OURS and one.counts}
-    return {name: paired_ratio(one.seconds, ours.seconds) for name, one in others.items()}
+    return {name: paired_ratio(one.times, ours.times) for name, one in others.items()}
 
 
 def best_peer(table: Table) -> str | None:
@@ -35,35 +35,18 @@ def speedup(table: Table) -> float | None:
     return None if best is None else ratios(table)[best]
 
 
-def compile_ratio(table: Table, peer: str) -> float | None:
-    """Their compile time over ours; None where one of them is missing."""
-    seconds = [one.compile_seconds for name in (peer, OURS) if (one := table.get(name)) and not one.error]
-    theirs, ours = seconds if len(seconds) == 2 else (None, None)
-    return theirs / ours if theirs and ours else None
-
-
 def summary(results: Results) -> dict[str, Any]:
     """What the README states, by dtype."""
     return {dtype: _of_dtype(results, dtype) for dtype in results.dtypes}
 
 
 def _of_dtype(results: Results, dtype: str) -> dict[str, Any]:
-    layers = [row for row in results.rows.values() if row.kind == "layer" and not row.sweep]
-    groups = {group: [row for row in layers if row.group == group] for group in GROUPS}
-    table: dict[str, Any] = {
-        mode: _filled({group: _speedups(results, rows, mode, dtype) for group, rows in groups.items()})
-        for mode in ("forward", "forward+backward")
+    compiling = _ratios_by_contender(results, "compile", dtype, GROUPS)
+    table = {
+        **{mode: _means(results, mode, dtype) for mode in ("forward", "forward+backward")},
+        "compile_time": {f"{peer} / {OURS}": _mean(compiling[peer]) for peer in FLAX if peer in compiling},
+        "largest_gradient_difference": _largest_difference(results, dtype),
     }
-    table["generation"] = {
-        row.name: {name: round(row.steps * row.batch / seconds, 1) for name, seconds in medians.items()}
-        for row, medians in _medians(results, "generate", dtype)
-    }
-    table["jobs"] = {
-        row.name: {name: round(seconds, 3) for name, seconds in medians.items()}
-        for row, medians in _medians(results, "epoch", dtype)
-    }
-    table["compile_time"] = _compile_time(results, layers, dtype)
-    table["largest_gradient_difference"] = _largest_difference(results, dtype)
     return _filled(table)
 
 
@@ -71,36 +54,36 @@ def _filled(table: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in table.items() if value}
 
 
-def _speedups(results: Results, rows: Sequence[Row], mode: str, dtype: str) -> dict[str, Any]:
-    """Of each of the others over a group of rows, of ours with another backend too, and of the best peer of each."""
-    found = {row.name: results.of(row.name, mode, dtype) for row in rows}
-    each = {name: {**ratios(table), BEST: speedup(table)} for name, table in found.items()}
-    known = {who: _filled({name: one.get(who) for name, one in each.items()}) for who in (*CONTENDERS, BEST)}
-    return {who: _mean(one) for who, one in known.items() if one}
-
-
-def _mean(ratios: dict[str, float]) -> dict[str, Any]:
-    worst = min(ratios, key=ratios.__getitem__)
+def _means(results: Results, mode: str, dtype: str) -> dict[str, Any]:
+    """By group of rows and contender: the mean of their ratios, and the worst of them."""
+    groups = {group: _ratios_by_contender(results, mode, dtype, (group,)) for group in GROUPS}
     return {
-        "geometric_mean": round(statistics.geometric_mean(ratios.values()), 3),
-        "worst_row": worst,
-        "worst": round(ratios[worst], 3),
-        "rows": {name: round(ratio, 3) for name, ratio in ratios.items()},
+        group: {
+            who: {
+                "geometric_mean": _mean(rows),
+                "worst_row": min(rows, key=rows.__getitem__),
+                "worst": round(min(rows.values()), 3),
+                "rows": {name: round(ratio, 3) for name, ratio in rows.items()},
+            }
+            for who, rows in each.items()
+        }
+        for group, each in groups.items()
+        if each
     }
 
 
-def _medians(results: Results, mode: str, dtype: str) -> list[tuple[Row, dict[str, float]]]:
-    """Seconds a run by row and contender, rows without any left out."""
-    tables = {name: results.of(name, mode, dtype) for name in results.rows}
-    found = {name: {who: one.median for who, one in table.items() if one.counts} for name, table in tables.items()}
-    return [(results.rows[name], medians) for name, medians in found.items() if medians]
+def _mean(rows: Mapping[str, float]) -> float:
+    return round(statistics.geometric_mean(rows.values()), 3)
 
 
-def _compile_time(results: Results, rows: Sequence[Row], dtype: str) -> dict[str, float]:
-    """Flax's compile time over ours, geometric mean over the rows."""
-    tables = [results.of(row.name, "compile", dtype) for row in rows]
-    known = {peer: [ratio for table in tables if (ratio := compile_ratio(table, peer))] for peer in FLAX}
-    return {f"{peer} / {OURS}": round(statistics.geometric_mean(each), 3) for peer, each in known.items() if each}
+def _ratios_by_contender(
+    results: Results, mode: str, dtype: str, groups: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """By row, of each of the others, of ours with another backend too, and of the best peer of each row."""
+    rows = [row for row in results.rows if row.kind == "layer" and not row.sweep and row.group in groups]
+    tables = {row.name: results.of(row.name, mode, dtype) for row in rows}
+    each = {name: {**ratios(table), BEST: speedup(table)} for name, table in tables.items()}
+    return _filled({who: _filled({name: one.get(who) for name, one in each.items()}) for who in (*CONTENDERS, BEST)})
 
 
 def _largest_difference(results: Results, dtype: str) -> dict[str, float]:

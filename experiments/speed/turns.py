@@ -1,5 +1,6 @@
 """Libraries that work in turn, each in a process of its own, idle while another one works."""
 
+import dataclasses
 import gc
 import multiprocessing
 import os
@@ -10,13 +11,29 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from lstmjax import checks
+
 # Threads of a library go on looking for work for some milliseconds after it is done.
 PAUSE_SECONDS = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """How to time."""
+
+    rounds: int = 7
+    """How many turns each contender has, at least 1."""
+    seconds: float = 0.1
+    """The least length of a turn, above 0; one run where that takes longer."""
+
+    def __post_init__(self) -> None:
+        checks.positive_int("rounds", self.rounds)
+        checks.positive("seconds", self.seconds)
 
 
 class LibraryError(RuntimeError):
@@ -37,7 +54,7 @@ class Prepared(NamedTuple):
     about: Mapping[str, Any] = {}
 
 
-class Process:
+class Process(ProcessPoolExecutor):
     """A process that prepares something, then works on it; between two requests it is idle.
 
     Args:
@@ -45,25 +62,19 @@ class Process:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start, (threads,))
+        super().__init__(1, multiprocessing.get_context("spawn"), _start, (threads,))
 
-    def prepare(self, function: Callable[..., Prepared], *arguments: Any) -> None:
-        """Make something ready, in place of the last; LibraryError where that fails."""
-        self._do(_prepare, function, *arguments)
+    def prepare(self, function: Callable[..., Prepared], *arguments: Any) -> dict[str, Any]:
+        """Make something ready, in place of the last, and return its `about`; LibraryError where that fails."""
+        return self._do(_prepare, function, *arguments)  # type: ignore[no-any-return]
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """`function(prepared, *arguments)`, of a module's function; LibraryError where that fails."""
         return self._do(_ask, function, *arguments)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
     def _do(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return self._pool.submit(function, *arguments).result()
+            return self.submit(function, *arguments).result()
         except BrokenProcessPool as error:
             raise LibraryError("its process ended; what it said last is above") from error
 
@@ -80,10 +91,11 @@ def _start(threads: int | None) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
-def _prepare(function: Callable[..., Prepared], *arguments: Any) -> None:
+def _prepare(function: Callable[..., Prepared], *arguments: Any) -> dict[str, Any]:
     _prepared.clear()
     gc.collect()
     _prepared.append(_said(function, *arguments))
+    return dict(_prepared[0].about)
 
 
 def _ask(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -102,10 +114,6 @@ def _said(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def check(prepared: Prepared) -> Any:
     return prepared.check()
-
-
-def about(prepared: Prepared) -> dict[str, Any]:
-    return dict(prepared.about)
 
 
 def time_run(prepared: Prepared, kind: str, seconds: float) -> float:
