@@ -120,9 +120,9 @@ def read(path: Path) -> Results:
 
 
 def merged(paths: Iterable[Path]) -> Results:
-    """Several files as one; where they measured the same, the last one counts, as its machine does."""
+    """Several files as one: of what two measured, the last one counts; of machines and settings, the first one."""
     whole = Results()
     for one in map(read, paths):
-        whole.machine, whole.settings = one.machine, one.settings
+        whole.machine, whole.settings = whole.machine or one.machine, whole.settings or one.settings
         whole.add(one.measurements)
     return whole
