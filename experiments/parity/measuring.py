@@ -5,6 +5,7 @@ Loss: the sum of sin over the outputs at valid steps and over all final states.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -80,12 +81,13 @@ class Difference(NamedTuple):
 
 
 def draw_weights(layout: Layout, form: Form, dtype: Any, out_features: int = HIDDEN) -> Weights:
-    """Random weights in a library's layout."""
+    """Random weights in a library's layout, uniform in +-1/sqrt(H) as PyTorch starts: a relu network stays finite."""
+    reach = 1 / math.sqrt(HIDDEN)
 
     def entries(depth: int, way: int) -> dict[str, Any]:
         rng = np.random.default_rng([depth, way])
         shapes = layout.shapes(IN if depth == 0 else form.ways * out_features, HIDDEN, out_features)
-        return {name: _random(rng, shape, dtype) for name, shape in shapes.items()}
+        return {name: rng.uniform(-reach, reach, shape).astype(dtype) for name, shape in shapes.items()}
 
     return [[entries(depth, way) for way in range(form.ways)] for depth in range(form.layers)]
 
