@@ -2,22 +2,17 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from lstmjax.data.downloads import Parts
 from lstmjax.errors import InputError
+
+__all__ = ["Parts", "complete", "described", "digest", "in_batches"]
 
 T = TypeVar("T")
 S = TypeVar("S")
-
-
-class Parts(NamedTuple, Generic[T]):
-    """What to learn from, what to choose a model by, and what to look at once, at the end."""
-
-    train: T
-    validation: T
-    test: T
 
 
 def complete(

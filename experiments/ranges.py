@@ -15,16 +15,10 @@ def at_least(low: int, high: int | None = None) -> Callable[[str, int], int]:
     return functools.partial(checks.index, low=low, high=high)
 
 
-def fraction(name: str, value: float) -> None:
-    """A number in (0, 1)."""
-    if not 0.0 < value < 1.0:
-        raise ValueError(f"{name} must be in (0, 1), got {value}")
-
-
 Positive = Annotated[int, checks.positive_int]
 Index = Annotated[int, at_least(0)]
 Seed = Annotated[int, at_least(0, 2**32 - 1)]
-Fraction = Annotated[float, fraction]
+Fraction = Annotated[float, checks.fraction]
 Amount = Annotated[float, checks.at_least_zero]
 
 
