@@ -33,6 +33,10 @@ class JaxLayers(NamedTuple):
     time_major: bool = False
     step: Any = None
 
+    def in_order(self, array: Any) -> Any:
+        """An array [T, B, ...] with its axes as xs and ys have them, or such an array turned back."""
+        return array if self.time_major else array.swapaxes(0, 1)
+
 
 def entries_of(layout: Layout, parts: Mapping[str, np.ndarray]) -> Arrays:
     """An LSTM's arrays in a library's layout, a second bias zero."""

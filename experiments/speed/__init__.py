@@ -11,9 +11,9 @@
 - `measure.py`: all contenders on a row
 - `beside.py`: the same for programs of two or three libraries, in other folders too
 - `conv_lstm.py`: convolutional LSTMs beside Keras's, a command of its own
-- `machine.py`: the machine and its rates
+- `machine.py`: the machine and its rate
 - `results.py`: what was measured, and its file
-- `summary.py`: from times to statements
+- `summary.py`: from times to ratios and means
 - `report.py`: the report
 - `plot.py`: the plot
 """

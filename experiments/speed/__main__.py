@@ -1,12 +1,11 @@
 """Measure how fast our layers are beside other libraries', and write the results as JSON.
 
-Usage: python -m experiments.speed [--rows NAME ...] [--sweeps] [--jobs] ...; see --help. The table and the plot are
-made from the results by python -m experiments.speed.report.
+Usage: python -m experiments.speed [--rows NAME ...] [--contenders NAME ...] ...; see --help. Then
+python -m experiments.speed.report makes the tables and the plot.
 """
 
 import dataclasses
 import json
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -18,10 +17,10 @@ from rich.progress import track
 
 from experiments import cli
 from experiments.speed import machine, results
-from experiments.speed.contenders import DEFAULT, NOT_IN_SWEEPS, OURS, contender_named
+from experiments.speed.contenders import DEFAULT, OURS, contender_named
 from experiments.speed.measure import Task, measure
 from experiments.speed.results import Results
-from experiments.speed.rows import JOBS, MODES, ROWS, DType, Mode, row_named, sweep_rows
+from experiments.speed.rows import MODES, ROWS, DType, Mode, row_named
 from experiments.speed.summary import summary
 from experiments.speed.turns import LibraryError, Process, Timing
 from lstmjax.errors import InputError
@@ -38,17 +37,13 @@ class SpeedConfig(Timing):
     """What to measure, and where to write."""
 
     rows: tuple[str, ...] = tuple(ROWS)
-    """Rows by name, or shapes TxBxIxH; none at all is possible beside --sweeps and --jobs."""
+    """Rows by name, or shapes TxBxIxH."""
     modes: tuple[Mode, ...] = MODES
-    """What to measure on rows, as far as it is for them; sweeps are of forward+backward, jobs of epochs."""
+    """What to measure, as far as it is for a row."""
     contenders: tuple[str, ...] = DEFAULT
     """Who takes part; lstmjax chooses its backend itself, lstmjax-fused, -scan and -cudnn are ours with that one."""
     dtypes: tuple[DType, ...] = ("float32",)
     """bfloat16 is for lstmjax and torch."""
-    sweeps: bool = False
-    """Also measure along T, H and B, for the plot."""
-    jobs: bool = False
-    """Also measure whole jobs: training a forecaster."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where everyone computes."""
     out: Path = Path("experiments/results/speed.json")
@@ -56,9 +51,7 @@ class SpeedConfig(Timing):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in self.rows:
-            row_named(name)
-        for name in ("modes", "contenders", "dtypes"):
+        for name in ("rows", "modes", "contenders", "dtypes"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must hold at least one name, got none")
 
@@ -67,16 +60,12 @@ def tasks_of(config: SpeedConfig) -> list[Task]:
     """Everything a command line asks for, in order.
 
     Raises:
-      InputError: it asks for nothing, for a contender there isn't, or for one that is not installed.
+      InputError: it asks for nothing, for a row or a contender there isn't, or for one that is not installed.
     """
-    everyone = [contender_named(name) for name in config.contenders]
-    sweepers = [one for one in everyone if one.name not in NOT_IN_SWEEPS]
-    asked = [(row, tuple(mode for mode in row.modes if mode in config.modes)) for row in map(row_named, config.rows)]
-    asked += [(row, row.modes) for row in (*(sweep_rows() if config.sweeps else ()), *(JOBS if config.jobs else ()))]
-    tasks = []
-    for row, modes in asked:
+    contenders, tasks = [contender_named(name) for name in config.contenders], []
+    for row in map(row_named, config.rows):
+        modes = tuple(mode for mode in row.modes if mode in config.modes)
         for dtype in config.dtypes:
-            contenders = sweepers if row.sweep else everyone
             able = tuple(one for one in contenders if any(one.can(row, mode, dtype) for mode in modes))
             if able:
                 tasks.append(Task(row, modes, dtype, able))
@@ -91,11 +80,10 @@ def main(arguments: Sequence[str]) -> int:
     config = cli.parse(SpeedConfig, DESCRIPTION, arguments)
     cli.check_out(config.out)
     tasks = tasks_of(config)
-    names = ("rounds", "seconds", "device", "dtypes")
-    settings = {name: getattr(config, name) for name in names} | {"xla_flags": os.environ.get("XLA_FLAGS", "")}
-    found = Results(settings=settings)
+    found = Results()
     try:
-        found.machine = machine.describe() | _rates(config.device)
+        with Process() as process:
+            found.machine = machine.describe() | process.ask(machine.rate, config.device)
         for task in track(tasks, "measuring rows", console=Console(stderr=True)):
             found.add(measure(task, config, config.device))
             results.write(found, config.out)
@@ -105,12 +93,6 @@ def main(arguments: Sequence[str]) -> int:
     print("".join(f"{failure}\n" for failure in found.failures), end="", file=sys.stderr)
     print(json.dumps({"out": str(config.out), "summary": summary(found)}))
     return int(any(one.error and one.contender == OURS for one in found.measurements))
-
-
-def _rates(device: str) -> dict[str, object]:
-    """The machine's speed, measured in a process that then ends."""
-    with Process() as process:
-        return process.ask(machine.measure, device)  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":

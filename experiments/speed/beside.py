@@ -10,15 +10,13 @@ import jax
 from flax import nnx
 
 from experiments.speed import machine
-from experiments.speed.turns import Prepared, Process, Timing, check, difference, time_run, turns
+from experiments.speed.turns import Prepared, Process, Times, Timing, check, difference, time_in_turn
 from lstmjax import checks, training
 from lstmjax.errors import InputError
 
 OURS = "lstmjax"
 
 Problem = TypeVar("Problem")
-Times = dict[str, list[float]]
-"""Seconds a run of each library, one number a round."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,16 +66,6 @@ def compare(
             if not all(one <= largest_difference for one in each.values()):  # NaN too
                 raise InputError(f"{OURS} and {peer} compute different things: {each}")
         return Comparison(apart, {kind: time_in_turn(processes, kind, config) for kind in kinds})
-
-
-def time_in_turn(processes: Mapping[str, Process], kind: str, config: BesideConfig) -> Times:
-    """Each library once a round; first all is compiled."""
-    for process in processes.values():
-        process.ask(time_run, kind, 0.0)
-    times: Times = {name: [] for name in processes}
-    for name in turns(list(processes), config.rounds):
-        times[name].append(processes[name].ask(time_run, kind, config.seconds))
-    return times
 
 
 def our_training(model: nnx.Module, task: Any, config: training.OptimizerConfig, batches: Sequence[Any]) -> Any:

@@ -23,7 +23,7 @@ class Contender:
     Args:
       title: what a table calls it.
       prepare: what it does in its own process.
-      modes: what it takes part in; who is not compiled by JAX is out of "compile".
+      modes: what it takes part in.
       layout: of its weights, and so of its gradients; None where they are as ours, or there are none.
       needs: distributions, as pip calls them.
       has_lengths: it has an argument for sequences of different lengths.
@@ -43,9 +43,8 @@ class Contender:
         return self.name.startswith("lstmjax")
 
     def can(self, row: Row, mode: Mode, dtype: DType) -> bool:
-        """Whether it takes part; a row that is not run is for those whose compiler says how much memory it takes."""
-        is_known = row.runs or "compile" in self.modes
-        return mode in self.modes and dtype in self.dtypes and is_known and (self.has_lengths or not row.ragged)
+        """Whether it takes part."""
+        return mode in self.modes and dtype in self.dtypes and (self.has_lengths or not row.ragged)
 
     def check_installed(self) -> None:
         """Raises InputError, which says how to install it, where it is not."""
@@ -54,59 +53,51 @@ class Contender:
             raise InputError(f"{self.name} needs {' and '.join(self.needs)}, which is not installed: {pip}")
 
 
+def _all_but(mode: Mode) -> tuple[Mode, ...]:
+    return tuple(one for one in MODES if one != mode)
+
+
 def _prepare_in(module: str, request: Request) -> Prepared:
     """By a module that imports its library, which may not be installed."""
     prepared: Prepared = importlib.import_module(f"experiments.speed.{module}").prepare(request)
     return prepared
 
 
-def _ours(backend: str) -> Contender:
-    name = "lstmjax" if backend == "auto" else f"lstmjax-{backend}"
-    modes = MODES if backend == "auto" else _but("generate")  # one step has no backend
-    prepare = partial(on_jax.prepare_ours, backend=backend)
-    return Contender(name, name, prepare, modes, dtypes=_BOTH_DTYPES)
+def _ours(name: str, backend: str) -> Contender:
+    modes = MODES if backend == "auto" else _all_but("generate")  # one step has no backend
+    return Contender(name, name, partial(on_jax.prepare_ours, backend=backend), modes, dtypes=get_args(DType))
 
 
-def _peer(
+def _on_jax(
     name: str, title: str, build: Callable[..., JaxLayers], library: str, kind: str = "LSTM", **options: Any
 ) -> Contender:
-    """One on JAX."""
     prepare = partial(on_jax.prepare_peer, build=build, library=library, kind=kind)
-    return Contender(name, title, prepare, **{"modes": _but("epoch"), "layout": LAYOUTS[library][kind], **options})
+    return Contender(name, title, prepare, layout=LAYOUTS[library][kind], **{"modes": _all_but("epoch"), **options})
 
 
-def _but(mode: Mode) -> tuple[Mode, ...]:
-    return tuple(one for one in MODES if one != mode)
+def _torch() -> Contender:
+    prepare, layout = partial(_prepare_in, "on_torch"), LAYOUTS["torch"]["LSTM"]
+    return Contender("torch", "torch nn.LSTM", prepare, _all_but("compile"), layout, ("torch",), dtypes=get_args(DType))
 
 
-_TORCH_LAYOUT, _BOTH_DTYPES = LAYOUTS["torch"]["LSTM"], get_args(DType)
+def _onnxruntime() -> Contender:
+    prepare, needs = partial(_prepare_in, "on_onnx"), ("onnxruntime", "onnx")
+    return Contender("onnxruntime", "ONNX Runtime", prepare, ("forward", "generate"), needs=needs)
+
+
 _CONTENDERS = (
-    *map(_ours, ("auto", "fused", "scan", "cudnn")),
-    Contender(
-        "torch",
-        "torch nn.LSTM",
-        partial(_prepare_in, "on_torch"),
-        _but("compile"),
-        _TORCH_LAYOUT,
-        ("torch",),
-        dtypes=_BOTH_DTYPES,
-    ),
-    Contender(
-        "onnxruntime",
-        "ONNX Runtime",
-        partial(_prepare_in, "on_onnx"),
-        ("forward", "generate"),
-        needs=("onnxruntime", "onnx"),
-    ),
-    _peer("flax", "Flax nnx LSTMCell", flax_layers.nnx_layers, "nnx", "LSTMCell"),
-    _peer("flax-optimized", "Flax nnx OptimizedLSTMCell", flax_layers.nnx_layers, "nnx", "OptimizedLSTMCell"),
-    _peer("keras", "Keras on JAX", keras_layers.layers, "keras", modes=MODES, needs=("keras",)),
-    _peer("haiku", "Haiku", haiku_layers.layers, "haiku", needs=("dm-haiku",), has_lengths=False),
+    _ours("lstmjax", "auto"),
+    *(_ours(f"lstmjax-{backend}", backend) for backend in ("fused", "scan", "cudnn")),
+    _torch(),
+    _onnxruntime(),
+    _on_jax("flax", "Flax nnx LSTMCell", flax_layers.nnx_layers, "nnx", "LSTMCell"),
+    _on_jax("flax-optimized", "Flax nnx OptimizedLSTMCell", flax_layers.nnx_layers, "nnx", "OptimizedLSTMCell"),
+    _on_jax("keras", "Keras on JAX", keras_layers.layers, "keras", modes=MODES, needs=("keras",)),
+    _on_jax("haiku", "Haiku", haiku_layers.layers, "haiku", needs=("dm-haiku",), has_lengths=False),
 )
 CONTENDERS = {one.name: one for one in _CONTENDERS}
 OURS = "lstmjax"
 DEFAULT = tuple(name for name in CONTENDERS if name != "lstmjax-cudnn")
-NOT_IN_SWEEPS = ("onnxruntime", "flax", "haiku")
 
 
 def contender_named(name: str) -> Contender:

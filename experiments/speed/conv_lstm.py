@@ -9,7 +9,6 @@ import dataclasses
 import json
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -21,7 +20,6 @@ from experiments import cli
 from experiments.peers.keras_layers import keras_on_jax, seeds
 from experiments.speed.beside import OURS, BesideConfig, compare
 from experiments.speed.turns import Prepared, paired_ratio
-from lstmjax import checks
 from lstmjax.files import replace_text
 
 LARGEST_DIFFERENCE = 1e-3
@@ -54,17 +52,6 @@ class ConvLSTMSpeedConfig(BesideConfig):
 
     problems: tuple[Literal["1d", "2d-small", "2d", "3d"], ...] = ("2d-small", "2d", "1d", "3d")
     """Which ones."""
-    rounds: int = 5
-    """How many turns each contender has, at least 1."""
-    seconds: float = 0.5
-    """The least length of a turn, above 0; one run where that takes longer."""
-    out: Path | None = None
-    """A JSON file for all figures."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in self.problems:
-            checks.one_of("problems", name, tuple(PROBLEMS))
 
 
 def main(config: ConvLSTMSpeedConfig) -> int:

@@ -1,11 +1,10 @@
-"""The machine: what it is, and how fast it multiplies matrices and reads memory when that is all it does."""
+"""The machine: what it is, and how fast it multiplies matrices when that is all it does."""
 
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +12,6 @@ import jax.numpy as jnp
 from experiments.speed.turns import seconds_a_run
 
 PACKAGES = ("lstmjax", "jax", "jaxlib", "flax", "torch", "onnxruntime", "keras", "dm-haiku", "numpy")
-_SIDES = (2048, 4096)
-_FLOATS = 2**26  # 256 MB, more than any cache
-_CALLS = 5
 
 
 def describe() -> dict[str, Any]:
@@ -43,31 +39,14 @@ def version_of(name: str) -> str | None:
         return None
 
 
-def measure(device: str) -> dict[str, Any]:
-    """Best of a few: float32 operations a second in a large matrix product, bytes a second in reading a large one."""
+def rate(device: str) -> dict[str, Any]:
+    """Float32 operations a second in a large matrix product, the best of a few."""
     jax.config.update("jax_platforms", device)  # type: ignore[no-untyped-call]
-    return {
-        "device": jax.devices()[0].device_kind,
-        "matrix_flops_per_second": max(map(_matrix_rate, _SIDES)),
-        "bytes_per_second": _product_rate(),
-    }
-
-
-def _matrix_rate(side: int) -> float:
-    a = jnp.full((side, side), 0.5, jnp.float32)
-    return 2 * side**3 / _best(lambda a: a @ a, a)
-
-
-def _product_rate() -> float:
-    """A matrix by a vector, which is what generation does with each weight."""
-    matrix, vector = jnp.ones((2**13, _FLOATS // 2**13), jnp.float32), jnp.ones(2**13, jnp.float32)
-    return 4 * _FLOATS / _best(lambda matrix, vector: vector @ matrix, matrix, vector)
-
-
-def _best(function: Callable[..., Any], *arrays: Any) -> float:
-    program, wait = jax.jit(function), cast(Any, jax.block_until_ready)
-    wait(program(*arrays))
-    return min(seconds_a_run(lambda: wait(program(*arrays)), 0.0) for _ in range(_CALLS))
+    side = 4096
+    matrix = jnp.full((side, side), 0.5, jnp.float32)
+    product = jax.jit(lambda a: a @ a).lower(matrix).compile()
+    seconds = [seconds_a_run(lambda: product(matrix).block_until_ready(), 0.1) for _ in range(5)]
+    return {"device": jax.devices()[0].device_kind, "matrix_flops_per_second": 2 * side**3 / min(seconds)}
 
 
 def _processor() -> str:

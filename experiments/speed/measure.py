@@ -5,7 +5,6 @@ Processes are fresh for each row, and idle while another one works.
 
 import contextlib
 import ctypes
-import dataclasses
 import gc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from experiments.speed.contenders import Contender
 from experiments.speed.problem import Request
 from experiments.speed.results import Measurement
 from experiments.speed.rows import DType, Mode, Row, bar
-from experiments.speed.turns import LibraryError, Prepared, Process, Timing, check, difference, time_run, turns
+from experiments.speed.turns import LibraryError, Prepared, Process, Timing, check, difference, time_in_turn
 
 
 class Task(NamedTuple):
@@ -33,28 +32,30 @@ def measure(task: Task, timing: Timing, device: str) -> Iterator[Measurement]:
     """Everything about a row; what a contender fails at is in its measurement's `error`.
 
     Raises:
-      LibraryError: the reference itself failed.
+      LibraryError: the reference itself failed, or a contender did that had been checked.
     """
     row, modes, dtype, contenders = task
     with contextlib.ExitStack() as stack:
-        reference, *processes = (stack.enter_context(Process()) for _ in (None, *contenders))
+        processes = {one.name: stack.enter_context(Process()) for one in contenders}
+        reference = stack.enter_context(Process())
         for mode in modes:
-            pairs = [pair for pair in zip(contenders, processes, strict=True) if pair[0].can(row, mode, dtype)]
+            request, able = Request(row, mode, dtype, device), [one for one in contenders if one.can(row, mode, dtype)]
             if mode in ("compile", "memory"):
-                yield from (_of_program(row, mode, dtype, one, device) for one, _ in pairs)
+                yield from (_of_program(request, one) for one in able)
                 continue
-            request = Request(row, mode, dtype, device)
             reference.prepare(on_jax.prepare_reference, request)
             answers = reference.ask(check)
-            prepared = {one.name: _prepare(request, one, process, answers) for one, process in pairs}
-            _time_in_turn(prepared, {one.name: process for one, process in pairs}, timing)
-            yield from prepared.values()
+            found = {one.name: _checked(request, one, processes[one.name], answers) for one in able}
+            ready = {name: processes[name] for name, one in found.items() if not one.error}
+            for name, seconds in time_in_turn(ready, mode, timing).items():
+                found[name].seconds = seconds
+            yield from found.values()
 
 
-def _prepare(request: Request, contender: Contender, process: Process, reference: Any) -> Measurement:
+def _checked(request: Request, contender: Contender, process: Process, reference: Mapping[str, Any]) -> Measurement:
     one = Measurement(request.row.name, request.mode, request.dtype, contender.name)
     try:
-        one = dataclasses.replace(one, **process.prepare(contender.prepare, request))
+        one.backend = process.prepare(contender.prepare, request).get("backend", "")
         one.difference = difference(process.ask(check), expected(contender, reference))
     except (LibraryError, ValueError) as error:
         one.error = str(error)
@@ -64,33 +65,25 @@ def _prepare(request: Request, contender: Contender, process: Process, reference
     return one
 
 
-def expected(contender: Contender, reference: dict[str, Any]) -> dict[str, Any]:
+def expected(contender: Contender, reference: Mapping[str, Any]) -> dict[str, Any]:
     """The reference's answers, with gradients in the contender's layout."""
     layout = contender.layout
     if layout is None or "d_weights" not in reference:
-        return reference
-    return reference | {"d_weights": [[gradients_in(layout, one) for one in both] for both in reference["d_weights"]]}
+        return dict(reference)
+    return {**reference, "d_weights": [[gradients_in(layout, one) for one in both] for both in reference["d_weights"]]}
 
 
-def _time_in_turn(found: Mapping[str, Measurement], processes: Mapping[str, Process], timing: Timing) -> None:
-    for name in turns([name for name, one in found.items() if not one.error], timing.rounds):
-        one = found[name]
-        try:
-            one.seconds.append(processes[name].ask(time_run, one.mode, timing.seconds))
-        except LibraryError as error:
-            one.error = str(error)
-
-
-def _of_program(row: Row, mode: Mode, dtype: DType, contender: Contender, device: str) -> Measurement:
-    """In a fresh process: how long compiling takes, the compiler's account of memory, and the growth in a first run."""
-    kind = "forward+backward" if row.kind == "layer" else "generate"
-    one = Measurement(row.name, mode, dtype, contender.name)
+def _of_program(request: Request, contender: Contender) -> Measurement:
+    """In a fresh process: how long compiling takes, or what memory the compiler plans and a first run takes."""
+    one = Measurement(request.row.name, request.mode, request.dtype, contender.name)
     with Process() as process:
         try:
-            about = process.prepare(contender.prepare, Request(row, kind, dtype, device))
-            one = dataclasses.replace(one, **about)
-            if mode == "memory" and row.runs:
-                one.peak_bytes = process.ask(peak_bytes, kind)
+            program = process.prepare(contender.prepare, request._replace(mode="forward+backward"))
+            if request.mode == "compile":
+                one.seconds = [program["compile_seconds"]]
+            else:
+                one.planned_bytes = program.get("planned_bytes")
+                one.peak_bytes = process.ask(peak_bytes, "forward+backward")
         except LibraryError as error:
             one.error = str(error)
     return one

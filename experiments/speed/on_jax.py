@@ -3,7 +3,6 @@
 Training as each library's users write it: ours a compiled step on each batch, Keras's `fit`.
 """
 
-import importlib
 import os
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import lstmjax as lx
 from experiments.peers.common import JaxLayers, States, Weights, entries_of
 from experiments.peers.keras_layers import keras_on_jax
 from experiments.speed.problem import LEARNING_RATE, Problem, Request, draw, prepare_epoch
+from experiments.speed.rows import SYMBOLS
 from experiments.speed.turns import Prepared
 from lstmjax.interop.layouts import LAYOUTS
 
@@ -26,10 +26,10 @@ from lstmjax.interop.layouts import LAYOUTS
 def prepare_ours(request: Request, backend: str) -> Prepared:
     """`lx.unroll` for each layer and direction."""
     problem, layers = _begin(request), _our_layers(request, backend)
-    if request.mode == "generate":
-        return _generation(layers, problem.weights, request, problem)
-    prepared = (_training if request.mode == "epoch" else _layers)(layers, problem.weights, request, problem)
-    return prepared._replace(about={**prepared.about, "backend": _served_by(request, problem, backend)})
+    if request.mode == "epoch":
+        return _training(layers, problem.weights, request, problem)
+    prepared = _compiled(layers, problem.weights, request, problem)
+    return prepared._replace(about={**prepared.about, "backend": _backend(request, problem, backend)})
 
 
 def prepare_reference(request: Request) -> Prepared:
@@ -45,7 +45,7 @@ def prepare_peer(request: Request, build: Callable[..., JaxLayers], library: str
         return _keras_training(request, problem)
     weights = [[entries_of(LAYOUTS[library][kind], parts) for parts in both] for both in problem.weights]
     layers = build(kind, request.row.hidden, weights)
-    return (_generation if request.mode == "generate" else _layers)(layers, weights, request, problem)
+    return _compiled(layers, weights, request, problem)
 
 
 def _begin(request: Request) -> Problem:
@@ -81,68 +81,78 @@ def _our_layers(request: Request, backend: str) -> JaxLayers:
     return JaxLayers(apply, None, time_major=True, step=step)
 
 
-def _served_by(request: Request, problem: Problem, backend: str) -> str:
-    """What runs the first layer, from shapes alone; of "native" with the processor's instructions that it uses."""
-    cell, found = _our_cell(request, 0), []
-
-    def explain(params: Any, xs: Any) -> None:
-        options: dict[str, Any] = {"lengths": problem.lengths, "time_major": True, "backend": backend}
-        found.append(lx.kernels.explain(cell, lx.LSTMParams(**params), xs, **options).backend)
-
-    jax.eval_shape(explain, *_place(request, (problem.weights[0][0], problem.xs[:, : request.row.batch])))
-    if found[0] != "native":
-        return found[0]
-    library: Any = importlib.import_module("lstmjax.kernels.native.library")
-    return f"native ({library.isa()})"
+def _backend(request: Request, problem: Problem, asked: str) -> str:
+    """What runs the first layer."""
+    params, xs = _place(request, (problem.weights[0][0], problem.xs))
+    options: dict[str, Any] = {"lengths": problem.lengths, "time_major": True, "backend": asked}
+    return lx.kernels.explain(_our_cell(request, 0), lx.LSTMParams(**params), xs, **options).backend
 
 
-def _layers(layers: JaxLayers, weights: Weights, request: Request, problem: Problem) -> Prepared:
-    """Outputs, or gradients of all weights and of the inputs."""
-    row = request.row
+def _compiled(layers: JaxLayers, weights: Weights, request: Request, problem: Problem) -> Prepared:
+    """Forward, forward+backward or generation; how long compiling took, tracing included, and what memory it plans."""
+    kinds = {"forward": _forward, "forward+backward": _backward, "generate": _generation}
+    function, arguments, answers = kinds[request.mode](layers, request, problem)
+    arguments = _place(request, (weights, *arguments))
+    begin = time.perf_counter()
+    program = jax.jit(function).lower(*arguments).compile()
+    seconds = time.perf_counter() - begin
+    analysis: Any = program.memory_analysis()
+    size = None if analysis is None else int(analysis.temp_size_in_bytes + analysis.output_size_in_bytes)
 
-    def in_order(array: Any) -> Any:
-        return array if layers.time_major else array.swapaxes(0, 1)
+    def run() -> Any:
+        return _wait(program(*arguments))
+
+    about = {"compile_seconds": seconds, "planned_bytes": size}
+    return Prepared({request.mode: run}, lambda: answers(jax.tree.map(_numpy, run())), about)
+
+
+Program = tuple[Callable[..., Any], tuple[Any, ...], Callable[[Any], Any]]
+"""A function of weights and other arrays; these; and what is compared, made from what it returns."""
+
+
+def _forward(layers: JaxLayers, request: Request, problem: Problem) -> Program:
+    row, in_order = request.row, layers.in_order
 
     def forward(weights: Weights, xs: Any, lengths: Any) -> Any:
         states = [[_zeros(request, row.batch)] * row.ways] * row.layers
         return layers.apply(weights, xs, states, lengths)[0]
 
+    def answers(ys: Any) -> Any:
+        return {"outputs": np.where(problem.valid, in_order(ys), 0)}
+
+    return forward, (in_order(problem.xs), problem.lengths), answers
+
+
+def _backward(layers: JaxLayers, request: Request, problem: Problem) -> Program:
+    """Gradients of all weights and of the inputs."""
+    forward, arguments, _ = _forward(layers, request, problem)
+
     def loss(weights: Weights, xs: Any, lengths: Any, loss_weights: Any) -> Any:
         return jnp.sum(forward(weights, xs, lengths) * loss_weights)
 
-    def outputs(ys: Any) -> Any:
-        return {"outputs": np.where(problem.valid, in_order(_numpy(ys)), 0)}
+    def answers(result: Any) -> Any:
+        _, (d_weights, d_inputs) = result
+        return {"d_inputs": np.where(problem.valid, layers.in_order(d_inputs), 0), "d_weights": d_weights}
 
-    def gradients(result: Any) -> Any:
-        d_weights, d_inputs = jax.tree.map(_numpy, result[1])
-        return {"d_inputs": np.where(problem.valid, in_order(d_inputs), 0), "d_weights": d_weights}
-
-    arrays = weights, in_order(problem.xs), in_order(problem.loss_weights)
-    weights, xs, loss_weights = _place(request, arrays)
-    lengths = None if problem.lengths is None else jnp.asarray(problem.lengths)
-    if request.mode == "forward":
-        return _compiled(forward, (weights, xs, lengths), outputs, "forward")
-    slopes = jax.value_and_grad(loss, (0, 1))
-    return _compiled(slopes, (weights, xs, lengths, loss_weights), gradients, "forward+backward")
+    return jax.value_and_grad(loss, (0, 1)), (*arguments, layers.in_order(problem.loss_weights)), answers
 
 
-def _generation(layers: JaxLayers, weights: Weights, request: Request, problem: Problem) -> Prepared:
+def _generation(layers: JaxLayers, request: Request, problem: Problem) -> Program:
     """The likeliest symbol fed back, the whole loop compiled."""
-    row = request.row
+    batch, steps = request.row.batch, request.row.steps
 
     def generate(weights: Weights, embedding: Any, kernel: Any, bias: Any) -> Any:
         def choose(loop: Any, _: None) -> Any:
             state, symbols = loop
             state, y = layers.step(weights, state, embedding[symbols])
-            scores = y @ kernel + jnp.broadcast_to(bias, (row.batch, row.symbols))
+            scores = y @ kernel + jnp.broadcast_to(bias, (batch, SYMBOLS))
             symbols = jnp.argmax(scores, axis=-1).astype(jnp.int32)
             return (tuple(state), symbols), symbols
 
-        first = jnp.arange(row.batch, dtype=jnp.int32) % row.symbols
-        return lax.scan(choose, (_zeros(request, row.batch), first), length=row.steps)[1]
+        first = jnp.arange(batch, dtype=jnp.int32) % SYMBOLS
+        return lax.scan(choose, (_zeros(request, batch), first), length=steps)[1]
 
-    arguments = _place(request, (weights, problem.embedding, *problem.head))
-    return _compiled(generate, arguments, lambda symbols: {"symbols": np.asarray(symbols).T}, "generate")
+    return generate, (problem.embedding, *problem.head), lambda symbols: {"symbols": symbols.T}
 
 
 def _training(layers: JaxLayers, weights: Weights, request: Request, problem: Problem) -> Prepared:
@@ -166,7 +176,7 @@ def _training(layers: JaxLayers, weights: Weights, request: Request, problem: Pr
         *now[:], value = learn(*now, xs, targets)
         return value
 
-    return prepare_epoch(step, _place(request, problem.batches(request.row.batch)))
+    return prepare_epoch(step, _place(request, problem.batches))
 
 
 def _keras_training(request: Request, problem: Problem) -> Prepared:
@@ -180,7 +190,8 @@ def _keras_training(request: Request, problem: Problem) -> Prepared:
         history = model.fit(xs, targets, batch_size=row.batch, epochs=1, shuffle=False, verbose=0).history
         return history["loss"][0]
 
-    return prepare_epoch(fit, [(problem.xs.swapaxes(0, 1), problem.targets)])
+    xs, targets = zip(*problem.batches, strict=True)
+    return prepare_epoch(fit, [(np.concatenate(xs, axis=1).swapaxes(0, 1), np.concatenate(targets))])
 
 
 def _zeros(request: Request, batch: int) -> tuple[Any, ...]:
@@ -188,29 +199,11 @@ def _zeros(request: Request, batch: int) -> tuple[Any, ...]:
     return tuple(_our_cell(request, 0).initial_state((batch,)))
 
 
-def _compiled(
-    function: Callable[..., Any], arguments: tuple[Any, ...], answers: Callable[[Any], Any], mode: str
-) -> Prepared:
-    """A function of arrays, or of shapes; how long compiling took, tracing included, and what memory it plans."""
-    begin = time.perf_counter()
-    program = jax.jit(function).lower(*arguments).compile()
-    seconds = time.perf_counter() - begin
-    analysis: Any = program.memory_analysis()
-    size = None if analysis is None else int(analysis.temp_size_in_bytes + analysis.output_size_in_bytes)
-
-    def run() -> Any:
-        return _wait(program(*arguments))
-
-    return Prepared({mode: run}, lambda: answers(run()), {"compile_seconds": seconds, "program_bytes": size})
-
-
 def _place(request: Request, arrays: Any) -> Any:
-    """Arrays of the request's dtype, or their shapes where nothing is run."""
+    """Floats in the request's dtype, and lengths as they are."""
 
     def place(array: np.ndarray) -> Any:
-        if not request.row.runs:
-            return jax.ShapeDtypeStruct(array.shape, request.dtype)  # type: ignore[no-untyped-call]
-        return jnp.asarray(array, request.dtype)
+        return jnp.asarray(array, request.dtype if array.dtype == np.float32 else array.dtype)
 
     return jax.tree.map(place, arrays)
 

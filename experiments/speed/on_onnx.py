@@ -14,7 +14,7 @@ import onnxruntime  # type: ignore[import-untyped]
 
 from experiments.speed import machine
 from experiments.speed.problem import Problem, Request, draw
-from experiments.speed.rows import Row
+from experiments.speed.rows import SYMBOLS, Row
 from experiments.speed.turns import Prepared
 
 # By default threads look for work for 50 ms after a run, into the next library's turn; the pause before it is 20 ms.
@@ -73,7 +73,7 @@ def _generation(row: Row, problem: Problem) -> Prepared:
     """Where each step reads and writes is bound beforehand."""
     kernel, bias = problem.head
     constants = {"embedding": problem.embedding, "zero": np.array([0]), "kernel": kernel, "bias": bias}
-    symbols, zeros = np.arange(row.batch) % row.symbols, np.zeros((1, row.batch, row.hidden), np.float32)
+    symbols, zeros = np.arange(row.batch) % SYMBOLS, np.zeros((1, row.batch, row.hidden), np.float32)
     start: Arrays = {"symbols": symbols, "h": zeros, "c": zeros}
     following: Arrays = {f"next_{name}": array for name, array in start.items()}
     session = _session(STEP.format(hidden=row.hidden), start, following, constants | _weights(problem))
@@ -91,7 +91,7 @@ def _generation(row: Row, problem: Problem) -> Prepared:
         run()
         return {"symbols": np.stack([step["symbols"].numpy() for step in chosen[1:]], axis=1)}
 
-    return Prepared({"generate": run}, check, {"note": "a Python loop over a session of one step"})
+    return Prepared({"generate": run}, check)
 
 
 def _weights(problem: Problem) -> dict[str, np.ndarray]:

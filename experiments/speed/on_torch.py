@@ -9,6 +9,7 @@ from experiments.peers import torch_layers
 from experiments.peers.common import entries_of
 from experiments.speed import machine
 from experiments.speed.problem import LEARNING_RATE, Problem, Request, draw, prepare_epoch
+from experiments.speed.rows import SYMBOLS
 from experiments.speed.turns import Prepared
 from lstmjax.interop.layouts import LAYOUTS
 
@@ -59,7 +60,7 @@ def _generation(request: Request, problem: Problem, module: Any) -> Prepared:
     cell = cell.to(request.device, getattr(torch, request.dtype))
     embedding = _tensor(request, problem.embedding)
     kernel, bias = _tensor(request, problem.head[0]).T.contiguous(), _tensor(request, problem.head[1])
-    first = torch.arange(request.row.batch, device=request.device) % request.row.symbols
+    first = torch.arange(request.row.batch, device=request.device) % SYMBOLS
 
     def run() -> Any:
         symbols, state, chosen = first, None, []
@@ -73,7 +74,7 @@ def _generation(request: Request, problem: Problem, module: Any) -> Prepared:
     def check() -> Any:
         return {"symbols": torch.stack(run(), dim=1).cpu().numpy()}
 
-    return Prepared({"generate": run}, check, {"note": "a Python loop over nn.LSTMCell"})
+    return Prepared({"generate": run}, check)
 
 
 def _training(request: Request, problem: Problem, module: Any) -> Prepared:
@@ -89,8 +90,8 @@ def _training(request: Request, problem: Problem, module: Any) -> Prepared:
         optimizer.step()
         return loss.detach()
 
-    batches = problem.batches(request.row.batch)
-    return prepare_epoch(step, [(_tensor(request, xs), _tensor(request, targets)) for xs, targets in batches])
+    batches = [(_tensor(request, xs), _tensor(request, targets)) for xs, targets in problem.batches]
+    return prepare_epoch(step, batches)
 
 
 def _wait(request: Request, result: Any) -> Any:

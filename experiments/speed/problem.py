@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.peers.common import Weights
-from experiments.speed.rows import Row, draw_lengths
+from experiments.speed.rows import SYMBOLS, Row, draw_lengths
 from experiments.speed.turns import Prepared
 
 LEARNING_RATE = 1e-3
-"""Adam's, of a job."""
+"""Adam's, of an epoch."""
 
 
 class Request(NamedTuple):
@@ -30,12 +30,12 @@ class Problem:
 
     Args:
       weights: "w_x" [I, 4H], "w_h" [H, 4H] and "b" [4H] of each layer and direction.
-      xs: inputs [T, B, I]; of a job [T, N, I], all its sequences.
+      xs: inputs [T, B, I].
       loss_weights: [T, B, D], zero at invalid steps: the loss is sum(ys * loss_weights).
       lengths: [B], or None where all are T.
-      embedding: [V, I] of generation, else [1, I].
-      head: ([H, V], [V]), from the top layer's output to scores; of a job to its single prediction.
-      targets: of a job [N, 1].
+      embedding: [V, I], of the symbols to generate.
+      head: ([H, V], [V]), from the top layer's output to their scores; in an epoch V is 1, a prediction.
+      batches: of an epoch, (xs [T, B, I], targets [B, 1]), the last as small as it comes.
     """
 
     weights: Weights
@@ -44,7 +44,7 @@ class Problem:
     lengths: np.ndarray | None
     embedding: np.ndarray
     head: tuple[np.ndarray, np.ndarray]
-    targets: np.ndarray
+    batches: list[tuple[np.ndarray, np.ndarray]]
 
     @property
     def valid(self) -> np.ndarray:
@@ -53,44 +53,20 @@ class Problem:
         lengths = np.full(batch, steps) if self.lengths is None else self.lengths
         return (np.arange(steps)[:, None] < lengths)[..., None]
 
-    def batches(self, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of a job: (xs [T, B, I], targets [B, 1]), the last as small as it comes."""
-        starts = range(0, len(self.targets), size)
-        return [(self.xs[:, at : at + size], self.targets[at : at + size]) for at in starts]
-
-
-def prepare_epoch(step: Callable[..., Any], batches: Sequence[tuple[Any, Any]]) -> Prepared:
-    """A job's epoch: the mean loss over its sequences, from `step(xs, targets)`, which learns and gives a loss.
-
-    An LSTM reads 1000 sequences of 1000 steps, a dense layer makes a number from its last output, the loss is the mean
-    squared error, Adam learns from batches of 64, in the same order from the same weights in each library.
-    """
-    sizes = [len(targets) for _, targets in batches]
-
-    def epoch() -> float:
-        losses = [step(*batch) for batch in batches]
-        return float(np.average([float(loss) for loss in losses], weights=sizes))
-
-    return Prepared({"epoch": epoch}, lambda: {"loss": np.array([epoch()])})
-
 
 def draw(row: Row, seed: int = 0) -> Problem:
-    """The row's problem; of a row that is not run, shapes alone: zeros without memory of their own."""
     rng = np.random.default_rng(seed)
-    is_layer = row.kind == "layer"
-    outputs = row.symbols if row.kind == "generation" else 1
-    sines, targets = _sines(row, np.random.default_rng(seed))
+    outputs = 1 if row.sequences else SYMBOLS
     problem = Problem(
         weights=[[_cell(row, depth, rng) for _ in range(row.ways)] for depth in range(row.layers)],
-        xs=_normal(rng, row, row.steps, row.batch, row.in_features) if is_layer else sines,
-        loss_weights=_normal(rng, row, row.steps, row.batch, row.ways * row.hidden if is_layer else 1),
+        xs=rng.standard_normal((row.steps, row.batch, row.in_features), np.float32),
+        loss_weights=rng.standard_normal((row.steps, row.batch, row.ways * row.hidden), np.float32),
         lengths=draw_lengths(row) if row.ragged else None,
-        embedding=_normal(rng, row, row.symbols if row.kind == "generation" else 1, row.in_features),
+        embedding=rng.standard_normal((SYMBOLS, row.in_features), np.float32),
         head=(_uniform(rng, row.hidden, row.hidden, outputs), _uniform(rng, row.hidden, outputs)),
-        targets=targets,
+        batches=_waves(row, rng),
     )
-    if row.ragged:
-        problem.loss_weights[~np.broadcast_to(problem.valid, problem.loss_weights.shape)] = 0
+    problem.loss_weights[~np.broadcast_to(problem.valid, problem.loss_weights.shape)] = 0
     return problem
 
 
@@ -110,13 +86,25 @@ def _uniform(rng: np.random.Generator, fan_in: int, *shape: int) -> np.ndarray:
     return rng.uniform(-bound, bound, shape).astype(np.float32)
 
 
-def _normal(rng: np.random.Generator, row: Row, *shape: int) -> np.ndarray:
-    return rng.standard_normal(shape, np.float32) if row.runs else np.broadcast_to(np.float32(0), shape)
-
-
-def _sines(row: Row, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy sine waves [T, N, 1] of a job, and the value after each [N, 1]."""
-    frequency, phase = rng.uniform(0.01, 0.1, (row.sequences, 1)), rng.uniform(0, 2 * np.pi, (row.sequences, 1))
-    waves = np.sin(2 * np.pi * frequency * np.arange(row.steps + 1) + phase)
+def _waves(row: Row, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Noisy sine waves, and the value after each, in batches."""
+    frequency, phase = rng.uniform(0.01, 0.1, row.sequences), rng.uniform(0, 2 * np.pi, row.sequences)
+    waves = np.sin(2 * np.pi * frequency * np.arange(row.steps + 1)[:, None] + phase)
     waves = (waves + 0.1 * rng.standard_normal(waves.shape)).astype(np.float32)
-    return waves[:, :-1].T[..., None], waves[:, -1:]
+    starts = range(0, row.sequences, row.batch)
+    return [(waves[:-1, at : at + row.batch, None], waves[-1, at : at + row.batch, None]) for at in starts]
+
+
+def prepare_epoch(step: Callable[..., Any], batches: Sequence[tuple[Any, Any]]) -> Prepared:
+    """An epoch's mean loss over its sequences, from `step(xs, targets)`, which learns and gives a loss.
+
+    An LSTM reads 1000 sequences of 1000 steps, a dense layer makes a number from its last output, the loss is the mean
+    squared error, Adam learns from batches of 64, in the same order from the same weights in each library.
+    """
+    sizes = [len(targets) for _, targets in batches]
+
+    def epoch() -> float:
+        losses = [step(*batch) for batch in batches]
+        return float(np.average([float(loss) for loss in losses], weights=sizes))
+
+    return Prepared({"epoch": epoch}, lambda: {"loss": np.array([epoch()])})

@@ -4,21 +4,21 @@ import dataclasses
 import re
 from typing import Any, Literal, get_args
 
-import jax.numpy as jnp
 import numpy as np
 
 from lstmjax.errors import InputError
 
-Kind = Literal["layer", "generation", "job"]
 Mode = Literal["forward", "forward+backward", "generate", "epoch", "compile", "memory"]
 DType = Literal["float32", "bfloat16"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
-"""All but "compile" and "memory" are timed; these are read off the program of the gradients, or of generation."""
+"""Whoever takes part has "compile" and "memory" measured of its forward+backward, in a fresh process."""
 
 LAYER_MODES: tuple[Mode, ...] = ("forward", "forward+backward", "compile")
 WITH_MEMORY: tuple[Mode, ...] = (*LAYER_MODES, "memory")
 GROUPS = ("rows of full length", "ragged rows", "rows of one sequence")
+SYMBOLS = 256
+"""How many there are to generate from."""
 BARS = {"forward": 1e-4, "forward+backward": 1e-3, "generate": 0.1, "epoch": 0.1}
 """How far a contender's answers in float32 may be from the reference's before it counts as computing something else.
 
@@ -38,10 +38,7 @@ class Row:
       layers, bidirectional: how many, and whether in both directions.
       ragged: lengths are uniform in 1..T; else every sequence has T steps.
       modes: what is measured there; "memory" only on a few, for it takes a process for each contender.
-      runs: whether anything is run, or the program only compiled, for what the compiler says of its memory.
-      sweep: the letter that changes along the line of a plot the row belongs to.
-      symbols: V, of generation.
-      sequences: of a job; B of them at a time.
+      sequences: how many an epoch of training has, B of them at a time.
     """
 
     name: str
@@ -52,11 +49,7 @@ class Row:
     layers: int = 1
     bidirectional: bool = False
     ragged: bool = False
-    kind: Kind = "layer"
     modes: tuple[Mode, ...] = LAYER_MODES
-    runs: bool = True
-    sweep: str = ""
-    symbols: int = 256
     sequences: int = 0
 
     @property
@@ -68,21 +61,17 @@ class Row:
 
     @property
     def group(self) -> str:
-        """The rows of layers that it is averaged with, of `GROUPS`."""
+        """The rows that it is averaged with, of `GROUPS`."""
         full, ragged, one = GROUPS
         return ragged if self.ragged else one if self.batch == 1 else full
 
     @property
     def title(self) -> str:
         """What a table calls it."""
-        if self.kind == "generation":
-            return f"H {self.hidden}, B {self.batch}"
-        if self.kind == "job":
-            return self.name
-        sizes = f"T {self.steps}, B {self.batch}, I {self.in_features}, H {self.hidden}"
+        shape = f"T {self.steps}, B {self.batch}, I {self.in_features}, H {self.hidden}"
         forms = [f"{self.layers} layers"] * (self.layers > 1) + ["bidirectional"] * self.bidirectional
-        shape = ", ".join([sizes, *forms, *["lengths 1..T"] * self.ragged])
-        return shape if self.name[0].isdigit() or self.ragged else f"{self.name}: {shape}"
+        title = ", ".join([shape, *forms, *["lengths 1..T"] * self.ragged])
+        return title if self.name[0].isdigit() or self.ragged else f"{self.name}: {title}"
 
 
 def plain(steps: int, batch: int, in_features: int, hidden: int, **options: Any) -> Row:
@@ -94,8 +83,7 @@ def ragged(row: Row) -> Row:
 
 
 def generation(hidden: int, batch: int) -> Row:
-    name = f"generate-H{hidden}-B{batch}"
-    return Row(name, 256, batch, hidden, hidden, kind="generation", modes=("generate",))
+    return Row(f"generate-H{hidden}-B{batch}", 256, batch, hidden, hidden, modes=("generate",))
 
 
 _ROWS = (
@@ -110,41 +98,24 @@ _ROWS = (
     ragged(plain(100, 64, 128, 512)),
     Row("tagger", 40, 32, 100, 200, layers=2, bidirectional=True),
     Row("language-model", 70, 20, 400, 1150, layers=3, modes=WITH_MEMORY),
-    Row("long", 16000, 32, 64, 256, modes=("memory",), runs=False),
+    Row("long", 16000, 32, 64, 256, modes=("memory",)),
     *(plain(t, 1, h, h, modes=("forward", "forward+backward")) for t in (200, 2000) for h in (128, 512)),
     generation(512, 1),
     generation(1024, 1),
     generation(1024, 64),
+    Row("forecasting", 1000, 64, 1, 50, modes=("epoch",), sequences=1000),
 )
 ROWS = {row.name: row for row in _ROWS}
 
-JOBS = (Row("forecasting", 1000, 64, 1, 50, kind="job", modes=("epoch",), sequences=1000),)
-
-
-def sweep_rows() -> tuple[Row, ...]:
-    """Shapes along three lines: T, H (with I = H) and B."""
-
-    def at(letter: str, value: int, *sizes: int) -> Row:
-        row = plain(*sizes, sweep=letter, modes=("forward+backward",))
-        return dataclasses.replace(row, name=f"sweep-{letter}-{value}")
-
-    times = [at("T", t, t, 32, 128, 128) for t in (32, 64, 128, 256, 512, 1024, 2048, 4096)]
-    widths = [at("H", h, 100, 32, h, h) for h in (32, 64, 128, 256, 512, 1024)]
-    batches = [at("B", b, 100, b, 256, 256) for b in (1, 2, 4, 8, 16, 32, 64, 128, 256)]
-    return (*times, *widths, *batches)
-
-
-_NAMED = {row.name: row for row in (*_ROWS, *JOBS, *sweep_rows())}
-
 
 def row_named(name: str) -> Row:
-    """One of `ROWS`, jobs and sweeps, or a shape of one's own, written TxBxIxH or ragged-TxBxIxH.
+    """One of `ROWS`, or a shape of one's own, written TxBxIxH or ragged-TxBxIxH.
 
     Raises:
       InputError: neither.
     """
-    if name in _NAMED:
-        return _NAMED[name]
+    if name in ROWS:
+        return ROWS[name]
     shape = name.removeprefix("ragged-")
     if not re.fullmatch(r"[1-9][0-9]*(x[1-9][0-9]*){3}", shape):
         raise InputError(f"rows must be shapes such as 100x64x128x512 (TxBxIxH) or of {', '.join(ROWS)}, got {name!r}")
@@ -163,18 +134,10 @@ def draw_lengths(row: Row) -> np.ndarray:
 
 
 def flops(row: Row, mode: str) -> int:
-    """Operations of the matrix products, two for each multiply and add; elementwise work is left out.
+    """Operations of a layer's matrix products, two for each multiply and add; elementwise work is left out.
 
     Forward: 2 (I + H) 4H for each step and cell; backward twice as much, for weights and for inputs.
     """
-    steps = int(np.sum(draw_lengths(row))) if row.ragged else row.steps * (row.sequences or row.batch)
+    steps = int(np.sum(draw_lengths(row))) if row.ragged else row.steps * row.batch
     cells = sum(row.ways * 2 * 4 * row.hidden * (row.features_into(depth) + row.hidden) for depth in range(row.layers))
-    head = 2 * row.hidden * row.symbols if row.kind == "generation" else 0
-    return steps * (cells + head) * (1 if mode in ("forward", "generate") else 3)
-
-
-def generation_bytes(row: Row, dtype: str = "float32") -> int:
-    """The least traffic of generation: all weights are read at each step, and each symbol's embedding."""
-    lstm = 4 * row.hidden * (row.in_features + row.hidden + 1)
-    head = (row.hidden + 1) * row.symbols
-    return jnp.dtype(dtype).itemsize * row.steps * (lstm + head + row.batch * row.in_features)
+    return steps * cells * (1 if mode == "forward" else 3)

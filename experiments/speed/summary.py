@@ -1,94 +1,51 @@
-"""From times to statements: paired ratios, the best peer, geometric means, and the summary of a run."""
+"""From times to ratios: the others' time over ours in the same round, the best peer's, and geometric means."""
 
 import statistics
-from collections.abc import Mapping
 from typing import Any
 
 from experiments.speed.contenders import CONTENDERS, OURS
 from experiments.speed.results import Results, Table
-from experiments.speed.rows import GROUPS
+from experiments.speed.rows import GROUPS, LAYER_MODES
 from experiments.speed.turns import paired_ratio
 
 BEST = "best peer"
-FLAX = ("flax", "flax-optimized")
-"""What our compile time is measured by."""
+
+Means = dict[str, dict[str, dict[str, float]]]
+"""By group of rows and contender: "mean" and "worst" of its ratios, and over how many "rows"."""
 
 
 def ratios(table: Table) -> dict[str, float]:
-    """The time of each of the others over ours; of none where one of the two is missing."""
+    """The time of each of the others over ours, and of `BEST`, the fastest other library; none without ours."""
     ours = table.get(OURS)
     if ours is None or not ours.counts:
         return {}
-    others = {name: one for name, one in table.items() if name != OURS and one.counts}
-    return {name: paired_ratio(one.times, ours.times) for name, one in others.items()}
+    others = [one for one in table.values() if one is not ours and one.counts]
+    found = {one.contender: paired_ratio(one.seconds, ours.seconds) for one in others}
+    peers = [ratio for name, ratio in found.items() if not CONTENDERS[name].is_ours]
+    return found | ({BEST: min(peers)} if peers else {})
 
 
-def best_peer(table: Table) -> str | None:
-    """The fastest of other libraries beside ours."""
-    times = {name: ratio for name, ratio in ratios(table).items() if not CONTENDERS[name].is_ours}
-    return min(times, key=times.__getitem__, default=None)
+def means(found: Results, mode: str, dtype: str) -> Means:
+    table: Means = {}
+    for group in GROUPS:
+        rows = [ratios(found.of(row, mode, dtype)) for row in found.rows if row.group == group]
+        for who in (*CONTENDERS, BEST):
+            each = [one[who] for one in rows if who in one]
+            if each:
+                mean = {"mean": statistics.geometric_mean(each), "worst": min(each), "rows": len(each)}
+                table.setdefault(group, {})[who] = mean
+    return table
 
 
-def speedup(table: Table) -> float | None:
-    """The best peer's time over ours; None where one of them is missing."""
-    best = best_peer(table)
-    return None if best is None else ratios(table)[best]
+def summary(found: Results) -> dict[str, Any]:
+    """The means by dtype and mode."""
+    return {dtype: {mode: means(found, mode, dtype) for mode in LAYER_MODES} for dtype in found.dtypes}
 
 
-def summary(results: Results) -> dict[str, Any]:
-    """What the README states, by dtype."""
-    return {dtype: _of_dtype(results, dtype) for dtype in results.dtypes}
-
-
-def _of_dtype(results: Results, dtype: str) -> dict[str, Any]:
-    compiling = _ratios_by_contender(results, "compile", dtype, GROUPS)
-    table = {
-        **{mode: _means(results, mode, dtype) for mode in ("forward", "forward+backward")},
-        "compile_time": {f"{peer} / {OURS}": _mean(compiling[peer]) for peer in FLAX if peer in compiling},
-        "largest_gradient_difference": _largest_difference(results, dtype),
-    }
-    return _filled(table)
-
-
-def _filled(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in table.items() if value}
-
-
-def _means(results: Results, mode: str, dtype: str) -> dict[str, Any]:
-    """By group of rows and contender: the mean of their ratios, and the worst of them."""
-    groups = {group: _ratios_by_contender(results, mode, dtype, (group,)) for group in GROUPS}
-    return {
-        group: {
-            who: {
-                "geometric_mean": _mean(rows),
-                "worst_row": min(rows, key=rows.__getitem__),
-                "worst": round(min(rows.values()), 3),
-                "rows": {name: round(ratio, 3) for name, ratio in rows.items()},
-            }
-            for who, rows in each.items()
-        }
-        for group, each in groups.items()
-        if each
-    }
-
-
-def _mean(rows: Mapping[str, float]) -> float:
-    return round(statistics.geometric_mean(rows.values()), 3)
-
-
-def _ratios_by_contender(
-    results: Results, mode: str, dtype: str, groups: tuple[str, ...]
-) -> dict[str, dict[str, float]]:
-    """By row, of each of the others, of ours with another backend too, and of the best peer of each row."""
-    rows = [row for row in results.rows if row.kind == "layer" and not row.sweep and row.group in groups]
-    tables = {row.name: results.of(row.name, mode, dtype) for row in rows}
-    each = {name: {**ratios(table), BEST: speedup(table)} for name, table in tables.items()}
-    return _filled({who: _filled({name: one.get(who) for name, one in each.items()}) for who in (*CONTENDERS, BEST)})
-
-
-def _largest_difference(results: Results, dtype: str) -> dict[str, float]:
+def gradient_differences(found: Results, dtype: str) -> dict[str, float]:
+    """The largest of each contender, from the reference in float64."""
     table: dict[str, float] = {}
-    for one in results.measurements:
-        if one.mode == "forward+backward" and one.dtype == dtype and one.difference is not None:
+    for one in found.measurements:
+        if (one.mode, one.dtype) == ("forward+backward", dtype) and one.difference is not None:
             table[one.contender] = max(table.get(one.contender, 0.0), one.difference)
-    return {name: float(f"{value:.2e}") for name, value in table.items()}
+    return table

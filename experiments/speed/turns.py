@@ -18,6 +18,9 @@ import numpy as np
 
 from lstmjax import checks
 
+Times = dict[str, list[float]]
+"""Seconds a run of each library, one number a round."""
+
 # Threads of a library go on looking for work for some milliseconds after it is done.
 PAUSE_SECONDS = 0.02
 
@@ -116,8 +119,17 @@ def check(prepared: Prepared) -> Any:
     return prepared.check()
 
 
-def time_run(prepared: Prepared, kind: str, seconds: float) -> float:
-    """Seconds a run of one kind of work."""
+def time_in_turn(processes: Mapping[str, Process], kind: str, timing: Timing) -> Times:
+    """What each takes for a kind of work, once a round; first all is compiled."""
+    for process in processes.values():
+        process.ask(_time, kind, 0.0)
+    times: Times = {name: [] for name in processes}
+    for name in turns(list(processes), timing.rounds):
+        times[name].append(processes[name].ask(_time, kind, timing.seconds))
+    return times
+
+
+def _time(prepared: Prepared, kind: str, seconds: float) -> float:
     return seconds_a_run(prepared.runs[kind], seconds)
 
 

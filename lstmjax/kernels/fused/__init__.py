@@ -37,11 +37,11 @@ State = TypeVar("State")
 ROWS = 640
 """Rows of a chunk's products, B times its steps, from which on they run at the machine's rate."""
 MOST_STEPS = 128
-"""Of a chunk."""
+"""The most steps of a chunk."""
 WIDE = 192
 """Hidden features from which on computing the gates again costs more than keeping them."""
 MOST_KEPT_BYTES = 2**29
-"""Of kept gates: above it memory goes before speed."""
+"""The most bytes of gates that are kept: above it memory goes before speed."""
 
 
 def run(

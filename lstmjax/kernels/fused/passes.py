@@ -71,18 +71,18 @@ class Passes:
 
     def forward_saving(self, arguments: Arguments) -> tuple[tuple[Any, Float[Array, "T B H"]], tuple[Arguments, Trace]]:
         """The results, and what the backward pass needs."""
-        params, mask, steps, state, initial = arguments
+        params, h_mask, steps, state, initial = arguments
 
-        def step(state: Any, inputs: Steps) -> tuple[Any, tuple[Array, Trace]]:
+        def forward_step(state: Any, inputs: Steps) -> tuple[Any, tuple[Array, Trace]]:
             before = state if inputs.resets is None else where_rows(inputs.resets, initial, state)
             before = zero_invalid(inputs.valid, before)
-            after, gates = self._step(params, mask, before, inputs.xs)
+            after, gates = self._step(params, h_mask, before, inputs.xs)
             after = after if inputs.valid is None else where_rows(inputs.valid, after, state)
             return after, (after.h, Trace(before, gates if self.plan.keeps_gates else None))
 
         def chunk(state: Any, steps: Steps) -> tuple[Any, tuple[Array, Trace]]:
             x_w_x = self._matmul(zero_invalid(steps.valid, steps.xs), params.w_x)
-            return lax.scan(step, state, dataclasses.replace(steps, xs=x_w_x), reverse=self.plan.reverse)
+            return lax.scan(forward_step, state, dataclasses.replace(steps, xs=x_w_x), reverse=self.plan.reverse)
 
         end, (ys, trace) = in_chunks(chunk, state, steps, self.plan.size, self.plan.reverse)
         return (end, zero_invalid(steps.valid, ys)), (arguments, trace)
@@ -91,28 +91,28 @@ class Passes:
         self, residuals: tuple[Arguments, Trace], cotangents: tuple[Any, Float[Array, "T B H"]]
     ) -> tuple[Arguments]:
         arguments, trace = residuals
-        params, mask, steps, _, initial = arguments
+        params, h_mask, steps, _, initial = arguments
         d_end, d_ys = cotangents
-        chunk = functools.partial(self._backward_chunk, params, mask)
+        chunk = functools.partial(self._backward_chunk, params, h_mask)
         d_initial, d_params = jax.tree.map(jnp.zeros_like, (initial, params))
         start = widen(Cotangents(StateCotangents(d_end, d_initial), d_params))
         d, d_xs = in_chunks(chunk, start, (steps, trace, d_ys), self.plan.size, not self.plan.reverse)
         return (arguments.gradients(d.params, d_xs, *d.states),)
 
     def _backward_chunk(
-        self, params: Any, mask: Array | None, carry: Cotangents, inputs: tuple[Steps, Trace, Array]
+        self, params: Any, h_mask: Array | None, carry: Cotangents, inputs: tuple[Steps, Trace, Array]
     ) -> tuple[Cotangents, Float[Array, "T B I"]]:
         """The cotangents before the chunk, and those of its inputs."""
         steps, trace, d_ys = inputs
         xs, d_ys = zero_invalid(steps.valid, (steps.xs, d_ys))
         before, gates = trace
         if gates is None:
-            _, gates = self._step(params, mask, before, self._matmul(xs, params.w_x))
+            _, gates = self._step(params, h_mask, before, self._matmul(xs, params.w_x))
         coefficients = self.equations.coefficients(before, gates)
         as_computed = jax.tree.map(lambda leaf: leaf.astype(self.equations.cell.compute_dtype), params)
-        tangents = Tangents(self.equations, widen(as_computed), mask)
+        tangents = Tangents(self.equations, widen(as_computed), h_mask)
 
-        def step(carry: StateCotangents, inputs: tuple[KnownStep, Array]) -> tuple[StateCotangents, Any]:
+        def backward_step(carry: StateCotangents, inputs: tuple[KnownStep, Array]) -> tuple[StateCotangents, Any]:
             known, d_y = inputs
             d_after = carry.state._replace(h=carry.state.h + widen(d_y))
             examples = *carry, d_after  # only their shapes are read; `direct` has those of the state
@@ -122,13 +122,13 @@ class Passes:
 
         # Each step is transposed, not their loop: JAX 0.8 transposes only loops that it has linearised itself.
         known = KnownStep(coefficients, steps.valid, steps.resets)
-        states, d_direct = lax.scan(step, carry.states, (known, d_ys), reverse=not self.plan.reverse)
+        states, d_direct = lax.scan(backward_step, carry.states, (known, d_ys), reverse=not self.plan.reverse)
         direct = functools.partial(tangents.direct, coefficients, xs, before.h)
         d_params, d_xs = jax.linear_transpose(direct, carry.params, xs)(d_direct)
         return Cotangents(states, add_trees(carry.params, d_params)), d_xs
 
-    def _step(self, params: Any, mask: Array | None, before: Any, x_w_x: Array) -> tuple[Any, Any]:
-        h_w_h = self._matmul(mask_state(before.h, mask), params.w_h)
+    def _step(self, params: Any, h_mask: Array | None, before: Any, x_w_x: Array) -> tuple[Any, Any]:
+        h_w_h = self._matmul(mask_state(before.h, h_mask), params.w_h)
         return self.equations.step(params, before, x_w_x, h_w_h)
 
     def _matmul(self, x: Float[Array, "... N"], w: Float[Array, "N M"]) -> Float[Array, "... M"]:

@@ -28,24 +28,24 @@ class KnownStep(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Tangents:
-    """Both lines, at the parameters and recurrent dropout's mask of the run."""
+    """Both lines, at the parameters and the mask of recurrent dropout of the run."""
 
     equations: Equations
     params: Any
-    mask: Float[Array, "B H"] | None
+    h_mask: Float[Array, "B H"] | None
 
     def direct(
         self, coefficients: Any, xs: Float[Array, "T B I"], h: Float[Array, "T B H"], d_params: Any, d_xs: Array
     ) -> Any:
         """The first line, from inputs and from the h that each step began with."""
         d_x_w_x = product(widen(d_xs), self.params.w_x) + product(widen(xs), d_params.w_x)
-        d_h_w_h = product(mask_state(widen(h), self.mask), d_params.w_h)
+        d_h_w_h = product(mask_state(widen(h), self.h_mask), d_params.w_h)
         return self.equations.direct_tangents(coefficients, d_params, d_x_w_x, d_h_w_h)
 
     def step(self, known: KnownStep, d_state: Any, d_initial: Any, direct: Any) -> Any:
         """The second line, for one step; `d_initial` is that of the state that a reset goes back to."""
         d_before = d_state if known.resets is None else where_rows(known.resets, d_initial, d_state)
-        d_h_w_h = jnp.matmul(mask_state(d_before.h, self.mask), self.params.w_h)
+        d_h_w_h = jnp.matmul(mask_state(d_before.h, self.h_mask), self.params.w_h)
         d_after = self.equations.step_tangents(known.coefficients, d_before, d_h_w_h, direct)
         return d_after if known.valid is None else where_rows(known.valid, d_after, d_state)
 
@@ -55,9 +55,9 @@ def product(x: Float[Array, "T B N"], w: Float[Array, "N M"]) -> Float[Array, "T
     return jnp.matmul(x.reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], -1)
 
 
-def mask_state(h: Float[Array, "... B H"], mask: Float[Array, "B H"] | None) -> Float[Array, "... B H"]:
+def mask_state(h: Float[Array, "... B H"], h_mask: Float[Array, "B H"] | None) -> Float[Array, "... B H"]:
     """The state as recurrent dropout lets W_h see it."""
-    return h if mask is None else h * jnp.broadcast_to(mask.astype(h.dtype), h.shape)
+    return h if h_mask is None else h * jnp.broadcast_to(h_mask.astype(h.dtype), h.shape)
 
 
 def widen(tree: PyTree) -> PyTree:

@@ -87,7 +87,7 @@ def refuses(request: Request) -> str | None:
 
 def _operands(plan: Plan, arguments: Arguments) -> Operands:
     """One layer's arrays as calls take them."""
-    params, mask, steps, state, initial = arguments
+    params, h_mask, steps, state, initial = arguments
     element, sums = plan.cell.compute_dtype, plan.sums
     b_h = getattr(params, "b_h", None)
     return Operands(
@@ -100,7 +100,7 @@ def _operands(plan: Plan, arguments: Arguments) -> Operands:
         memory=_layer(getattr(state, "c", None), sums),
         h_initial=_layer(getattr(initial, "h", None), element),
         memory_initial=_layer(getattr(initial, "c", None), sums),
-        h_mask=_layer(mask, element),
+        h_mask=_layer(h_mask, element),
         valid=_layer(steps.valid, jnp.bool_),
         resets=_layer(steps.resets, jnp.bool_),
     )
