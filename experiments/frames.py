@@ -221,7 +221,7 @@ class PredictConfig(Checked):
     checkpoint: Path
     """The folder of a trained run."""
     predict: Path
-    """Videos, as in training; each goes on behind its last frames."""
+    """Videos, as in training; each goes on after its last frames."""
     out: Path = Path("frames.npy")
     """The file to write: .npy for the frames that are said, float32 [N, steps, H, W, C]; .gif to see the first one."""
     ahead: Positive | None = None
@@ -237,7 +237,7 @@ class PredictConfig(Checked):
 
 
 def predict(config: PredictConfig) -> None:
-    """Say the frames behind each of a file's videos, and write them."""
+    """Say the frames after each of a file's videos, and write them."""
     cli.check_out(config.out)
     model, _ = trained.load(config.checkpoint, config.step, FramePredictor)
     fields = training.RunFolder(config.checkpoint).read_config()
@@ -256,7 +256,7 @@ def predict(config: PredictConfig) -> None:
         save_gif(config.out, [as_picture(frame) for frame in (*videos.bright(whole[0]), *said[0])])
     else:
         np.save(config.out, said)
-    print(f"{ahead} frames behind each of {len(said)} videos in {config.out}")
+    print(f"{ahead} frames after each of {len(said)} videos in {config.out}")
 
 
 STUDY: study.Study[FramesConfig] = study.Study(

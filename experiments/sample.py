@@ -63,7 +63,7 @@ def main() -> int:
             raise InputError(f"--{name} has symbols that the model has never seen: {vocabulary.unknown(text)!r}")
         if text and not len(vocabulary.encode(text)):
             raise InputError(f"--{name} has no word, got {text!r}")
-    prompt = vocabulary.decode(vocabulary.encode(config.prompt))  # words have a blank behind them
+    prompt = vocabulary.decode(vocabulary.encode(config.prompt))  # words have a blank after them
     config = dataclasses.replace(config, prompt=prompt)
     if config.num_samples == 1:
         write_one(config, model, vocabulary)

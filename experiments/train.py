@@ -178,7 +178,7 @@ def _scored(run: study.Run, model: Any, reading: Any, part: str) -> tuple[Figure
 def sample_text(model: LanguageModel, vocabulary: text.Vocabulary, ids: Any, config: TrainConfig) -> str:
     """Text that goes on from the first line of the validation text."""
     opening = vocabulary.decode(ids[:200]).split("\n")[0].strip() or vocabulary.decode(ids[:1])
-    opening = vocabulary.decode(vocabulary.encode(opening))  # words have a blank behind them
+    opening = vocabulary.decode(vocabulary.encode(opening))  # words have a blank after them
     key = jax.random.key(config.seed)
     written = generate_text(
         model, vocabulary, [opening], length=config.sample_length, key=key, sampling=Sampling(temperature=0.8)

@@ -4,7 +4,7 @@ A path gives each token of a sentence one of K tags. Its score is the sum of an 
 between neighbours, one into the first token and one out of the last; its probability is exp(score) over the sum of
 exp(score) of all paths. A sentence of no tokens has one path, of score 0. -inf forbids, wherever it stands.
 
-`lengths` [B] says how many tokens are a sentence's own, 0 to T; None: all. What stands behind the end, NaN included,
+`lengths` [B] says how many tokens are a sentence's own, 0 to T; None: all. What stands after the end, NaN included,
 reaches neither value nor gradient. Emissions are floating; sums are in float32, or float64 if one of the arguments is.
 Everything but the paths can be differentiated, forward, in reverse and twice; everything goes through `jit` and `vmap`.
 
@@ -46,7 +46,7 @@ class Transitions(NamedTuple):
 
 
 class _Chain(NamedTuple):
-    """A checked batch in one dtype, of at least one step; emissions are 0 behind the end.
+    """A checked batch in one dtype, of at least one step; emissions are 0 after the end.
 
     Sentences come last: a processor adds, takes the largest and multiplies along them without gathering.
     """
@@ -69,7 +69,7 @@ def path_score(
 
     Args:
       emissions: [B, T, K], floating.
-      tags: [B, T], integers in 0..K-1; behind the end, any.
+      tags: [B, T], integers in 0..K-1; after the end, any.
       transitions: of K tags.
       lengths: [B]; see the module.
 
@@ -166,7 +166,7 @@ def viterbi(
       emissions, transitions, lengths: see `path_score`.
 
     Returns:
-      tags [B, T], int32, 0 behind the end and where no path is allowed; scores [B], -inf where none is.
+      tags [B, T], int32, 0 after the end and where no path is allowed; scores [B], -inf where none is.
 
     Raises:
       TypeError, ValueError: shapes or dtypes that do not fit.
@@ -189,7 +189,7 @@ def n_best(
       emissions, transitions, lengths: see `path_score`.
 
     Returns:
-      tags [B, N, T], int32, 0 behind the end; scores [B, N]. Where fewer paths are allowed, tags 0 and scores -inf.
+      tags [B, N, T], int32, 0 after the end; scores [B, N]. Where fewer paths are allowed, tags 0 and scores -inf.
 
     Raises:
       TypeError, ValueError: shapes or dtypes that do not fit, n below 1.
@@ -214,7 +214,7 @@ def marginals(
       emissions, transitions, lengths: see `path_score`.
 
     Returns:
-      [B, T, K], along K summing to 1; zeros behind the end and where no path is allowed.
+      [B, T, K], along K summing to 1; zeros after the end and where no path is allowed.
 
     Raises:
       TypeError, ValueError: shapes or dtypes that do not fit.
@@ -354,7 +354,7 @@ def _log_partition(chain: _Chain) -> Float[Array, "B"]:
 
 @jax.jit
 def _log_partition_parallel(chain: _Chain) -> Float[Array, "B"]:
-    """A step is a matrix, one behind the end the identity; a row vector goes in, a sum over its last tags comes out."""
+    """A step is a matrix, one after the end the identity; a row vector goes in, a sum over its last tags comes out."""
     emissions = jnp.swapaxes(chain.emissions, 1, 2)
     identity = jnp.where(jnp.eye(len(chain.start), dtype=bool), 0.0, -jnp.inf).astype(emissions.dtype)
     steps = chain.between[None, None] + emissions[1:, :, None]

@@ -1,10 +1,10 @@
 """Spans of tags such as B-PER and I-PER, and how many of them were found, as conlleval counts.
 
-A tag is O, outside of all spans, or B, I, E or S and a label behind the first hyphen, which may hold more of them, as
+A tag is O, outside of all spans, or B, I, E or S and a label after the first hyphen, which may hold more of them, as
 in B-creative-work; the label may be missing. Tags may break every scheme: a token goes on with the span of the token
 before it where it has I or E, that one has B or I, and both have the same label. Every other token that is not outside
 starts a span, whatever its letter. For tags of B, I and O, and of E, I and O, these are the spans that conlleval sees
-(https://www.clips.uantwerpen.be/conll2000/chunking/output.html). It has no rule for S, nor for B behind E of the same
+(https://www.clips.uantwerpen.be/conll2000/chunking/output.html). It has no rule for S, nor for B after E of the same
 label; here, spans in IOBES are what they are in IOB2.
 """
 
@@ -180,7 +180,7 @@ def span_counts(
       predicted: integers in 0..K-1, [B, T].
       targets: the same.
       labels: the names of the K tags.
-      lengths: tokens in each sentence, integers in 0..T, [B]; None where all have T. What stands behind is not read.
+      lengths: tokens in each sentence, integers in 0..T, [B]; None where all have T. What stands after is not read.
 
     Returns:
       int32 [L, 3]: for each of `span_labels(labels)`, how many spans are right, predicted, true.
@@ -254,7 +254,7 @@ def _spans_of_ids(tags: Array, labels: Sequence[str], valid: Array | None) -> tu
     if valid is not None:
         is_more, is_inside = is_more & valid, is_inside & valid
     goes_on = is_open[:, :-1] & is_more[:, 1:] & (kind[:, :-1] == kind[:, 1:])
-    goes_on = jnp.pad(goes_on, ((0, 0), (1, 1)))  # neither before the first token nor behind the last
+    goes_on = jnp.pad(goes_on, ((0, 0), (1, 1)))  # neither before the first token nor after the last
     cuts = jnp.where(goes_on, tags.shape[1], jnp.arange(tags.shape[1] + 1))
     ends = jax.lax.cummin(cuts, axis=1, reverse=True)[:, 1:]
     return is_inside & ~goes_on[:, :-1], ends, kind

@@ -290,7 +290,7 @@ def test_coverage_lets_a_decoder_look_elsewhere(x64):
 
 
 def test_coverage_loss(x64):
-    """See's formula over steps that count; junk behind a target's end reaches neither value nor gradient."""
+    """See's formula over steps that count; junk after a target's end reaches neither value nor gradient."""
     T = 4
     amounts = np.random.default_rng(0).dirichlet(np.ones(S), (B, T))
     lengths, each = np.array([4, 0, 1, 3]), np.array([1.0, 1.0, 0.5, 0.0])

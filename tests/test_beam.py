@@ -271,7 +271,7 @@ def countdown(symbols, left):
 
 @pytest.mark.parametrize(("length_penalty", "length"), [(np.ones_like, 0), (PlainLength(1.0), 30), (peak, 30)])
 def test_it_goes_on_while_something_better_may_come(length_penalty, length):
-    """Ending at once has 0.9, but the other string the greater penalty, however far away and with less behind it."""
+    """Ending at once has 0.9, but the other string the greater penalty, however far away and with less after it."""
     scores = jnp.log(jnp.array([[0.9, 0.1, 1e-9]]))
     beams = beam_search(countdown, jnp.array([30]), scores, beam=2, steps=40, end=0, length_penalty=length_penalty)
     assert beams.lengths.tolist() == [[length]]

@@ -124,7 +124,7 @@ def test_clips_are_read_as_they_are(tmp_path):
     found = read_clips(tmp_path / "b.npz")
     assert found.targets == [("1", "2", "2"), ("0", "0", "1")]
     np.testing.assert_array_equal(found.sequences[0], colour[0].astype(np.float32))
-    colour[1, 2:] = np.nan  # behind the clip's end
+    colour[1, 2:] = np.nan  # after the clip's end
     np.savez(tmp_path / "c.npz", clips=colour, labels=[1, 2], lengths=[3, 2])
     np.testing.assert_array_equal(read_clips(tmp_path / "c.npz").sequences[1], colour[1, :2].astype(np.float32))
 

@@ -114,7 +114,7 @@ def test_a_clip_is_its_frames_one_after_another():
 
 @every_config
 def test_padding_and_batch_do_not_matter(config):
-    """NaN behind the ends, more of it, and other clips beside; nor does the way that says which frames are there."""
+    """NaN after the ends, more of it, and other clips beside; nor does the way that says which frames are there."""
     model = built(config)
     logits = np.asarray(run(model, CLIPS, LENGTHS))
     assert logits.shape == ((B, T, C) if config.each_frame else (B, C))

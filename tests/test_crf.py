@@ -21,7 +21,7 @@ SEQUENTIAL_AND_PARALLEL = [crf.log_partition, crf.log_partition_parallel]
 
 
 def drawn(share, seed=0, scale=2.0, dtype=np.float64):
-    """Emissions with junk behind the end, and transitions."""
+    """Emissions with junk after the end, and transitions."""
     rng = np.random.default_rng(seed)
 
     def scores(*shape, share=share):

@@ -67,7 +67,7 @@ def trained(model, source, inputs, key):
 
 
 def test_a_pair_is_scored_the_same_in_any_batch():
-    """Whatever stands behind the ends, beside it, and compiled or not."""
+    """Whatever stands after the ends, beside it, and compiled or not."""
     model, inputs = built(CONFIG), np.asarray(seq2seq_task.shifted(jnp.asarray(TARGETS)))
     assert inputs[:, 0].tolist() == [START] * B
     np.testing.assert_array_equal(inputs[:, 1:], TARGETS[:, :-1])

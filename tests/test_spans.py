@@ -183,7 +183,7 @@ def test_scores_need_as_many_tags():
 
 
 def batch(chance, labels, lengths, steps):
-    """Random integers, garbage behind each end, and as many sentences of names."""
+    """Random integers, garbage after each end, and as many sentences of names."""
     true = chance.integers(0, len(labels), (len(lengths), steps))
     predicted = np.where(chance.random(true.shape) < 0.7, true, chance.integers(0, len(labels), true.shape))
     named = [

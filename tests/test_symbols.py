@@ -24,7 +24,7 @@ kinds = pytest.mark.parametrize("vocabulary", ALL, ids=["subwords", "words", "ch
 
 
 def surrounded(ids):
-    """With start and end, and padding behind."""
+    """With start and end, and padding after."""
     return np.concatenate([[START], ids, [END, PADDING, PADDING]])
 
 

@@ -60,7 +60,7 @@ def run(model, words, characters, lengths):
 
 
 def with_garbage(values, fill):
-    """Whatever stands behind the ends of sentences."""
+    """Whatever stands after the ends of sentences."""
     return np.where(INSIDE.reshape(INSIDE.shape + (1,) * (values.ndim - 2)), values, fill)
 
 

@@ -117,7 +117,7 @@ def same(beams, others):
 
 
 def test_a_translation_depends_on_its_source_alone():
-    """Not on what stands beside it, nor on what stands behind its end."""
+    """Not on what stands beside it, nor on what stands after its end."""
     settings, model = SETTINGS["coverage"], made(0)
     whole = translate(model, SOURCE, lengths=LENGTHS, settings=settings)
     dirty = np.where(np.arange(SOURCE.shape[1]) < LENGTHS[:, None], SOURCE, 7)

@@ -157,10 +157,10 @@ def test_words_of_all_sorts(vectors):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("the 1 2\nof 1\n", r"vectors\.txt, row 2: expected a word and 2 numbers, got 1 behind the word"),
-        ("the 1 2\nof 1 2 3\n", "row 2: expected a word and 2 numbers, got 3 behind the word"),
-        ("2 2\nthe 1 2\nof 1\n", "row 3: expected a word and 2 numbers, got 1 behind the word"),
-        ("the\n", "row 1: expected a word and its numbers, got 0 behind the word"),
+        ("the 1 2\nof 1\n", r"vectors\.txt, row 2: expected a word and 2 numbers, got 1 after the word"),
+        ("the 1 2\nof 1 2 3\n", "row 2: expected a word and 2 numbers, got 3 after the word"),
+        ("2 2\nthe 1 2\nof 1\n", "row 3: expected a word and 2 numbers, got 1 after the word"),
+        ("the\n", "row 1: expected a word and its numbers, got 0 after the word"),
         ("the 1 2\nof 1 two\n", "row 2, value 2: expected a finite number, got 'two'"),
         ("the 1 nan\n", "row 1, value 2: expected a finite number, got 'nan'"),
         ("the 1e39 1\n", "row 1, value 1: expected a finite number, got '1e39'"),

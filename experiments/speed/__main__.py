@@ -17,12 +17,12 @@ from rich.progress import track
 
 from experiments import cli
 from experiments.speed import machine, results
-from experiments.speed.contenders import DEFAULT, OURS, contender_named
+from experiments.speed.contenders import DEFAULT, contender_named
 from experiments.speed.measure import Task, measure
 from experiments.speed.results import Results
 from experiments.speed.rows import MODES, ROWS, DType, Mode, row_named
 from experiments.speed.summary import summary
-from experiments.speed.turns import LibraryError, Process, Timing
+from experiments.speed.turns import OURS, LibraryError, Process, Timing
 from lstmjax.errors import InputError
 
 DESCRIPTION = """Measure how fast our layers are beside other libraries', and write the results as JSON.

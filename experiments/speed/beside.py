@@ -10,11 +10,9 @@ import jax
 from flax import nnx
 
 from experiments.speed import machine
-from experiments.speed.turns import Prepared, Process, Times, Timing, check, difference, time_in_turn
+from experiments.speed.turns import OURS, Prepared, Process, Times, Timing, check, difference, time_in_turn
 from lstmjax import checks, training
 from lstmjax.errors import InputError
-
-OURS = "lstmjax"
 
 Problem = TypeVar("Problem")
 

@@ -96,7 +96,6 @@ _CONTENDERS = (
     _on_jax("haiku", "Haiku", haiku_layers.layers, "haiku", needs=("dm-haiku",), has_lengths=False),
 )
 CONTENDERS = {one.name: one for one in _CONTENDERS}
-OURS = "lstmjax"
 DEFAULT = tuple(name for name in CONTENDERS if name != "lstmjax-cudnn")
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import lstmjax as lx
 from experiments import cli
 from experiments.peers.keras_layers import keras_on_jax, seeds
-from experiments.speed.beside import OURS, BesideConfig, compare
-from experiments.speed.turns import Prepared, paired_ratio
+from experiments.speed.beside import BesideConfig, compare
+from experiments.speed.turns import OURS, Prepared, paired_ratio
 from lstmjax.files import replace_text
 
 LARGEST_DIFFERENCE = 1e-3

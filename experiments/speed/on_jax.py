@@ -26,9 +26,10 @@ from lstmjax.interop.layouts import LAYOUTS
 def prepare_ours(request: Request, backend: str) -> Prepared:
     """`lx.unroll` for each layer and direction."""
     problem, layers = _begin(request), _our_layers(request, backend)
-    if request.mode == "epoch":
-        return _training(layers, problem.weights, request, problem)
-    prepared = _compiled(layers, problem.weights, request, problem)
+    prepare = _training if request.mode == "epoch" else _compiled
+    prepared = prepare(layers, problem.weights, request, problem)
+    if request.mode == "generate":  # one step has no backend
+        return prepared
     return prepared._replace(about={**prepared.about, "backend": _backend(request, problem, backend)})
 
 
@@ -39,7 +40,7 @@ def prepare_reference(request: Request) -> Prepared:
 
 
 def prepare_peer(request: Request, build: Callable[..., JaxLayers], library: str, kind: str) -> Prepared:
-    """Another library's layers, of a kind of cell; jobs are Keras's."""
+    """Another library's layers, of a kind of cell; who trains in its own way is Keras."""
     problem = _begin(request)
     if request.mode == "epoch":
         return _keras_training(request, problem)

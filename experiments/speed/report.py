@@ -16,10 +16,11 @@ import tyro
 from experiments import cli
 from experiments.speed import plot, results
 from experiments.speed.beside import markdown
-from experiments.speed.contenders import CONTENDERS, OURS
+from experiments.speed.contenders import CONTENDERS
 from experiments.speed.results import Measurement, Results, Table
 from experiments.speed.rows import LAYER_MODES, Row, flops
 from experiments.speed.summary import BEST, Means, gradient_differences, means, ratios
+from experiments.speed.turns import OURS
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text
 
@@ -109,7 +110,7 @@ def page(found: Results) -> str:
 
 
 def pivot(found: Results, mode: str, dtype: str, cells: Callable[[Row, Table], Mapping[str, str]]) -> list[str]:
-    """A line for each row, a column for each contender, other columns behind; nothing where nothing was measured."""
+    """A line for each row, a column for each contender, other columns after; nothing where nothing was measured."""
     tables = {row: table for row in found.rows if (table := found.of(row, mode, dtype))}
     return _table([{"row": row.title, **cells(row, table)} for row, table in tables.items()])
 

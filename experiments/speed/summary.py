@@ -3,10 +3,10 @@
 import statistics
 from typing import Any
 
-from experiments.speed.contenders import CONTENDERS, OURS
+from experiments.speed.contenders import CONTENDERS
 from experiments.speed.results import Results, Table
 from experiments.speed.rows import GROUPS, LAYER_MODES
-from experiments.speed.turns import paired_ratio
+from experiments.speed.turns import OURS, paired_ratio
 
 BEST = "best peer"
 

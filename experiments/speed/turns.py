@@ -18,6 +18,9 @@ import numpy as np
 
 from lstmjax import checks
 
+OURS = "lstmjax"
+"""The name that the others are compared with."""
+
 Times = dict[str, list[float]]
 """Seconds a run of each library, one number a round."""
 

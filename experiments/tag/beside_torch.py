@@ -17,8 +17,8 @@ import numpy as np
 
 from experiments import cli
 from experiments.speed import machine
-from experiments.speed.beside import OURS, BesideConfig, Comparison, compare, markdown
-from experiments.speed.turns import paired_ratio
+from experiments.speed.beside import BesideConfig, Comparison, compare, markdown
+from experiments.speed.turns import OURS, paired_ratio
 from experiments.tag.__main__ import TagConfig, load
 from experiments.tag.contenders import KINDS, LIBRARIES, Problem
 from lstmjax import checks

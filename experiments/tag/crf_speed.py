@@ -16,15 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import cli
-from experiments.speed.turns import paired_ratio, seconds_a_run, turns
+from experiments.speed.turns import OURS, Timing, paired_ratio, seconds_a_run, turns
 from lstmjax import checks, crf
 
 Run = Callable[[], Any]
-OURS = "lstmjax"
 
 
 @dataclasses.dataclass(frozen=True)
-class CrfSpeedConfig:
+class CrfSpeedConfig(Timing):
     """Sizes, and how to time."""
 
     steps: tuple[int, ...] = (32, 128, 1024)
@@ -33,17 +32,13 @@ class CrfSpeedConfig:
     """sentences"""
     tags: int = 20
     """tags"""
-    rounds: int = 10
-    """how often each one is timed"""
-    seconds: float = 0.05
-    """the least time of a turn"""
 
     def __post_init__(self) -> None:
-        for name in ("batch", "tags", "rounds"):
+        super().__post_init__()
+        for name in ("batch", "tags"):
             checks.positive_int(name, getattr(self, name))
         for steps in self.steps:
             checks.positive_int("steps", steps)
-        checks.positive("seconds", self.seconds)
 
 
 def main(config: CrfSpeedConfig) -> int:

@@ -113,7 +113,7 @@ class TorchTagger(torch.nn.Module):  # type: ignore[misc]
         return emissions.argmax(dim=1).numpy() if self.crf is None else self.crf.decode(*self._padded(emissions, batch))
 
     def emissions(self, batch: TokenBatch) -> np.ndarray:
-        """[B, T, K], zeros behind the end, sentences in the order they came."""
+        """[B, T, K], zeros after the end, sentences in the order they came."""
         scores, _ = self._padded(self(batch), batch)
         by_sentence: np.ndarray = scores.transpose(0, 1)[torch.argsort(batch.order)].detach().numpy()
         return by_sentence

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from experiments import cli
 from experiments.speed import machine
-from experiments.speed.beside import OURS, BesideConfig, compare, markdown
-from experiments.speed.turns import Times, paired_ratio
+from experiments.speed.beside import BesideConfig, compare, markdown
+from experiments.speed.turns import OURS, Times, paired_ratio
 from experiments.translate.contenders import BEAMS, LIBRARIES, TARGET_STEPS, problem
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text

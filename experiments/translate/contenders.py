@@ -24,7 +24,7 @@ TARGET_STEPS = 16
 
 
 class Problem(NamedTuple):
-    """A model by its config, and sentences in symbols, each with the end symbol behind it."""
+    """A model by its config, and sentences in symbols, each with the end symbol after it."""
 
     model: Seq2SeqConfig
     sources: list[np.ndarray]

@@ -18,7 +18,7 @@ Kind = Literal["subwords", "words", "characters"]
 
 
 class Part(NamedTuple):
-    """Pairs in symbols, each text with the end symbol behind it, and the text they are from."""
+    """Pairs in symbols, each text with the end symbol after it, and the text they are from."""
 
     text: ParallelText
     sources: list[np.ndarray]
@@ -60,7 +60,7 @@ def vocabulary_of(text: ParallelText, kind: Kind, size: int, min_count: int, sha
 
 
 def encode(lines: Sequence[str], symbols: Symbols) -> list[np.ndarray]:
-    """Each text in symbols, with the end symbol behind it."""
+    """Each text in symbols, with the end symbol after it."""
     return [np.append(symbols.encode(line), np.int32(END)) for line in lines]
 
 

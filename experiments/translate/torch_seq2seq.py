@@ -103,7 +103,7 @@ class TorchSeq2Seq(torch.nn.Module):  # type: ignore[misc]
         return functional.linear(features, self.target_embed.weight)
 
     def loss(self, source: Any, lengths: Any, targets: Any) -> Any:
-        """The mean over symbols of targets [B, T], padded behind their end."""
+        """The mean over symbols of targets [B, T], padded after their end."""
         inputs = torch.cat([torch.full_like(targets[:, :1], START), targets[:, :-1]], dim=1)
         logits = self(source, lengths, inputs).flatten(0, 1)
         smoothing = self.config.label_smoothing if self.training else 0.0

@@ -13,7 +13,7 @@ class MaskedWeight(NamedTuple):
 
 
 def mask_weight(w: Array | MaskedWeight, mask: Float[Array, "*batch H"]) -> MaskedWeight:
-    """`w` behind `mask`; behind both masks if it already has one."""
+    """`w` whose input is multiplied by `mask`; by both masks if it already has one."""
     if isinstance(w, MaskedWeight):
         return MaskedWeight(w.w, w.mask * mask)
     return MaskedWeight(w, mask)

@@ -19,15 +19,15 @@
 - `symbol_pairs.py`: the symbols of source and target, in one file
 - `memory_tasks.py`: made data that ask how long and how much is remembered
 - `parallel.py`: texts that say the same, line for line
-- `parallel_sets.py`: named sets of them
+- `parallel_sets.py`: named sets of parallel texts
 - `tagged.py`: tagged sentences from CoNLL-U, columns and plain text
 - `tagged_output.py`: predicted tags, written into the file
-- `tagged_sets.py`: named sets of them
+- `tagged_sets.py`: named sets of tagged sentences
 - `datasets.py`: named sets with their splits
 - `timeline.py`: times, how regular ones follow one another, features of the calendar
 - `series.py`: time series from tables, each on a regular grid
-- `series_rows.py`: what the rows of such a table say
-- `named_series.py`: named sets of them
+- `series_rows.py`: what the rows of a table of series say
+- `named_series.py`: named sets of time series
 - `windows.py`: a history and what comes after it; parts cut by time
 - `videos.py`: videos from NPY and NPZ files
 - `moving_digits.py`: Moving MNIST, made as it is asked for

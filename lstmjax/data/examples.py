@@ -120,7 +120,7 @@ def any_number(written: str) -> float | None:
         return None
 
 
-def finite_number(place: str, written: str, behind: str = "") -> float:
+def finite_number(place: str, written: str, where: str = "") -> float:
     """The finite number that a text writes in digits; InputError, which says where it stands, if it writes none.
 
     >>> finite_number("row 1", " -1.5e3")
@@ -128,7 +128,7 @@ def finite_number(place: str, written: str, behind: str = "") -> float:
     """
     number = any_number(written)
     if number is None or not math.isfinite(number):
-        raise InputError(f"{place}: expected a finite number{behind}, got {written!r:.60}")
+        raise InputError(f"{place}: expected a finite number{where}, got {written!r:.60}")
     return number
 
 

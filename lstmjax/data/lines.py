@@ -71,7 +71,7 @@ class LineVocabulary:
         return np.array([self._places.get(word, 1) for word in _line_words(text)], np.int32)
 
     def decode(self, ids: np.ndarray) -> str:
-        """The text of integer ids [N] in 0..V-1: a blank behind each word, a new line for each `<eos>`."""
+        """The text of integer ids [N] in 0..V-1: a blank after each word, a new line for each `<eos>`."""
         checks.within("ids", np.asarray(ids), 0, len(self) - 1)
         table = ("\n", *(f"{word} " for word in (UNK, *self.words)))
         return "".join(table[i] for i in np.asarray(ids).tolist())

@@ -52,7 +52,7 @@ def prefetch(source: Source[BatchT], start: int = 0, count: int = 2) -> Iterator
     """Prepare the batches from a position on in one background thread, `count` ahead of the one handed out.
 
     What goes wrong there is raised, with its traceback, where that batch is asked for. At the end the thread is gone,
-    and a `Resumable` source stands behind the batch handed out last, as if none had been prepared ahead.
+    and a `Resumable` source stands after the batch handed out last, as if none had been prepared ahead.
 
     Args:
       source: what to read; a `Resumable` one must not be used otherwise meanwhile.

@@ -328,7 +328,7 @@ def _take(examples: BatchT, rows: np.ndarray, batch_size: int) -> BatchT:
 
 
 def _pad(sequences: Sequence[np.ndarray], steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """The sequences side by side, zeros behind their ends, and their lengths."""
+    """The sequences side by side, zeros after their ends, and their lengths."""
     padded = np.zeros((len(sequences), steps, *sequences[0].shape[1:]), sequences[0].dtype)
     for row, sequence in zip(padded, sequences, strict=True):
         row[: len(sequence)] = sequence

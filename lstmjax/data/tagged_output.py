@@ -22,7 +22,7 @@ def with_tags(
 ) -> str:
     r"""The text of a file with a tag for each token; read again, it gives the same tokens and these tags.
 
-    Columns get one more at their end, behind a tab where tabs separate them, else a blank. In CoNLL-U, the tag
+    Columns get one more at their end, after a tab where tabs separate them, else a blank. In CoNLL-U, the tag
     takes the place of what stands in its column. All else stays as it is, line ends too. Of plain text, each token
     becomes a row of columns, with a tab before its tag, and each line, blank or not, ends in a blank line.
 

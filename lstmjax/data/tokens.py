@@ -98,7 +98,7 @@ class TokenVocabulary:
         return np.array([known.get(token, known.get(token.lower(), 1)) for token in tokens], np.int32)
 
     def encode(self, tokens: Sequence[str]) -> np.ndarray:
-        """T tokens, int32 [T, 1 + W]: the word's symbol, then those of its characters, 0 behind its end."""
+        """T tokens, int32 [T, 1 + W]: the word's symbol, then those of its characters, 0 after its end."""
         known, half = self._character_symbols, self.longest // 2
         encoded = np.zeros((len(tokens), 1 + self.longest), np.int32)
         encoded[:, 0] = self.ids(tokens)
@@ -108,7 +108,7 @@ class TokenVocabulary:
         return encoded
 
     def batch(self, sentences: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What a `Tagger` reads: words [B, T], characters [B, T, W], lengths [B], all int32, 0 behind the ends.
+        """What a `Tagger` reads: words [B, T], characters [B, T, W], lengths [B], all int32, 0 after the ends.
 
         >>> words, characters, lengths = TokenVocabulary(("a",), ("a", "b"), 4).batch([["a", "ab"], ["a"]])
         >>> words.tolist(), characters[0].tolist(), lengths.tolist()

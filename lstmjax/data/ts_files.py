@@ -13,7 +13,7 @@ FLAGS = ("timestamps", "missing", "univariate", "equallength", "classlabel", "ta
 COUNTS = ("dimension", "dimensions", "serieslength")
 
 Said = dict[str, tuple[int, list[str]]]
-"""For each key of the header, in lower case, its row and the words behind it."""
+"""For each key of the header, in lower case, its row and the words after it."""
 
 
 class Header(NamedTuple):
@@ -32,7 +32,7 @@ def read_ts(path: str | Path, *, has_targets: bool = True) -> Labelled:
     """Sequences with their class labels or target numbers.
 
     A row is a line of `@data`: dimensions with ":" between them, their values with "," between them, a label or number
-    behind the last ":".
+    after the last ":".
     Rows may have different lengths, the dimensions of a row may not. Keys of the header are read in any case; one of
     `@classLabel` and `@targetLabel` must say whether there are targets.
 
@@ -61,7 +61,7 @@ def read_ts(path: str | Path, *, has_targets: bool = True) -> Labelled:
     header = _header(path, _said(path, telling))
     rows = {f"{path}, row {row}": line.split(":") for row, line in telling}
     if not rows:
-        raise InputError(f"{path} has no rows behind @data; expected at least 1")
+        raise InputError(f"{path} has no rows after @data; expected at least 1")
     targets = _targets(header, rows, has_targets)
     return Labelled(_sequences(header, rows), targets, list(rows))
 
@@ -90,7 +90,7 @@ def _header(path: str | Path, said: Said) -> Header:
         raise InputError(f"{path}: either @classLabel or @targetLabel must say before @data whether rows have targets")
     _, *labels = said["classlabel"][1] if flags["classlabel"] else [""]
     if flags["classlabel"] and not labels:
-        raise InputError(f"{path}, row {said['classlabel'][0]}: expected all labels behind @classLabel true, got none")
+        raise InputError(f"{path}, row {said['classlabel'][0]}: expected all labels after @classLabel true, got none")
     return Header(
         _count(path, said, "dimensions") or _count(path, said, "dimension") or (1 if flags["univariate"] else None),
         _count(path, said, "serieslength"),
@@ -104,7 +104,7 @@ def _flag(path: str | Path, said: Said, key: str) -> bool:
     row, words = said.get(key, (0, ["false"]))
     first, *more = words or [""]
     if first.lower() not in ("true", "false") or (more and (key, first.lower()) != ("classlabel", "true")):
-        raise InputError(f"{path}, row {row}: expected true or false behind @{key}, got {' '.join(words)!r:.60}")
+        raise InputError(f"{path}, row {row}: expected true or false after @{key}, got {' '.join(words)!r:.60}")
     return first.lower() == "true"
 
 
@@ -113,7 +113,7 @@ def _count(path: str | Path, said: Said, key: str) -> int | None:
         return None
     row, words = said[key]
     if len(words) != 1 or not words[0].isdecimal() or int(words[0]) == 0:
-        raise InputError(f"{path}, row {row}: expected a number from 1 behind @{key}, got {' '.join(words)!r:.60}")
+        raise InputError(f"{path}, row {row}: expected a number from 1 after @{key}, got {' '.join(words)!r:.60}")
     return int(words[0])
 
 
@@ -126,11 +126,11 @@ def _targets(header: Header, rows: dict[str, list[str]], wanted: bool) -> list[s
         return None
     if header.numbers:
         return np.array(
-            [[finite_number(place, part, behind=" behind the last ':'")] for place, part in last.items()], np.float64
+            [[finite_number(place, part, where=" after the last ':'")] for place, part in last.items()], np.float64
         )
     for place, part in last.items():
         if part not in (header.labels or ()):
-            raise InputError(f"{place}: expected a label that @classLabel names behind the last ':', got {part!r:.60}")
+            raise InputError(f"{place}: expected a label that @classLabel names after the last ':', got {part!r:.60}")
     return list(last.values())
 
 

@@ -220,5 +220,5 @@ def _word(place: str, pieces: list[bytes], size: int) -> bytes:
     word = pieces[:-size] if size else []
     last = any_number(word[-1].decode("ascii", errors="replace")) if len(word) > 1 else None
     if not word or (last is not None and math.isfinite(last)):  # a number too many for the vector
-        raise InputError(f"{place}: expected a word and {size or 'its'} numbers, got {len(pieces) - 1} behind the word")
+        raise InputError(f"{place}: expected a word and {size or 'its'} numbers, got {len(pieces) - 1} after the word")
     return b" ".join(word)

@@ -20,7 +20,7 @@ class Beams(NamedTuple):
     """The N best hypotheses of each source, the best first.
 
     Args:
-      symbols: int32 [B, N, steps], zero behind a hypothesis's last symbol; the end symbol is not written.
+      symbols: int32 [B, N, steps], zero after a hypothesis's last symbol; the end symbol is not written.
       lengths: int32 [B, N], how many symbols each has, the end symbol not counted.
       scores: [B, N], what they are ranked by; -inf where a source has fewer than N hypotheses.
       log_probabilities: [B, N], of the symbols and the end symbol; -inf where there is no hypothesis.

@@ -34,7 +34,7 @@ class IndependentTags(nnx.Module):
 
         Args:
           emissions: a score for every tag at every token, [B, T, K].
-          tags: integers [B, T] in 0..K-1; what stands behind a sentence's end makes no difference.
+          tags: integers [B, T] in 0..K-1; what stands after a sentence's end makes no difference.
           lengths: integers [B] in 0..T; None where every sentence has T tokens.
         """
         valid = _valid(emissions, self.num_tags, lengths)
@@ -44,12 +44,12 @@ class IndependentTags(nnx.Module):
         return jnp.sum(of_tags, axis=1, where=valid)
 
     def decode(self, emissions: Float[Array, "B T K"], *, lengths: Lengths = None) -> Int[Array, "B T"]:
-        """The most probable tags, int32 [B, T], the first of equals; 0 behind the end."""
+        """The most probable tags, int32 [B, T], the first of equals; 0 after the end."""
         valid = _valid(emissions, self.num_tags, lengths)
         return keep_counted(jnp.argmax(emissions, axis=2).astype(jnp.int32), valid)
 
     def marginals(self, emissions: Float[Array, "B T K"], *, lengths: Lengths = None) -> Float[Array, "B T K"]:
-        """The probability of every tag at every token; zeros behind the end."""
+        """The probability of every tag at every token; zeros after the end."""
         valid = _valid(emissions, self.num_tags, lengths)
         return keep_counted(jax.nn.softmax(keep_counted(emissions, valid), axis=2), valid)
 
@@ -113,11 +113,11 @@ class CRF(nnx.Module):
         return crf.log_likelihood(emissions, tags, self.transitions, lengths=lengths)
 
     def decode(self, emissions: Float[Array, "B T K"], *, lengths: Lengths = None) -> Int[Array, "B T"]:
-        """The most probable chain of those allowed, int32 [B, T]; 0 behind the end."""
+        """The most probable chain of those allowed, int32 [B, T]; 0 after the end."""
         return crf.viterbi(emissions, self.allowed, lengths=lengths)[0]
 
     def marginals(self, emissions: Float[Array, "B T K"], *, lengths: Lengths = None) -> Float[Array, "B T K"]:
-        """The probability of every tag at every token, over all chains allowed; zeros behind the end."""
+        """The probability of every tag at every token, over all chains allowed; zeros after the end."""
         return crf.marginals(emissions, self.allowed, lengths=lengths)
 
 

@@ -2,34 +2,34 @@
 
 - `config_parts.py`: what the configs share: checks of their fields, cells, embeddings
 - `language_model.py`: embedding, recurrent layers, projection, and what it is trained to do
-- `language_model_config.py`: these from a config alone
+- `language_model_config.py`: language models from a config alone
 - `sequence_to_one.py`: recurrent layers, pooling, dense layers; classifiers and regressors
-- `sequence_config.py`: these from a config alone
-- `sequence_task.py`: what they are trained to do, and their figures
+- `sequence_config.py`: classifiers and regressors from a config alone
+- `sequence_task.py`: what classifiers and regressors are trained to do, and their figures
 - `forecaster.py`: histories of series to distributions of what comes, all steps at once or one after another
-- `forecast_networks.py`: what is inside those that say all steps at once
-- `forecaster_config.py`: these from a config alone
-- `forecaster_task.py`: what they are trained to do, and what their numbers mean
+- `forecast_networks.py`: the networks of forecasters that say all steps at once
+- `forecaster_config.py`: forecasters from a config alone
+- `forecaster_task.py`: what forecasters are trained to do, and what their numbers mean
 - `tagger.py`: a tag for every token, from words and their characters
-- `tagger_config.py`: these from a config alone
-- `tagger_task.py`: what they are trained to do, and their figures
+- `tagger_config.py`: taggers from a config alone
+- `tagger_task.py`: what taggers are trained to do, and their figures
 - `mixture_density.py`: drawings point by point, each a mixture of Gaussians
 - `seq2seq.py`: from one sequence to another: an encoder, and a decoder that writes
 - `decoders.py`: decoders that look back at what was read, and one that does not
-- `decoder_steps.py`: what they share
-- `seq2seq_config.py`: these from a config alone
-- `seq2seq_task.py`: what they are trained to do, and what their symbols mean
+- `decoder_steps.py`: what all decoders share
+- `seq2seq_config.py`: encoder-decoder models from a config alone
+- `seq2seq_task.py`: what encoder-decoder models are trained to do, and what their symbols mean
 - `frame_predictor.py`: the next frames of a video, by convolutional LSTMs
 - `piano_roll.py`: music, the notes of the next step from all steps before it
 - `piano_roll_notes.py`: the notes of a step, each by itself or all together
-- `piano_roll_config.py`: these from a config alone, what they are trained to do, and what their keys mean
+- `piano_roll_config.py`: models of music from a config alone, what they are trained to do, and what their keys mean
 - `frame_encoder.py`: images as vectors and as maps of features
 - `cnn_lstm.py`: clips to labels, of a whole clip or of each frame
-- `cnn_lstm_config.py`: these from a config alone
-- `cnn_lstm_task.py`: what they are trained to do, and their figures
+- `cnn_lstm_config.py`: models of clips from a config alone
+- `cnn_lstm_task.py`: what models of clips are trained to do, and their figures
 - `image_decoder.py`: from an image to a sequence
-- `image_decoder_config.py`: these from a config alone
-- `image_decoder_task.py`: what they are trained to do, and what their symbols mean
+- `image_decoder_config.py`: models of images and their texts from a config alone
+- `image_decoder_task.py`: what models of images and their texts are trained to do, and what their symbols mean
 """
 
 from collections.abc import Callable

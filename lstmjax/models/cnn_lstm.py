@@ -19,7 +19,7 @@ class CNNLSTM(nnx.Module):
 
         v_t = frames(x_t),    logits = classifier(v_1 ... v_T)
 
-    The same convolutions read every frame. What stands behind a clip's end changes nothing, nor does it reach the
+    The same convolutions read every frame. What stands after a clip's end changes nothing, nor does it reach the
     statistics of a batch normalisation.
 
     Args:
@@ -56,7 +56,7 @@ class CNNLSTM(nnx.Module):
         mask: Bool[Array, "B T"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "B *T C"]:
-        """Logits [B, C], or [B, T, C] with `every_step`; those behind a clip's end mean nothing.
+        """Logits [B, C], or [B, T, C] with `every_step`; those after a clip's end mean nothing.
 
         Args:
           clips: [B, T, H, W, C], floats, nearly always in [0, 1], or uint8, which is divided by 255.

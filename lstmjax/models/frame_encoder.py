@@ -60,7 +60,7 @@ class FrameEncoder(nnx.Module):
     Batch normalisation takes mean and variance of the batch exactly when a key is given, and moves its running
     statistics a tenth of the way towards them; without a key it uses the running ones and changes nothing. They are no
     parameters: they are `nnx.BatchStat`s, which training carries along and checkpoints keep. Images that are not there,
-    such as frames behind a clip's end, have no part in them; at least one must be. Group normalisation knows nothing
+    such as frames after a clip's end, have no part in them; at least one must be. Group normalisation knows nothing
     but its own image.
 
     Args:

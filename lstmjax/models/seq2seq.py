@@ -107,7 +107,7 @@ class Seq2Seq(nnx.Module):
           key: switches dropout on and draws its masks; None, as at evaluation, means no dropout.
 
         Returns:
-          logits [B, T, V]: `logits[b, t]` scores what follows `inputs[b, t]`. Those behind a target's end mean nothing.
+          logits [B, T, V]: `logits[b, t]` scores what follows `inputs[b, t]`. Those after a target's end mean nothing.
 
         Raises:
           TypeError, ValueError: symbols that are no integers of the vocabulary (seen outside `jit`), or lengths out of

@@ -158,7 +158,7 @@ class Tagger(nnx.Module):
 
         Args:
           words: symbols [B, T] in 0..V-1.
-          characters: symbols [B, T, W] of each word's characters, 0 behind its end; None if, and only if, there is no
+          characters: symbols [B, T, W] of each word's characters, 0 after its end; None if, and only if, there is no
             `spelling`.
           lengths: integers [B] in 0..T; None where every sentence has T tokens.
           key: switches dropout and unknown words on and draws them; None, as at evaluation, means none.
@@ -185,7 +185,7 @@ class Tagger(nnx.Module):
         *,
         lengths: Int[Array, "B"] | None = None,
     ) -> Int[Array, "B T"]:
-        """The most probable tags, int32 [B, T], 0 behind a sentence's end; arguments as above."""
+        """The most probable tags, int32 [B, T], 0 after a sentence's end; arguments as above."""
         return self.tags.decode(self(words, characters, lengths=lengths), lengths=lengths)
 
     def _spelled(self, words: Array, characters: Array | None, lengths: Array | None, key: Any) -> Array | None:
