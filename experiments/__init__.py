@@ -17,16 +17,16 @@ Studies:
 
 What trained language models do:
 
-- `sample.py`: they write
-- `evaluate.py`: how well they know a text
+- `sample.py`: they write text
+- `evaluate.py`: how well they predict a text
 - `inspect.py`: what their units do over a text
 
 Beside other libraries:
 
-- `parity/`: the same numbers
-- `speed/`: in less time
-- `peers/`: their layers, with our weights
-- `memory.py`: and memory, by backend
+- `parity/`: whether all compute the same numbers
+- `speed/`: how long each takes
+- `peers/`: the other libraries' layers, with our weights
+- `memory.py`: memory by backend
 
 What these share:
 
@@ -37,7 +37,7 @@ What these share:
 - `baselines.py`: a model's figures beside those of simpler ones
 - `trained.py`: what a trained model says of other data
 - `cli.py`: command lines and exit codes
-- `signals.py`: Ctrl-C
+- `interrupts.py`: Ctrl-C
 - `observers.py`: progress, metrics and their curves
 - `canvas.py`: pictures in files
 - `figures.py`: pictures of predictions
@@ -55,7 +55,7 @@ What these share:
 import signal
 import sys
 
-from experiments.signals import stop_at_once
+from experiments.interrupts import stop_at_once
 
 if sys.argv[0] == "-m":  # one of them is about to run: Ctrl-C ends it in order while the libraries are still loading
     signal.signal(signal.SIGINT, stop_at_once)

@@ -15,7 +15,7 @@ from typing import TypeVar
 import jax
 import tyro
 
-from experiments.signals import STOPPED
+from experiments.interrupts import STOPPED
 from lstmjax.errors import InputError
 from lstmjax.training.run_folder import check_writable
 

@@ -16,8 +16,8 @@ import jax
 from flax import nnx
 
 from experiments import cli, settings
+from experiments.interrupts import StopOnSignal
 from experiments.observers import MetricsFile, ProgressLine
-from experiments.signals import StopOnSignal
 from lstmjax import training
 from lstmjax.data.source import Source
 from lstmjax.errors import InputError

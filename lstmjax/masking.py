@@ -10,7 +10,7 @@ from jax import lax
 from jax.sharding import AxisType
 
 from lstmjax import checks
-from lstmjax.cells.optional import input_shape
+from lstmjax.cells.full_cell import input_shape
 from lstmjax.cells.shapes import expected_params
 from lstmjax.types import Array, Bool, Cell, Int, PyTree
 

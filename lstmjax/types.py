@@ -104,7 +104,8 @@ class Cell(Protocol[Params, State]):
           projected: what `project` gave for this step.
 
         Returns:
-          The new state, with the tree, shapes and dtypes of `state`, and the output [*batch, ...]. Each row depends on
+          The new state, with the tree, shapes and dtypes of `state`, and the output [*batch, ...]: in this order, as
+          `lax.scan` has it, while a layer's call gives outputs first. Each row depends on
           its own rows of `state` and `projected` alone: sequences in a batch do not see each other.
         """
 

@@ -55,8 +55,8 @@ def unroll(
       reverse: run from the last step to the first. Outputs stay aligned with inputs: y[t] has seen x[t] and after.
       remat: a number of steps, at least 1. The backward pass then keeps the state once in so many steps and computes
         the rest again, a chunk at a time: one more forward pass for much less memory; near sqrt(T) is least.
-      backend: "auto", "scan", "fused", "native" or "cudnn": what runs it, see `lstmjax.kernels.explain`; results are
-        the same.
+      backend: "auto", or the one to try first: "scan", "fused", "native" or "cudnn". One that can't serve the call
+        gives way to the next; `lstmjax.kernels.explain` says which and why. Results are the same.
       key: switches the noise of a regularised cell on (see `lstmjax.regularizers`) and draws it; None, as at
         evaluation, means no noise.
 

@@ -18,6 +18,7 @@ from tests.cases import (
     CELLS,
     HIDDEN,
     IN,
+    cells,
     every_cell,
     every_reference,
     random_inputs,
@@ -58,6 +59,61 @@ def test_a_step_is_the_equations(x64, make_cell, reference, dtype):
     assert y.shape[1:] == lx.cells.output_shape(cell)
     if hasattr(new, "h"):  # the output is the new hidden state
         np.testing.assert_array_equal(y, new.h)
+
+
+def with_field(name):
+    """The enrolled cells that have a field of this name."""
+    return cells(*(key for key, one in CELLS.items() if hasattr(one.make(jnp.float32), name)))
+
+
+def whole_step(cell):
+    """From parameters, state and input to the new state and the output."""
+    return lambda params, state, x: cell.step(params, state, cell.project(params, x))
+
+
+def step_arguments(cell):
+    x = random_inputs(cell, (5,), jax.random.key(2))
+    return random_params(cell, jax.random.key(0)), random_state(cell, (5,), jax.random.key(1)), x
+
+
+@with_field("use_bias")
+def test_a_cell_without_biases_is_one_with_zeros(make_cell):
+    cell = dataclasses.replace(make_cell(jnp.float32), use_bias=True)
+    bare = dataclasses.replace(cell, use_bias=False)
+    params, state, x = step_arguments(cell)
+    biases = [name for name, leaf in bare.init(jax.random.key(0))._asdict().items() if leaf is None]
+    zeros = {name: jax.tree.map(jnp.zeros_like, getattr(params, name)) for name in biases}
+    assert "b" in biases
+    found = whole_step(bare)(params._replace(**dict.fromkeys(biases)), state, x)
+    expected = whole_step(cell)(params._replace(**zeros), state, x)
+    chex.assert_trees_all_close(found, expected, atol=tolerance(jnp.float32, roundings=20))
+
+
+@with_field("activation_fn")
+def test_a_cell_has_no_functions_but_those_it_was_given(make_cell):
+    cell = make_cell(jnp.float32)
+    given = {name: f for name, f in {"gate_fn": jnp.cos, "activation_fn": jnp.sin}.items() if hasattr(cell, name)}
+    cell = dataclasses.replace(cell, **given)
+    program = str(jax.make_jaxpr(whole_step(cell))(*step_arguments(cell)))
+    assert {word for word in re.findall(r"\w+", program) if word in ("cos", "sin")} == {
+        f.__name__ for f in given.values()
+    }
+    assert not re.search("tanh|logistic|max", program)
+
+
+@with_field("gate_fn")
+def test_gates_have_their_own_names(make_cell):
+    """A gate with a large bias is wide open, under the name that `gate_order` gives its block."""
+    cell = dataclasses.replace(make_cell(jnp.float32), use_bias=True, gate_fn=jax.nn.sigmoid, activation_fn=jnp.tanh)
+    params, state, x = step_arguments(cell)
+
+    def gate(name, params):
+        return np.asarray(getattr(cell.gates(params, state, cell.project(params, x)), name))
+
+    for block, name in zip(jnp.eye(cell.num_gates), cell.gate_order, strict=True):
+        opened = params._replace(b=params.b + 100 * jnp.repeat(block, cell.hidden_features))
+        assert np.any(gate(name, params) < 0.9)
+        assert np.all(gate(name, opened) > 0.999)
 
 
 def test_half_precision_keeps_cell_state_and_sums_in_float32():

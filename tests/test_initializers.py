@@ -39,14 +39,6 @@ def test_each_gate_starts_with_glorot_scale():
         assert 0.98 * limit < float(jnp.abs(gate).max()) <= limit
 
 
-def test_without_biases_there_are_none():
-    for make in (lx.cells.LSTM, lx.cells.GRU, lx.cells.ElmanRNN, lx.cells.IndRNN):
-        assert make(IN, HIDDEN, use_bias=False).init(jax.random.key(0)).b is None
-    assert lx.cells.GRU(IN, HIDDEN, use_bias=False).init(jax.random.key(0)).b_h is None
-    assert lx.cells.GRU(IN, HIDDEN, reset_after=False).init(jax.random.key(0)).b_h is None
-    assert lx.cells.LayerNormLSTM(IN, HIDDEN, use_bias=False).init(jax.random.key(0)).b_c is None
-
-
 def test_torch_uniform_fills_its_range():
     init = initializers.torch_uniform(25)
     cell = lx.cells.LSTM(30, 25, kernel_init=init, recurrent_init=init, bias_init=init, forget_bias=0.0)

@@ -151,7 +151,7 @@ def test_each_group_of_rows_has_means_of_its_own(found):
         "rows of one sequence": {"torch": 0.5, "best peer": 0.5},
     }
     page = report.page(found)
-    assert "| rows of full length (2) | 2.00 (1.00) | 0.25 (0.25, of 1) | 1.00 (0.25) |" in page
+    assert "| rows of full length (2) | 2.00 (1.00 to 4.00) | 0.25 (0.25 to 0.25, of 1) | 1.00 (0.25 to 4.00) |" in page
     assert [row.group for row in found.rows] == sorted([row.group for row in found.rows], key=GROUPS.index)
 
 
@@ -181,7 +181,7 @@ def test_the_report_is_made_from_the_file_alone(found, tmp_path, capsys):
     assert code == 0
     line = next(line for line in out.splitlines() if line.startswith("| T 5, B 2, I 3, H 4 | **1000**"))
     assert [cell.strip() for cell in line.split("|")[3:-1]] == ["1100", "3000", "2.00", "67%", "native"]
-    assert "| rows of full length (1) | 1.10 (1.10) | 2.00 (2.00) | 2.00 (2.00) |" in out
+    assert "| rows of full length (1) | 1.10 (1.10 to 1.10) | 2.00 (2.00 to 2.00) | 2.00 (2.00 to 2.00) |" in out
     assert "| T 5, B 2, I 3, H 4 | **0.50** | 2.00 | 4.00 |" in out
     assert "3 planned, 4 grown" in out
     assert "keras does not count on 5x2x3x4 forward+backward float32: it computes something else" in out

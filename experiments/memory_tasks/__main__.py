@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments import cli
+from experiments.interrupts import STOPPED, StopOnSignal
 from experiments.memory_tasks.results import Results, read_results, report, said, written
 from experiments.memory_tasks.runs import CAUTION, CELLS, EVERY, Record, Run, learn, measure
 from experiments.ranges import Checked, Positive
-from experiments.signals import STOPPED, StopOnSignal
 from lstmjax import checks
 from lstmjax.errors import InputError
 from lstmjax.files import replace_text

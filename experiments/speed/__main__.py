@@ -46,7 +46,7 @@ class SpeedConfig(Timing):
     """bfloat16 is for lstmjax and torch."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where everyone computes."""
-    out: Path = Path("experiments/results/speed.json")
+    out: Path = Path("runs/speed.json")
     """The file to write; it is written anew after each row."""
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
         for task in track(tasks, "measuring rows", console=Console(stderr=True)):
             found.add(measure(task, config, config.device))
             results.write(found, config.out)
-    except LibraryError as error:  # of ours: nothing can be said without it
+    except LibraryError as error:  # of the reference: without it nothing can be said
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("".join(f"{failure}\n" for failure in found.failures), end="", file=sys.stderr)

@@ -16,7 +16,7 @@ from experiments.speed.contenders import Contender
 from experiments.speed.problem import Request
 from experiments.speed.results import Measurement
 from experiments.speed.rows import DType, Mode, Row, bar
-from experiments.speed.turns import LibraryError, Prepared, Process, Timing, check, difference, time_in_turn
+from experiments.speed.turns import LibraryError, Prepared, Process, Timing, check, difference, time_run, turns
 
 
 class Task(NamedTuple):
@@ -32,7 +32,7 @@ def measure(task: Task, timing: Timing, device: str) -> Iterator[Measurement]:
     """Everything about a row; what a contender fails at is in its measurement's `error`.
 
     Raises:
-      LibraryError: the reference itself failed, or a contender did that had been checked.
+      LibraryError: the reference itself failed.
     """
     row, modes, dtype, contenders = task
     with contextlib.ExitStack() as stack:
@@ -46,9 +46,7 @@ def measure(task: Task, timing: Timing, device: str) -> Iterator[Measurement]:
             reference.prepare(on_jax.prepare_reference, request)
             answers = reference.ask(check)
             found = {one.name: _checked(request, one, processes[one.name], answers) for one in able}
-            ready = {name: processes[name] for name, one in found.items() if not one.error}
-            for name, seconds in time_in_turn(ready, mode, timing).items():
-                found[name].seconds = seconds
+            _time_in_turn(found, processes, timing)
             yield from found.values()
 
 
@@ -71,6 +69,15 @@ def expected(contender: Contender, reference: Mapping[str, Any]) -> dict[str, An
     if layout is None or "d_weights" not in reference:
         return dict(reference)
     return {**reference, "d_weights": [[gradients_in(layout, one) for one in both] for both in reference["d_weights"]]}
+
+
+def _time_in_turn(found: Mapping[str, Measurement], processes: Mapping[str, Process], timing: Timing) -> None:
+    for name in turns([name for name, one in found.items() if not one.error], timing.rounds):
+        one = found[name]
+        try:
+            one.seconds.append(processes[name].ask(time_run, one.mode, timing.seconds))
+        except LibraryError as error:
+            one.error = str(error)
 
 
 def _of_program(request: Request, contender: Contender) -> Measurement:

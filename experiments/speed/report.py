@@ -39,8 +39,8 @@ Forward+backward gives the gradients of all weights and of the inputs. Generatio
 PyTorch and ONNX Runtime a Python loop over one step. ONNX Runtime has no gradients of an LSTM; Haiku has no argument
 for lengths; Flax has one, but computes the padding too.
 
-Where "best peer / lstmjax" is above 1, we are faster than the fastest other library. "Of the matrix rate" is how much
-of the machine's speed in one large matrix product ours reaches.
+Means are geometric. Where "best peer / lstmjax" is above 1, we are faster than the fastest other library. "Of the
+matrix rate" is how much of the machine's speed in one large matrix product ours reaches.
 
 ```sh
 pip install "torch==2.13.0" && pip install -e ".[experiments,interop]"
@@ -147,10 +147,10 @@ def mean_lines(groups: Means) -> list[str]:
     lines = []
     for group, table in groups.items():
         count = max(int(one["rows"]) for one in table.values())
-        line = {"time over lstmjax's: geometric mean (least)": f"{group} ({count})"}
+        line = {"time over lstmjax's: mean (least to most)": f"{group} ({count})"}
         for who, one in table.items():
             fewer = f", of {one['rows']}" if one["rows"] < count else ""
-            line[who] = f"{one['mean']:.2f} ({one['worst']:.2f}{fewer})"
+            line[who] = f"{one['mean']:.2f} ({one['least']:.2f} to {one['most']:.2f}{fewer})"
         lines.append(line)
     return ["", *_table(lines)]
 

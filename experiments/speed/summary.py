@@ -11,7 +11,7 @@ from experiments.speed.turns import OURS, paired_ratio
 BEST = "best peer"
 
 Means = dict[str, dict[str, dict[str, float]]]
-"""By group of rows and contender: "mean" and "worst" of its ratios, and over how many "rows"."""
+"""By group of rows and contender: its ratios' geometric "mean", "least" and "most", and over how many "rows"."""
 
 
 def ratios(table: Table) -> dict[str, float]:
@@ -32,8 +32,9 @@ def means(found: Results, mode: str, dtype: str) -> Means:
         for who in (*CONTENDERS, BEST):
             each = [one[who] for one in rows if who in one]
             if each:
-                mean = {"mean": statistics.geometric_mean(each), "worst": min(each), "rows": len(each)}
-                table.setdefault(group, {})[who] = mean
+                mean = statistics.geometric_mean(each)
+                figures = {"mean": mean, "least": min(each), "most": max(each), "rows": len(each)}
+                table.setdefault(group, {})[who] = figures
     return table
 
 

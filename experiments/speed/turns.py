@@ -125,14 +125,15 @@ def check(prepared: Prepared) -> Any:
 def time_in_turn(processes: Mapping[str, Process], kind: str, timing: Timing) -> Times:
     """What each takes for a kind of work, once a round; first all is compiled."""
     for process in processes.values():
-        process.ask(_time, kind, 0.0)
+        process.ask(time_run, kind, 0.0)
     times: Times = {name: [] for name in processes}
     for name in turns(list(processes), timing.rounds):
-        times[name].append(processes[name].ask(_time, kind, timing.seconds))
+        times[name].append(processes[name].ask(time_run, kind, timing.seconds))
     return times
 
 
-def _time(prepared: Prepared, kind: str, seconds: float) -> float:
+def time_run(prepared: Prepared, kind: str, seconds: float) -> float:
+    """Seconds a run of one kind of work."""
     return seconds_a_run(prepared.runs[kind], seconds)
 
 

@@ -6,19 +6,20 @@
 - `gru.py`: the GRU in both its forms
 - `elman.py`: the Elman network and IndRNN
 - `layer_norm.py`: LSTM and GRU with layer normalisation
-- `conv.py`: the LSTM over grids
+- `conv_lstm.py`: the LSTM over grids
 - `convolution.py`: its product, with gradients that are fast on CPUs
 - `wrappers.py`: cells stepped as one, and a look inside a cell
 - `noise.py`: recurrent dropout, weight drop and zoneout
 - `masked.py`: dropout on the hidden state where it enters a recurrent product
 - `precision.py`: products in one dtype with sums in another
-- `optional.py`: noise, gates and grids, of any cell
+- `full_cell.py`: what a cell may have: noise, gates, a grid
 - `shapes.py`: shapes of a cell's output and parameters
 """
 
 from lstmjax.cells.base import HiddenState
-from lstmjax.cells.conv import ConvLSTM
+from lstmjax.cells.conv_lstm import ConvLSTM
 from lstmjax.cells.elman import ElmanParams, ElmanRNN, IndRNN
+from lstmjax.cells.full_cell import input_shape
 from lstmjax.cells.gru import GRU, GRUGates, GRUParams
 from lstmjax.cells.layer_norm import LayerNormGRU, LayerNormGRUParams, LayerNormLSTM, LayerNormLSTMParams
 from lstmjax.cells.lstm import LSTM, LSTMGates, LSTMParams, LSTMState
@@ -29,7 +30,6 @@ from lstmjax.cells.lstm_variants import (
     ProjectedLSTM,
     ProjectedParams,
 )
-from lstmjax.cells.optional import input_shape
 from lstmjax.cells.shapes import output_shape
 from lstmjax.cells.wrappers import Record, Recording, StackedCells
 

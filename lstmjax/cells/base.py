@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from lstmjax import checks, initializers
-from lstmjax.cells.masked import masked
-from lstmjax.cells.optional import FullCell
+from lstmjax.cells.full_cell import FullCell
+from lstmjax.cells.masked import recurrent_factors
 from lstmjax.cells.precision import matmul
 from lstmjax.types import Array, DTypeLike, Float, Initializer, Key
 
@@ -90,8 +90,12 @@ class BaseCell(FullCell):
         return add_bias(matmul(x, params.w_x, self.compute_dtype), params.b)
 
     def recur(self, params: Any, h: Float[Array, "*batch H"]) -> Float[Array, "*batch G*H"]:
-        """`h W_h`, the gates side by side; a product with something other than h, such as r * h, needs `masked`."""
-        h, w_h = masked(h, params.w_h)
+        """`h W_h`, the gates side by side.
+
+        A cell that multiplies something else, such as r * h, or one gate's block of `w_h` alone, takes both arrays from
+        `recurrent_factors(h, params.w_h)`, where recurrent dropout has been applied, and calls `matmul`.
+        """
+        h, w_h = recurrent_factors(h, params.w_h)
         return matmul(h, w_h, self.compute_dtype)
 
     def _init_weights(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lstmjax.cells.base import BaseCell, HiddenState
-from lstmjax.cells.masked import masked
+from lstmjax.cells.masked import recurrent_factors
 from lstmjax.cells.precision import scale
 from lstmjax.types import Array, Float, Initializer, Key
 
@@ -77,6 +77,6 @@ class IndRNN(ElmanRNN):
     def step_with_gates(
         self, params: ElmanParams, state: HiddenState, projected: Float[Array, "*batch H"]
     ) -> tuple[HiddenState, Float[Array, "*batch H"], tuple[()]]:
-        h, w_h = masked(state.h, params.w_h)
+        h, w_h = recurrent_factors(state.h, params.w_h)
         h = self.activation_fn(projected + scale(h, w_h, self.compute_dtype)).astype(self.compute_dtype)
         return HiddenState(h), h, ()

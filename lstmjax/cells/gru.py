@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lstmjax import checks
 from lstmjax.cells.base import BaseCell, HiddenState, add_bias
-from lstmjax.cells.masked import masked
+from lstmjax.cells.masked import recurrent_factors
 from lstmjax.cells.precision import matmul
 from lstmjax.types import Array, Float, Key
 
@@ -92,7 +92,7 @@ class GRU(BaseCell):
             n = self.activation_fn(x_n + r * add_bias(h_n, params.b_h))
         else:
             x_rz, x_n = jnp.split(projected, [2 * self.hidden_features], axis=-1)
-            h, w_h = masked(state.h, params.w_h)
+            h, w_h = recurrent_factors(state.h, params.w_h)
             w_rz, w_n = jnp.split(w_h, [2 * self.hidden_features], axis=-1)
             r, z = jnp.split(self.gate_fn(x_rz + matmul(h, w_rz, self.compute_dtype)), 2, axis=-1)
             n = self.activation_fn(x_n + matmul(r * h.astype(r.dtype), w_n, self.compute_dtype))

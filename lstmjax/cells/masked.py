@@ -19,8 +19,8 @@ def mask_weight(w: Array | MaskedWeight, mask: Float[Array, "*batch H"]) -> Mask
     return MaskedWeight(w, mask)
 
 
-def masked(h: Float[Array, "*batch H"], w: Array | MaskedWeight) -> tuple[Array, Array]:
-    """The two factors of the recurrent product: `h, w`, or `h * mask, w` of a masked weight."""
+def recurrent_factors(h: Float[Array, "*batch H"], w: Array | MaskedWeight) -> tuple[Array, Array]:
+    """The two arrays of the recurrent product: `h, w`, or `h * mask, w` of a masked weight."""
     if isinstance(w, MaskedWeight):
         return h * w.mask.astype(h.dtype), w.w
     return h, w

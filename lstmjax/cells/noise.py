@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from lstmjax import checks
+from lstmjax.cells.full_cell import draw_noise, step_with_gates
 from lstmjax.cells.masked import mask_weight
-from lstmjax.cells.optional import draw_noise, step_with_gates
 from lstmjax.cells.shapes import output_shape
 from lstmjax.cells.wrappers import Wrapper
 from lstmjax.types import Array, Float, Key, PyTree

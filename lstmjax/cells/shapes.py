@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstmjax.cells.optional import input_shape
+from lstmjax.cells.full_cell import input_shape
 from lstmjax.types import Array, Cell, PyTree
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lstmjax.cells.optional import FullCell, draw_noise, has_noise, input_shape, step_with_gates
+from lstmjax.cells.full_cell import FullCell, draw_noise, has_noise, input_shape, step_with_gates
 from lstmjax.cells.shapes import output_shape
 from lstmjax.types import Array, Cell, Float, Key, PyTree
 

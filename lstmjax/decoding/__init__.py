@@ -5,15 +5,15 @@ same step functions; the others write text with a language model.
 Random numbers depend on the key, the row and the position alone: a row comes out the same in any batch, whole or in
 pieces.
 
-- `loop.py`: the loop
+- `loop.py`: sampling, symbol after symbol
 - `beam.py`: beam search over the same step functions
-- `search.py`: its compiled loop
-- `penalties.py`: what it puts beside a log probability: length, coverage
+- `search.py`: the compiled loop of beam search
+- `penalties.py`: what beam search puts beside a log probability: length, coverage
 - `ensemble.py`: several step functions as one
 - `text.py`: prompts, stop texts and streams for a language model
 - `translation.py`: what sequence-to-sequence models write, in symbols
-- `translated_text.py`: the same as text
-- `alignments.py`: what they looked at as they wrote
+- `translated_text.py`: what sequence-to-sequence models write, as text
+- `alignments.py`: which source steps attention looked at for each symbol
 - `image_texts.py`: what image decoders write, and where they looked
 - `forecasts.py`: points and sample paths of a forecaster
 - `rolls.py`: music from a model of piano rolls

@@ -21,7 +21,7 @@ from jax import lax
 from jax.sharding import AxisType
 
 from lstmjax import checks
-from lstmjax.cells.optional import draw_noise
+from lstmjax.cells.full_cell import draw_noise
 from lstmjax.kernels import cudnn, fused, native, scan
 from lstmjax.kernels.backend import Backend, Explanation, Request, select
 from lstmjax.masking import RunOptions, Steps, prepare

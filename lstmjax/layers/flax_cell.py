@@ -4,7 +4,7 @@ from typing import Any
 
 from flax import nnx
 
-from lstmjax.cells.optional import has_noise, input_shape
+from lstmjax.cells.full_cell import has_noise, input_shape
 from lstmjax.layers.recurrent import WeightedCell
 from lstmjax.types import Array, Cell, Float
 

@@ -17,7 +17,7 @@ from jax import lax
 from lstmjax import checks, regularizers
 from lstmjax.attention import Attention, Memory, PredictedCentre, Window
 from lstmjax.cells import output_shape
-from lstmjax.cells.optional import draw_noise
+from lstmjax.cells.full_cell import draw_noise
 from lstmjax.layers.recurrent import WeightedCell, check_rngs
 from lstmjax.types import Array, Cell, Float, Int, Key
 

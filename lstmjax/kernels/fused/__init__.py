@@ -34,11 +34,11 @@ from lstmjax.types import Array, Float
 State = TypeVar("State")
 
 # Measured on two CPU cores with experiments.speed; see experiments/LOG.md.
-ROWS = 640
+MIN_ROWS = 640
 """Rows of a chunk's products, B times its steps, from which on they run at the machine's rate."""
 MOST_STEPS = 128
 """The most steps of a chunk."""
-WIDE = 192
+KEEP_GATES_FROM = 192
 """Hidden features from which on computing the gates again costs more than keeping them."""
 MOST_KEPT_BYTES = 2**29
 """The most bytes of gates that are kept: above it memory goes before speed."""
@@ -59,8 +59,8 @@ def plan(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Plan:
     """Chunks that fill the products' rows; gates kept where that is cheaper than to compute them again."""
     time, batch = steps.xs.shape[:2]
     row_bytes = batch * cell.num_gates * cell.hidden_features * accumulation_dtype(cell.compute_dtype).itemsize
-    size = chunks.even_size(time, -(-ROWS // batch), MOST_STEPS)
-    keeps_gates = cell.hidden_features >= WIDE and time * row_bytes <= MOST_KEPT_BYTES
+    size = chunks.even_size(time, -(-MIN_ROWS // batch), MOST_STEPS)
+    keeps_gates = cell.hidden_features >= KEEP_GATES_FROM and time * row_bytes <= MOST_KEPT_BYTES
     return Plan(size, keeps_gates, reverse)
 
 

@@ -29,7 +29,10 @@ class Equations(Protocol):
         """The derivatives of a step, from the state before it and its gates."""
 
     def direct_tangents(self, coefficients: Any, d_params: Any, d_x_w_x: Array, d_h_w_h: Array) -> Any:
-        """The part of the new state's change that does not come from the state before, as `step_tangents` takes it."""
+        """The new state's direct change, by this step's input and by the parameters, not by the state before it.
+
+        `d_h_w_h` is here `h dW_h`, of the weights' change alone; for `step_tangents` it is `dh W_h`, of the state's.
+        """
 
     def step_tangents(self, coefficients: Any, d_before: Any, d_h_w_h: Array, direct: Any) -> Any:
         """The new state's change by `direct` and by changes of the state before and of its product with W_h."""
@@ -69,7 +72,7 @@ class LSTMCoefficients(NamedTuple):
     dh' = out * dc' + gates_o * da_o                                    out = o * (1 - tanh(c')^2)
     """
 
-    gates: Float[Array, "... 4*H"]
+    gates: Float[Array, "... 4*H"]  # each gate's own slope times what it is multiplied by
     f: Float[Array, "... H"]
     out: Float[Array, "... H"]
 

@@ -105,27 +105,37 @@ class Passes:
         """The cotangents before the chunk, and those of its inputs."""
         steps, trace, d_ys = inputs
         xs, d_ys = zero_invalid(steps.valid, (steps.xs, d_ys))
-        before, gates = trace
-        if gates is None:
-            _, gates = self._step(params, h_mask, before, self._matmul(xs, params.w_x))
-        coefficients = self.equations.coefficients(before, gates)
+        coefficients = self.equations.coefficients(trace.before, self._gates(params, h_mask, xs, trace))
         as_computed = jax.tree.map(lambda leaf: leaf.astype(self.equations.cell.compute_dtype), params)
         tangents = Tangents(self.equations, widen(as_computed), h_mask)
+        known = KnownStep(coefficients, steps.valid, steps.resets)
+        states, d_direct = self._backward_steps(tangents, known, carry.states, d_ys)
+        direct = functools.partial(tangents.direct, coefficients, xs, trace.before.h)
+        d_params, d_xs = jax.linear_transpose(direct, carry.params, xs)(d_direct)
+        return Cotangents(states, add_trees(carry.params, d_params)), d_xs
+
+    def _backward_steps(
+        self, tangents: Tangents, known: KnownStep, states: StateCotangents, d_ys: Float[Array, "T B H"]
+    ) -> tuple[StateCotangents, Any]:
+        """The cotangents of the state before the first of these steps, and of each step's direct change."""
 
         def backward_step(carry: StateCotangents, inputs: tuple[KnownStep, Array]) -> tuple[StateCotangents, Any]:
             known, d_y = inputs
             d_after = carry.state._replace(h=carry.state.h + widen(d_y))
-            examples = *carry, d_after  # only their shapes are read; `direct` has those of the state
-            transpose = jax.linear_transpose(functools.partial(tangents.step, known), *examples)
+            step = functools.partial(tangents.step, known)
+            # Of what the step takes only shapes are read; a direct change has those of the state.
+            transpose = jax.linear_transpose(step, carry.state, carry.initial, d_after)
             d_before, d_initial, d_direct = transpose(d_after)
             return StateCotangents(d_before, add_trees(carry.initial, d_initial)), d_direct
 
         # Each step is transposed, not their loop: JAX 0.8 transposes only loops that it has linearised itself.
-        known = KnownStep(coefficients, steps.valid, steps.resets)
-        states, d_direct = lax.scan(backward_step, carry.states, (known, d_ys), reverse=not self.plan.reverse)
-        direct = functools.partial(tangents.direct, coefficients, xs, before.h)
-        d_params, d_xs = jax.linear_transpose(direct, carry.params, xs)(d_direct)
-        return Cotangents(states, add_trees(carry.params, d_params)), d_xs
+        return lax.scan(backward_step, states, (known, d_ys), reverse=not self.plan.reverse)
+
+    def _gates(self, params: Any, h_mask: Array | None, xs: Float[Array, "T B I"], trace: Trace) -> Any:
+        """As the forward pass kept them, or computed again, those of all steps at once."""
+        if trace.gates is not None:
+            return trace.gates
+        return self._step(params, h_mask, trace.before, self._matmul(xs, params.w_x))[1]
 
     def _step(self, params: Any, h_mask: Array | None, before: Any, x_w_x: Array) -> tuple[Any, Any]:
         h_w_h = self._matmul(mask_state(before.h, h_mask), params.w_h)

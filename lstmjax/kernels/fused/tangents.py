@@ -28,7 +28,7 @@ class KnownStep(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Tangents:
-    """Both lines, at the parameters and the mask of recurrent dropout of the run."""
+    """Both lines, at the run's parameters, already in the accumulation dtype, and its mask of recurrent dropout."""
 
     equations: Equations
     params: Any

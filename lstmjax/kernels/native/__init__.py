@@ -32,10 +32,10 @@ from lstmjax.types import Array, DTypeLike, Float
 # Measured on two CPU cores with experiments.speed; see experiments/LOG.md.
 CHUNK_ROWS = 384
 """Rows, B times steps, that the backward pass takes at a time: enough for its products, few enough for a cache."""
-WIDE = 128
+KEEP_GATES_FROM = 128
 """Hidden features from which on computing the gates again costs more than keeping them."""
 MOST_KEPT_BYTES = 2**29
-"""Of kept gates: above it memory goes before speed."""
+"""The most bytes of gates that are kept: above it memory goes before speed."""
 FEW_STEPS = 4
 """Up to so many steps a call may be one of many in a loop, whose weights are packed before the loop."""
 
@@ -68,7 +68,7 @@ def plan_of(cell: LSTM | GRU, steps: Steps, reverse: bool) -> Plan:
     time, batch = steps.xs.shape[:2]
     kept_bytes = time * batch * 4 * cell.hidden_features * accumulation_dtype(cell.compute_dtype).itemsize
     chunk = min(time, max(1, -(-CHUNK_ROWS // max(1, batch))))
-    keeps = cell.hidden_features >= WIDE and kept_bytes <= MOST_KEPT_BYTES
+    keeps = cell.hidden_features >= KEEP_GATES_FROM and kept_bytes <= MOST_KEPT_BYTES
     return Plan(cell, steps.batch_first, reverse, chunk, keeps)
 
 

@@ -10,7 +10,7 @@ from lstmjax import checks
 from lstmjax.cells.base import add_bias
 from lstmjax.cells.convolution import convolve
 from lstmjax.cells.lstm import LSTMGates, LSTMParams, LSTMState, MemoryCell
-from lstmjax.cells.masked import masked
+from lstmjax.cells.masked import recurrent_factors
 from lstmjax.types import Array, Float, Key
 
 
@@ -95,7 +95,7 @@ class ConvLSTM(MemoryCell):
     def step_with_gates(
         self, params: LSTMParams, state: LSTMState, projected: Float[Array, "*batch_grid 4*H"]
     ) -> tuple[LSTMState, Float[Array, "*batch_grid H"], LSTMGates]:
-        h, w_h = masked(state.h, params.w_h)
+        h, w_h = recurrent_factors(state.h, params.w_h)
         ones = (1,) * len(self.grid)
         i, f, g, o = jnp.split(projected + convolve(h, w_h, self.compute_dtype, ones, ones, "SAME"), 4, axis=-1)
         i, f, o = self.gate_fn(i), self.gate_fn(f), self.gate_fn(o)
