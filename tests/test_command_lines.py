@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import cli, observers, sample, signals, study, train
+from experiments import cli, interrupts, observers, sample, study, train
 from experiments.parity import __main__ as parity
 from experiments.speed import __main__ as speed
 from lstmjax import load_model, training
@@ -324,7 +324,7 @@ def test_ctrl_c_while_libraries_load_is_130():
 def test_a_second_ctrl_c_ends_the_process_and_raises_nothing(monkeypatch, capfd):
     codes = []
     monkeypatch.setattr(os, "_exit", codes.append)
-    with signals.StopOnSignal() as stop:
+    with interrupts.StopOnSignal() as stop:
         signal.raise_signal(signal.SIGINT)
         assert (stop.is_set(), codes) == (True, [])
         signal.raise_signal(signal.SIGINT)
