@@ -5,6 +5,7 @@ import json
 import math
 import os
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ import lstmjax as lx
 from experiments import cli
 from experiments.peers.common import foreign
 from experiments.speed import __main__ as program
-from experiments.speed import beside, machine, measure, report, results, summary, turns
+from experiments.speed import beside, machine, measure, plot, report, results, summary, turns
 from experiments.speed.contenders import CONTENDERS, DEFAULT, Contender, contender_named
 from experiments.speed.problem import Request, draw
 from experiments.speed.results import Measurement, Results
@@ -186,6 +187,32 @@ def test_the_report_is_made_from_the_file_alone(found, tmp_path, capsys):
     assert "3 planned, 4 grown" in out
     assert "keras does not count on 5x2x3x4 forward+backward float32: it computes something else" in out
     assert (tmp_path / "plot.png").stat().st_size > 10_000
+
+
+def test_a_plot_needs_times(tmp_path):
+    with pytest.raises(InputError, match="times of forward or forward\\+backward in float32"):
+        plot.draw(Results(), tmp_path / "plot.png")
+
+
+class FailsWhenTimed:
+    """In place of a process: it ends at its second turn."""
+
+    asked = 0
+
+    def ask(self, *_):
+        self.asked += 1
+        if self.asked == 2:
+            raise LibraryError("out of memory")
+        return 1.0
+
+
+def test_who_fails_while_it_is_timed_does_not_count_and_the_others_do(monkeypatch):
+    monkeypatch.setattr(turns, "PAUSE_SECONDS", 0)
+    processes = {"torch": FailsWhenTimed(), "lstmjax": types.SimpleNamespace(ask=lambda *_: 2.0)}
+    found = {name: measured(name, []) for name in processes}
+    measure.time_in_turn(found, processes, turns.Timing(rounds=3))
+    assert (found["torch"].counts, found["torch"].error) == (False, "out of memory")
+    assert found["lstmjax"].seconds == [2.0] * 3
 
 
 def test_turns_rotate(monkeypatch):

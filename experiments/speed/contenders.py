@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, get_args
+from typing import get_args
 
 from experiments.peers import flax_layers, haiku_layers, keras_layers
 from experiments.peers.common import JaxLayers
@@ -69,10 +69,18 @@ def _ours(name: str, backend: str) -> Contender:
 
 
 def _on_jax(
-    name: str, title: str, build: Callable[..., JaxLayers], library: str, kind: str = "LSTM", **options: Any
+    name: str,
+    title: str,
+    build: Callable[..., JaxLayers],
+    library: str,
+    kind: str = "LSTM",
+    *,
+    modes: tuple[Mode, ...] = _all_but("epoch"),
+    needs: tuple[str, ...] = (),
+    has_lengths: bool = True,
 ) -> Contender:
     prepare = partial(on_jax.prepare_peer, build=build, library=library, kind=kind)
-    return Contender(name, title, prepare, layout=LAYOUTS[library][kind], **{"modes": _all_but("epoch"), **options})
+    return Contender(name, title, prepare, modes, LAYOUTS[library][kind], needs, has_lengths)
 
 
 def _torch() -> Contender:

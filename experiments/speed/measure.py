@@ -46,7 +46,7 @@ def measure(task: Task, timing: Timing, device: str) -> Iterator[Measurement]:
             reference.prepare(on_jax.prepare_reference, request)
             answers = reference.ask(check)
             found = {one.name: _checked(request, one, processes[one.name], answers) for one in able}
-            _time_in_turn(found, processes, timing)
+            time_in_turn(found, processes, timing)
             yield from found.values()
 
 
@@ -71,7 +71,8 @@ def expected(contender: Contender, reference: Mapping[str, Any]) -> dict[str, An
     return {**reference, "d_weights": [[gradients_in(layout, one) for one in both] for both in reference["d_weights"]]}
 
 
-def _time_in_turn(found: Mapping[str, Measurement], processes: Mapping[str, Process], timing: Timing) -> None:
+def time_in_turn(found: Mapping[str, Measurement], processes: Mapping[str, Process], timing: Timing) -> None:
+    """As `turns.time_in_turn`, of those without an error; what fails now becomes one."""
     for name in turns([name for name, one in found.items() if not one.error], timing.rounds):
         one = found[name]
         try:

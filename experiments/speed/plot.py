@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from experiments.speed.contenders import CONTENDERS
 from experiments.speed.results import Results
 from experiments.speed.summary import ratios
+from lstmjax.errors import InputError
 
 MODES = ("forward", "forward+backward")
 # Told apart by colour-blind eyes (Okabe and Ito 2008) and, by their markers, without colour.
@@ -23,8 +24,14 @@ STYLES = {
 
 
 def draw(found: Results, path: Path) -> None:
-    """Write the picture: a panel forward and one forward+backward, in float32."""
+    """Write the picture: a panel forward and one forward+backward, in float32.
+
+    Raises:
+      InputError: there is neither among the results.
+    """
     rows = [row for row in found.rows if any(found.of(row, mode) for mode in MODES)]
+    if not rows:
+        raise InputError(f"results must hold times of {' or '.join(MODES)} in float32 to be plotted, got none")
     places = range(len(rows))
     figure, panels = plt.subplots(
         1, len(MODES), figsize=(11, 1.2 + 0.32 * len(rows)), sharey=True, layout="constrained"
