@@ -19,7 +19,8 @@ TRAINING = blocks("training.md")
 (FORECASTING,) = blocks("forecasting.md")
 (TAGGING,) = blocks("tagging.md")
 (TRANSLATION,) = blocks("translation.md")
-REVIEWS, KERAS, OURS, NUMBERS, TORCH, OUR_LOOP = blocks("from-keras-and-pytorch.md")
+REVIEWS, KERAS, OURS = blocks("coming-from-keras.md")
+NUMBERS, TORCH, OUR_LOOP = blocks("coming-from-pytorch.md")
 
 
 def run(*examples):
