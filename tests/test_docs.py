@@ -23,11 +23,22 @@ REVIEWS, KERAS, OURS = blocks("coming-from-keras.md")
 NUMBERS, TORCH, OUR_LOOP = blocks("coming-from-pytorch.md")
 
 
+OWN_TESTS = {"training.md", "forecasting.md", "tagging.md", "translation.md", "coming-from-keras.md", "coming-from-pytorch.md"}
+OTHERS = sorted({page.name for page in DOCS.glob("*.md") if blocks(page.name)} - OWN_TESTS)
+
+
 def run(*examples):
     names = {}
     for example in examples:
         exec(example, names)
     return names
+
+
+@pytest.mark.parametrize("page", OTHERS)
+def test_the_blocks_of_a_page_run_one_after_another(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run(*blocks(page))
+    assert names.get("accuracy", 1) > 0.9
 
 
 def test_a_loop_of_ones_own_learns():
