@@ -16,8 +16,10 @@ ROOMS = [name for name in lx.__all__ if isinstance(getattr(lx, name), types.Modu
 
 
 def public_names(room):
-    own = [name for name, value in vars(room).items() if getattr(value, "__module__", None) == room.__name__]
-    return getattr(room, "__all__", [name for name in own if not name.startswith("_")])
+    """A room's `__all__`, or the classes and functions that it defines."""
+    calls = {name: value for name, value in vars(room).items() if inspect.isclass(value) or inspect.isroutine(value)}
+    own = [name for name, value in calls.items() if value.__module__ == room.__name__ and not name.startswith("_")]
+    return getattr(room, "__all__", own)
 
 
 def shown_by_its_room(room, name):
