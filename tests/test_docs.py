@@ -48,6 +48,11 @@ def test_the_blocks_of_a_page_run_one_after_another(page, tmp_path, monkeypatch)
     assert names.get("accuracy", 1) > 0.9
 
 
+def test_the_tutorial_is_as_short_as_it_says():
+    (program,) = blocks("tutorial.md")
+    assert len([line for line in program.splitlines() if line]) <= 25
+
+
 def test_a_loop_of_ones_own_learns():
     losses = run(TRAINING[0])["losses"]
     assert losses[-1] < 0.1 * losses[0]

@@ -1,4 +1,4 @@
-"""The pages for those who come from elsewhere tell of every argument they know: a new one there fails here."""
+"""The pages for those who come from elsewhere tell of every argument they know, and tell the truth of the odd ones."""
 
 import importlib
 import inspect
@@ -6,8 +6,13 @@ import re
 import typing
 from pathlib import Path
 
+import jax
+import numpy as np
+import optax
 import pytest
 from flax import nnx
+
+import lstmjax as lx
 
 DOCS = Path(__file__).parents[1] / "docs"
 KERAS_LAYERS = [
@@ -57,3 +62,37 @@ def test_every_argument_of_flax(name):
     assert arguments(cell.__init__) <= told("coming-from-flax.md")
     if name in ("RNN", "Bidirectional"):
         assert arguments(cell.__call__) <= told("coming-from-flax.md")
+
+
+def test_what_keras_does_backwards_and_at_padding(monkeypatch):
+    """It turns the outputs of `go_backwards` round, and repeats the last output where a mask is False."""
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    keras = pytest.importorskip("keras")
+    xs = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    mask = np.array([[True] * 5, [True] * 3 + [False] * 2])
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        forward = keras.layers.LSTM(4, return_sequences=True)
+        masked = np.asarray(forward(xs, mask=mask))
+        backward = keras.layers.LSTM(4, return_sequences=True, go_backwards=True)
+        backward(xs)
+        backward.set_weights(forward.get_weights())
+        turned = np.asarray(backward(xs))
+    layer = lx.interop.from_keras(forward)
+    np.testing.assert_allclose(layer(xs, reverse=True)[0], turned[:, ::-1], atol=1e-5)
+    ys, _ = layer(xs, mask=mask)
+    np.testing.assert_allclose(lx.layers.last_step(ys, mask=mask), masked[:, -1], atol=1e-5)
+    assert not ys[1, 3:].any()
+
+
+@pytest.mark.usefixtures("lenient_promotion")
+def test_decayed_weights_are_an_l2_penalty_on_kernels():
+    params = {"lstm": lx.cells.LSTM(3, 5).init(jax.random.key(0)), "head": {"kernel": np.ones((5, 2), np.float32)}}
+    chain = optax.chain(optax.add_decayed_weights(2 * 0.01, lx.regularizers.weight_decay_mask), optax.sgd(1.0))
+    updates, _ = chain.update(jax.tree.map(np.zeros_like, params), chain.init(params), params)
+
+    def penalty(params):
+        kernels = (params["lstm"].w_x, params["lstm"].w_h, params["head"]["kernel"])
+        return 0.01 * sum((kernel**2).sum() for kernel in kernels)
+
+    for update, gradient in zip(jax.tree.leaves(updates), jax.tree.leaves(jax.grad(penalty)(params)), strict=True):
+        np.testing.assert_allclose(update, -gradient, atol=1e-6)
