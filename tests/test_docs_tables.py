@@ -35,9 +35,15 @@ def arguments(*calls):
     return {parameter.name for parameter in every if parameter.kind not in spread} - {"self"}
 
 
+@pytest.fixture
+def keras(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    return pytest.importorskip("keras")
+
+
 @pytest.mark.parametrize("name", KERAS_LAYERS)
-def test_every_argument_of_keras(name):
-    layer = getattr(pytest.importorskip("keras").layers, name)
+def test_every_argument_of_keras(name, keras):
+    layer = getattr(keras.layers, name)
     assert arguments(layer, layer.call) <= told("coming-from-keras.md")
 
 
@@ -64,20 +70,18 @@ def test_every_argument_of_flax(name):
         assert arguments(cell.__call__) <= told("coming-from-flax.md")
 
 
-def test_what_keras_does_backwards_and_at_padding(monkeypatch):
+def test_what_keras_does_backwards_and_at_padding(keras):
     """It turns the outputs of `go_backwards` round, and repeats the last output where a mask is False."""
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    keras = pytest.importorskip("keras")
     xs = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
     mask = np.array([[True] * 5, [True] * 3 + [False] * 2])
+    layer = lx.LSTM(3, 4, rngs=nnx.Rngs(0))
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         forward = keras.layers.LSTM(4, return_sequences=True)
-        masked = np.asarray(forward(xs, mask=mask))
         backward = keras.layers.LSTM(4, return_sequences=True, go_backwards=True)
-        backward(xs)
-        backward.set_weights(forward.get_weights())
-        turned = np.asarray(backward(xs))
-    layer = lx.interop.from_keras(forward)
+        for theirs in (forward, backward):
+            theirs.build(xs.shape)
+            theirs.set_weights(lx.interop.to_keras(layer))
+        masked, turned = np.asarray(forward(xs, mask=mask)), np.asarray(backward(xs))
     np.testing.assert_allclose(layer(xs, reverse=True)[0], turned[:, ::-1], atol=1e-5)
     ys, _ = layer(xs, mask=mask)
     np.testing.assert_allclose(lx.layers.last_step(ys, mask=mask), masked[:, -1], atol=1e-5)
