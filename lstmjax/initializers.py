@@ -33,7 +33,7 @@ def per_gate(initializer: Initializer, gates: int) -> Initializer:
     be orthogonal in any gate.
 
     Args:
-      initializer: `(key, shape, dtype) -> array`, for one gate's block.
+      initializer: `(key, shape, dtype) -> array`, for one gate's block; pure, as it is compiled.
       gates: how many blocks stand side by side.
 
     Returns:
@@ -51,17 +51,17 @@ def per_gate(initializer: Initializer, gates: int) -> Initializer:
         *fan_in, width = shape
         if width % gates:
             raise ValueError(f"shape must end in a multiple of {gates} (one block a gate), got {list(shape)}")
-        return _side_by_side(initializer, jax.random.split(key, gates), (*fan_in, width // gates), dtype)
+        keys = [jax.random.fold_in(key, gate) for gate in range(gates)]
+        blocks = [_drawn(initializer, k, (*fan_in, width // gates), dtype) for k in keys]
+        return jnp.concatenate(blocks, axis=-1)
 
     return init
 
 
-# Compiled as a loop: most of the time that a new layer takes goes into compiling how a block is drawn.
+# Compiled as one: a new layer's time goes into compiling small functions, of which an initializer has many.
 @functools.partial(jax.jit, static_argnames=("initializer", "shape", "dtype"))
-def _side_by_side(initializer: Initializer, keys: Key[Array, "G"], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """A block of this shape for each key, joined along the last axis."""
-    blocks = jax.lax.map(lambda key: initializer(key, shape, dtype), keys)
-    return jnp.moveaxis(blocks, 0, -2).reshape(*shape[:-1], -1)
+def _drawn(initializer: Initializer, key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    return initializer(key, shape, dtype)
 
 
 @functools.cache
