@@ -8,6 +8,10 @@
 - `flax_cells.py`: Flax, nnx and linen
 - `equinox_cells.py`: Equinox
 - `haiku_cores.py`: Haiku
+- `settings.py`: what layers have besides their weights
+- `whole_models.py`: many layers' weights into the layers of a model, by a table of names
+- `whole_torch_models.py`: such models of PyTorch
+- `torch_files.py`: what `torch.save` wrote, without torch
 - `files.py`: weights by name, and in a safetensors file
 """
 
@@ -22,9 +26,13 @@ from lstmjax.interop.files import (
 from lstmjax.interop.flax_cells import from_flax, to_flax
 from lstmjax.interop.haiku_cores import from_haiku, to_haiku
 from lstmjax.interop.keras_layers import from_keras, to_keras
+from lstmjax.interop.torch_files import read_torch
 from lstmjax.interop.torch_modules import from_torch, to_torch, to_torch_arrays
+from lstmjax.interop.whole_models import Report
+from lstmjax.interop.whole_torch_models import load_torch
 
 __all__ = [
+    "Report",
     "from_equinox",
     "from_flax",
     "from_haiku",
@@ -32,7 +40,9 @@ __all__ = [
     "from_torch",
     "load_safetensors",
     "load_state_dict",
+    "load_torch",
     "read_safetensors",
+    "read_torch",
     "save_safetensors",
     "state_dict",
     "to_equinox",
