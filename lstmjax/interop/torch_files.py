@@ -1,7 +1,7 @@
 """What `torch.save` wrote, read without torch and without running anything that the file asks for.
 
-Such a file is a zip archive: `data.pkl` pickles the objects, `data/0`, `data/1`, ... hold the tensors' numbers. A pickle
-may call any function of any package. Here it gets an ordered dict and functions that make arrays, and nothing else.
+Such a file is a zip archive: `data.pkl` pickles the objects, `data/0`, `data/1`, ... hold the tensors' numbers. A
+pickle may call any function of any package. Here it gets an ordered dict and functions that make arrays, nothing else.
 """
 
 import collections
@@ -84,7 +84,7 @@ class _Reader(pickle.Unpickler):
             raise InputError(f"{path} must have its bytes in little-endian order, got {archive.read(order).decode()}")
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a pickle means by a name: a new function each time, or a string, so that it can change nothing of ours."""
+        """What a pickle means by a name: a new function each time, or a string, so that it changes nothing of ours."""
         known: dict[str, Callable[..., Any]] = {
             "torch._utils._rebuild_tensor_v2": lambda *args: _tensor(*args),
             "torch._utils._rebuild_parameter": lambda array, *_: array,

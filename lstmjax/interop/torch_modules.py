@@ -1,4 +1,4 @@
-"""Weights from and to `torch.nn.LSTM`, `GRU` and `RNN`, and from their cells. torch itself is needed for `to_torch` alone."""
+"""Weights from and to `torch.nn.LSTM`, `GRU` and `RNN`, and from their cells. Only `to_torch` needs torch itself."""
 
 import re
 from collections.abc import Mapping

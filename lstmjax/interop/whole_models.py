@@ -1,4 +1,4 @@
-"""Another library's layers into the layers of a model: all that is there finds its place, or the model stays as it is."""
+"""Another library's layers into those of a model: all that is there finds its place, or the model stays as it is."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -8,12 +8,12 @@ import numpy as np
 from flax import nnx
 
 from lstmjax import checks
+from lstmjax.interop.dotted import below, covers, shortened
 from lstmjax.interop.reading import class_of, copied
 from lstmjax.interop.settings import Settings, differing, settings_of, written
 from lstmjax.interop.writing import layers_of
 from lstmjax.layers import Bidirectional, Recurrent, Stacked
 
-Names = Mapping[str, str | None]
 RECURRENT = (Recurrent, Bidirectional, Stacked)
 
 
@@ -53,7 +53,7 @@ class Kind(NamedTuple):
     unused: tuple[str, ...] = ()
 
 
-Kinds = Mapping[type[Any], Kind]
+Kinds = Mapping[Any, Kind]
 
 
 class Filling:
@@ -206,7 +206,9 @@ class Filling:
         """
         missing = [path for path in self.variables if path not in self.arrays and path not in self.report.kept]
         if missing:
-            raise ValueError(f"names must fill all of the model that keep leaves, got nothing for {', '.join(missing)}")
+            untouched = [one for one in self._places() if not any(covers(one, path) for path in self.arrays)]
+            lacking = ", ".join(map(repr, shortened(missing, untouched)))
+            raise ValueError(f"names must fill all of the model but what keep names, got nothing for {lacking}")
         for path, array in self.arrays.items():
             self.variables[path][...] = jnp.array(array)
         return self.report
@@ -217,44 +219,5 @@ class Filling:
         for path in keep:
             covered = [variable for variable in self.variables if covers(path, variable)]
             if not covered:
-                raise ValueError(f"keep must be paths in the model with variables, got {path!r}")
-            self.report.kept.extend(covered)
-
-
-def owned(names: Names, entries: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """For each of `names`, the entries it covers, by the ends of their names; a longer name goes before a shorter.
-
-    Raises:
-      ValueError: a name that covers none, or an entry that no name covers.
-    """
-    groups: dict[str, dict[str, Any]] = {name: {} for name in names}
-    nowhere = []
-    for entry, value in entries.items():
-        owner = max((name for name in names if covers(name, entry)), key=len, default=None)
-        if owner is None:
-            nowhere.append(entry)
-        else:
-            groups[owner][entry.removeprefix(owner).removeprefix(".")] = value
-    for name, group in groups.items():
-        if not group:
-            raise ValueError(f"names must be of the source's {_layers(entries)}, got {name!r}")
-    if nowhere:
-        raise ValueError(
-            f"names must say where each layer goes, or None for nowhere, got nothing for {_layers(nowhere)}"
-        )
-    return groups
-
-
-def covers(name: str, entry: str) -> bool:
-    """Whether an entry has this name or stands below it."""
-    return not name or entry == name or entry.startswith(f"{name}.")
-
-
-def below(path: str, name: str) -> str:
-    """The dotted path of a name."""
-    return f"{path}.{name}".strip(".")
-
-
-def _layers(entries: Iterable[str]) -> str:
-    """What holds these entries; a bare one is its own."""
-    return ", ".join(dict.fromkeys(repr(entry.rpartition(".")[0] or entry) for entry in entries))
+                raise ValueError(f"keep must be paths of the model that hold variables, got {path!r}")
+            self.report.kept.extend(one for one in covered if one not in self.report.kept)

@@ -9,18 +9,19 @@ import numpy as np
 from flax import nnx
 
 from lstmjax.cells import ElmanRNN
+from lstmjax.interop.dotted import Names, below, owned
 from lstmjax.interop.files import read_safetensors
-from lstmjax.interop.reading import class_of, kinds
+from lstmjax.interop.reading import kinds
 from lstmjax.interop.settings import Settings, conv_settings, settings_of
 from lstmjax.interop.torch_files import read_torch
 from lstmjax.interop.torch_modules import from_torch
-from lstmjax.interop.whole_models import RECURRENT, Filling, Kind, Names, Report, below, owned
+from lstmjax.interop.whole_models import RECURRENT, Filling, Kind, Report
 from lstmjax.layers import Recurrent, Stacked
 
 _WEIGHT = {"kernel": "weight", "bias": "bias"}
 _NORM = {"scale": "weight", "bias": "bias"}
 _RECURRENT = Kind(("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"))
-_KINDS = {
+_KINDS: dict[Any, Kind] = {
     nnx.Embed: Kind(("Embedding",), {"embedding": "weight"}),
     nnx.Linear: Kind(("Linear",), _WEIGHT),
     nnx.Conv: Kind(("Conv1d", "Conv2d", "Conv3d"), _WEIGHT),
@@ -46,8 +47,8 @@ def load_torch(model: nnx.Module, source: Any, names: Names, *, keep: Iterable[s
         `RMSNorm`, `GroupNorm`, `BatchNorm`, and recurrent layers of lstmjax.
       source: a module of PyTorch; a state dict, of tensors or arrays; or the path of a file that holds one, from
         `torch.save` or, ending in ".safetensors", from safetensors.
-      names: from modules of the source to layers of the model, both by dotted names such as "encoder.rnn" or "layers.1";
-        None leaves a module out, "" is the whole. From a bare parameter to a variable, likewise.
+      names: from modules of the source to layers of the model, both by dotted names such as "encoder.rnn" or
+        "layers.1"; None leaves a module out, "" is the whole. A bare parameter goes to a variable likewise.
       keep: layers and variables of the model to leave as they are.
 
     Returns:
@@ -67,7 +68,8 @@ def load_torch(model: nnx.Module, source: Any, names: Names, *, keep: Iterable[s
     """
     filling = Filling(model, "torch", _KINDS, keep)
     entries = _entries(source)
-    for name, arrays in owned(names, entries).items():
+    layers = dict.fromkeys(entry.rpartition(".")[0] or entry for entry in entries)
+    for name, arrays in owned(names, entries, layers).items():
         module = source.get_submodule(name) if _is_module(source) and name not in entries else None
         path = names[name]
         target = filling.target(name, path, arrays, module)
