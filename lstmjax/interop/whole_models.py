@@ -191,12 +191,13 @@ class Filling:
         """
         if theirs is None and ours:
             settings = ", ".join(f"{setting} {written(value)}" for setting, value in ours.items())
-            self.report.notes.append(f"{path} has {settings}; arrays don't say what {name} has")
+            self.report.notes.append(f"{path or 'model'} has {settings}; arrays don't say what {name or 'source'} has")
         for setting in differing(ours, theirs or {}):
             value, got = (written(one[setting]) for one in (theirs or {}, ours))
+            sentence = f"{path or 'model'} must have {setting} {value}, as {name or 'source'} has it, got {got}"
             if setting != "momentum":
-                raise ValueError(f"{path} must have {setting} {value}, as {name} has it, got {got}")
-            self.report.notes.append(f"{path} has momentum {got}; to be trained on as {name} it should have {value}")
+                raise ValueError(sentence)
+            self.report.notes.append(f"to be trained on as it was, {sentence}")
 
     def finish(self) -> Report:
         """Fill the model.
