@@ -190,9 +190,6 @@ def test_a_pickle_can_change_nothing_of_ours(tmp_path):
     path = tmp_path / "saved.pt"
     for target in ("torch._utils\n_rebuild_tensor_v2", "torch\nFloatStorage", "collections\nOrderedDict"):
         archive(path, b"\x80\x02c" + target.encode() + b"\n(N}U\x0c__defaults__K\x05stb.")
-        try:
-            interop.read_torch(path)
-        except InputError as error:
-            assert "is no sound file" in str(error)
+        refuse(path, "is no sound file of torch.save: ")
         archive(path, tensor_pickle(0, (2, 2), (2, 1)))
         assert interop.read_torch(path).shape == (2, 2)

@@ -100,7 +100,7 @@ def test_a_torch_tagger_in_every_form(torch, torch_tagger, tmp_path):
         report = interop.load_torch(model, source, NAMES)
         assert report.loaded.keys() == torch_tagger.state_dict().keys()
         assert (report.loaded["fc.weight"], report.loaded["rnn.bias_hh_l0_reverse"]) == ("head.kernel", "lstm")
-        assert not report.left_out and not report.kept
+        assert (report.left_out, report.kept) == ([], [])
         table = {name: array.tobytes() for name, array in interop.state_dict(model).items()}
         bits = bits or table
         assert table == bits
@@ -303,13 +303,11 @@ def test_settings_and_wishes_that_contradict(torch, torch_tagger):
     conv, ours = torch.nn.Conv1d(4, 3, 3), nnx.Conv(4, 3, 3, rngs=RNGS)
     with pytest.raises(ValueError, match=r"model must have padding \(\(0, 0\),\), as source has it, got \(\(1, 1\),\)"):
         interop.load_torch(ours, conv, {"": ""})
-    with pytest.raises(
-        ValueError, match="keep must name what nothing is loaded into, got head.kernel, which fc.weight"
-    ):
+    with pytest.raises(ValueError, match=r"keep must name what nothing is loaded into, got head.kernel,"):
         interop.load_torch(Tagger(), torch_tagger, NAMES, keep=["head"])
     with pytest.raises(ValueError, match="keep must be paths of the model that hold variables, got 'heat'"):
         interop.load_torch(Tagger(), torch_tagger, NAMES, keep=["heat"])
-    with pytest.raises(ValueError, match="names must lead to each place once, got head.kernel for x.weight and"):
+    with pytest.raises(ValueError, match=r"names must lead to each place once, got head.kernel for x.weight and"):
         interop.load_torch(Tagger(), torch_tagger.state_dict() | {"x.weight": torch.ones(2, 6)}, NAMES | {"x": "head"})
 
 
@@ -370,7 +368,7 @@ def test_a_sequential_keras_model(keras, padding):
     report = interop.load_keras(model, source, WINDOW_NAMES)
     model.eval()
     assert_close(model(XS), theirs)
-    assert len(report.loaded) == len(source.weights) and not report.notes
+    assert (len(report.loaded), report.notes) == (len(source.weights), [])
 
 
 def test_keras_models_that_do_not_fit_change_nothing(keras):
@@ -394,23 +392,22 @@ def test_keras_models_that_do_not_fit_change_nothing(keras):
             interop.load_keras(model, case, names)
     for name, array in interop.state_dict(model).items():
         np.testing.assert_array_equal(array, before[name])
-    with pytest.raises(ValueError, match="must have epsilon 0.001, as norm has it, got 1e-06"):
+    with pytest.raises(ValueError, match=r"must have epsilon 0.001, as norm has it, got 1e-06"):
         interop.load_keras(nnx.LayerNorm(4, rngs=rngs), norms, {"norm": ""})
     with pytest.raises(ValueError, match="norm must have its features last, axis -1, got axis 1"):
         interop.load_keras(nnx.BatchNorm(5, rngs=rngs), across, {"norm": ""})
 
 
-FRAMES = np.random.default_rng(0).normal(size=(2, 3, 5, 6, 2)).astype("float32")
+FRAMES = np.random.default_rng(0).normal(size=(2, 2, 5, 6, 2)).astype("float32")
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"padding": "same"},
-        {"strides": 2, "use_bias": False},
+        {"padding": "same", "strides": 2, "use_bias": False},
         {"dilation_rate": (1, 2), "activation": "relu", "recurrent_activation": "hard_sigmoid"},
     ],
-    ids=["same", "strides", "dilation"],
+    ids=["strides", "dilation"],
 )
 def test_a_keras_convlstm_its_gradients_and_back(keras, options):
     with foreign():
