@@ -58,9 +58,9 @@ def _cell_settings(cell: Any) -> Settings:
     settings = {name: getattr(cell, name, None) for name in _OF_CELLS}
     if not hasattr(cell, "kernel_size"):
         return settings
-    rank = len(cell.kernel_size)
-    steps = {name: _each(getattr(cell, name) or 1, rank) for name in ("strides", "dilation")}
-    return settings | {"kernel_size": cell.kernel_size} | steps | {"padding": cell.padding}
+    sizes = ("kernel_size", "strides", "dilation")
+    windows = {name: _each(getattr(cell, name), len(cell.spatial_shape)) for name in sizes}
+    return settings | windows | {"padding": cell.padding}
 
 
 def _each(value: Any, rank: int) -> tuple[Any, ...]:

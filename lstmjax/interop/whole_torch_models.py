@@ -16,7 +16,7 @@ from lstmjax.interop.settings import Settings, conv_settings, settings_of
 from lstmjax.interop.torch_files import read_torch
 from lstmjax.interop.torch_modules import from_torch
 from lstmjax.interop.whole_models import RECURRENT, Filling, Kind, Report
-from lstmjax.layers import Recurrent, Stacked
+from lstmjax.layers import Stacked
 
 _WEIGHT = {"kernel": "weight", "bias": "bias"}
 _NORM = {"scale": "weight", "bias": "bias"}
@@ -110,8 +110,7 @@ def _stack(filling: Filling, name: str, path: str, arrays: Mapping[str, Any], mo
     """A recurrent layer of the source as a stack of ours; where arrays don't tell tanh from relu, the model's."""
     if module is not None:
         return from_torch(module)
-    cell = next(one.cell for _, one in nnx.iter_modules(filling.modules[path]) if isinstance(one, Recurrent))
-    ours = settings_of(cell)
+    ours = settings_of(filling.modules[path].cells[0])
     if ours["cell"] is ElmanRNN:
         filling.compare(name, path, {"activation_fn": ours["activation_fn"]}, None)
     is_relu = ours["cell"] is ElmanRNN and ours["activation_fn"] is jax.nn.relu
