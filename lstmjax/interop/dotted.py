@@ -41,7 +41,7 @@ def owned(names: Names, entries: Mapping[str, Any], layers: Iterable[str]) -> di
             groups[owner][entry.removeprefix(owner).removeprefix(".")] = value
     for name, group in groups.items():
         if not group:
-            raise ValueError(f"names must be of the source's {_above(entries, layers)}, got {name!r}")
+            raise ValueError(f"names must be among the source's {_above(entries, layers)}, got {name!r}")
     if nowhere:
         lacking = _above(nowhere, layers)
         raise ValueError(f"names must say where each layer goes, or None for nowhere, got nothing for {lacking}")

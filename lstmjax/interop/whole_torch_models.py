@@ -110,7 +110,8 @@ def _stack(filling: Filling, name: str, path: str, arrays: Mapping[str, Any], mo
     """A recurrent layer of the source as a stack of ours; where arrays don't tell tanh from relu, the model's."""
     if module is not None:
         return from_torch(module)
-    ours = settings_of(filling.modules[path].cells[0])
+    layer: Any = filling.modules[path]
+    ours = settings_of(layer.cells[0])
     if ours["cell"] is ElmanRNN:
         filling.compare(name, path, {"activation_fn": ours["activation_fn"]}, None)
     is_relu = ours["cell"] is ElmanRNN and ours["activation_fn"] is jax.nn.relu
