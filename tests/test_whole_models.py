@@ -166,6 +166,11 @@ ONE_LAYER = {
         lambda: nnx.Conv(4, 3, (3, 2), 2, padding=[2, 1], kernel_dilation=(1, 2), use_bias=False, rngs=RNGS),
         (channels_first, plain, GRIDS),
     ),
+    "Conv1d around a circle": (
+        lambda nn: nn.Conv1d(4, 3, 3, padding=1, padding_mode="circular"),
+        lambda: nnx.Conv(4, 3, 3, padding="CIRCULAR", rngs=RNGS),
+        (channels_first, plain, XS),
+    ),
     "GroupNorm": (
         lambda nn: nn.GroupNorm(2, 4),
         lambda: nnx.GroupNorm(4, 2, epsilon=1e-5, rngs=RNGS),
@@ -308,6 +313,9 @@ def test_settings_and_wishes_that_contradict(torch, torch_tagger):
     conv, ours = torch.nn.Conv1d(4, 3, 3), nnx.Conv(4, 3, 3, rngs=RNGS)
     with pytest.raises(ValueError, match=r"model must have padding \(\(0, 0\),\), as source has it, got \(\(1, 1\),\)"):
         interop.load_torch(ours, conv, {"": ""})
+    circle = torch.nn.Conv1d(4, 3, 3, padding=2, padding_mode="circular")
+    with pytest.raises(ValueError, match=r"model must have padding CIRCULAR \(2,\), as source has it, got CIRCULAR"):
+        interop.load_torch(nnx.Conv(4, 3, 3, padding="CIRCULAR", rngs=RNGS), circle, {"": ""})
     with pytest.raises(ValueError, match=r"keep must name what nothing is loaded into, got head.kernel,"):
         interop.load_torch(Tagger(), torch_tagger, NAMES, keep=["head"])
     with pytest.raises(ValueError, match="keep must be paths of the model that hold variables, got 'heat'"):

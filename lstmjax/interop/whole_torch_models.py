@@ -80,7 +80,7 @@ def load_torch(model: nnx.Module, source: Any, names: Names, *, keep: Iterable[s
         else:
             filling.compare(name, path, settings_of(target), None if module is None else _settings(module))
             filling.put_layer(name, path, arrays, turned=True)
-        filling.report.notes.extend(f"{name} has {note}" for note in _notes(module))
+        filling.report.notes.extend(f"{name or 'source'} has {note}" for note in _notes(module))
     return filling.finish()
 
 
@@ -122,8 +122,7 @@ def _stack(filling: Filling, name: str, path: str, arrays: Mapping[str, Any], mo
 def _settings(module: Any) -> Settings:
     """What a module has besides its weights, under Flax's names."""
     if hasattr(module, "kernel_size"):
-        padding = module.padding if module.padding_mode == "zeros" else module.padding_mode
-        return conv_settings(module.kernel_size, module.stride, module.dilation, padding, module.groups)
+        return conv_settings(module.kernel_size, module.stride, module.dilation, _padding(module), module.groups)
     settings = {}
     if hasattr(module, "eps"):  # None, of an RMSNorm, is the smallest that makes a difference to 1
         settings["epsilon"] = float(np.finfo(np.float32).eps) if module.eps is None else module.eps
@@ -132,6 +131,14 @@ def _settings(module: Any) -> Settings:
     if getattr(module, "momentum", None) is not None:
         settings["momentum"] = 1 - module.momentum
     return settings
+
+
+def _padding(module: Any) -> Any:
+    """A convolution's, in Flax's words, which other modes than zeros have only where the size is kept."""
+    if module.padding_mode == "zeros":
+        return module.padding
+    half = tuple((size - 1) * step / 2 for size, step in zip(module.kernel_size, module.dilation, strict=True))
+    return module.padding_mode if module.padding in ("same", half) else f"{module.padding_mode} {module.padding}"
 
 
 def _notes(module: Any) -> list[str]:
