@@ -1,8 +1,5 @@
 """Layers exported with the batch and the number of steps left open: what comes out is what the layer gives."""
 
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np

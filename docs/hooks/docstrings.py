@@ -1,6 +1,7 @@
 """Docstrings as lstmjax writes them, for the reference: what Markdown and Google's style would not see.
 
 - Doctests become blocks of code.
+- A room's list of its files is left out.
 - Arguments explained together, "lengths, mask: ...", become one entry each, so that misspelt ones are still found.
 - The fields of a named tuple are the arguments that make one.
 - `lstmjax.unroll` in backticks becomes a link, if it is on the site.
@@ -13,11 +14,13 @@ import griffe
 
 EXAMPLE = re.compile(r"^>>> .*(?:\n(?!\n).+)*", re.MULTILINE)
 SEVERAL = re.compile(r"^( +)(\w+(?:, \w+)+):((?: .*)?(?:\n\1 +\S.*)*)", re.MULTILINE)
+FILE = re.compile(r"^- `\w+(?:\.py|/)`: .*\n?", re.MULTILINE)
 NAME = re.compile(r"`(lstmjax(?:\.\w+)+)`")
 
 
 def for_the_site(text: str) -> str:
-    """A docstring with its examples fenced, its arguments one by one, and its names linked."""
+    """A docstring with its examples fenced, its arguments one by one, its names linked, and no files."""
+    text = FILE.sub("", text)
     text = SEVERAL.sub(lambda m: "\n".join(f"{m[1]}{name}:{m[3]}" for name in m[2].split(", ")), text)
     text = NAME.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', text)
     return EXAMPLE.sub(lambda m: f"```pycon\n{m[0]}\n```", text)
