@@ -19,6 +19,7 @@ TRAINING = blocks("training.md")
 (FORECASTING,) = blocks("forecasting.md")
 (TAGGING,) = blocks("tagging.md")
 (TRANSLATION,) = blocks("translation.md")
+SERVING = blocks("serving.md")
 REVIEWS, KERAS, OURS, NUMBERS, TORCH, OUR_LOOP = blocks("from-keras-and-pytorch.md")
 TORCH_SIDE, FROM_FILE, FROM_KERAS = blocks("bringing-weights.md")
 
@@ -95,3 +96,10 @@ def test_a_keras_model_comes_over(monkeypatch):
     with jax.numpy_rank_promotion("allow"):  # Keras broadcasts
         names = run(FROM_KERAS)
         np.testing.assert_allclose(names["ours"], names["theirs"], rtol=0, atol=1e-5)
+
+
+def test_a_served_model_gives_the_same_scores_on_every_way():
+    names = run(*SERVING)
+    for other in (names["scores_now"], names["served"], names["restored"](names["xs"], names["lengths"])):
+        np.testing.assert_allclose(other, names["scores"], atol=1e-6)
+    np.testing.assert_allclose(names["answers"][:1], names["scores"], atol=1e-6)
