@@ -25,8 +25,8 @@ def summary(model: nnx.Module) -> str:
 
     >>> print(lx.summary(lx.LSTM(3, 5, num_layers=2, rngs=nnx.Rngs(0))))
     part      kind       parameters  shapes
-    layers.0  Recurrent         180  w_x [3, 20], w_h [5, 20], b [20]
-    layers.1  Recurrent         220  w_x [5, 20], w_h [5, 20], b [20]
+    layers.0  Recurrent         180  b [20], w_h [5, 20], w_x [3, 20]
+    layers.1  Recurrent         220  b [20], w_h [5, 20], w_x [5, 20]
     total     LSTM              400
     """
     checks.instance("model", model, nnx.Module)

@@ -1,5 +1,8 @@
 """Layers exported with the batch and the number of steps left open: what comes out is what the layer gives."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +25,8 @@ def exported(layer, backend="auto", batch="b", steps="t", with_resets=False, **o
     b, t = jax.export.symbolic_shape(f"{batch}, {steps}")
 
     def run(xs, lengths, resets):
-        return layer(xs, lengths=lengths, resets=resets if with_resets else None, backend=backend)
+        ys, state = layer(xs, lengths=lengths, resets=resets if with_resets else None, backend=backend)
+        return ys, *jax.tree.leaves(state)  # a saved program knows no classes of ours
 
     shapes = [
         jax.ShapeDtypeStruct((b, t, IN), jnp.float32),

@@ -45,7 +45,8 @@ class Backend(NamedTuple):
 class Explanation(NamedTuple):
     """The backend that serves a call, and for each of the others why it does not.
 
-    `elsewhere` names those that serve on platforms that `backend` is not made for, in the order to try them.
+    `elsewhere` names those that serve on platforms that `backend` is not made for, in the order to try them; where JAX
+    has no such platform, which leaves exports, that is "scan".
     """
 
     backend: str

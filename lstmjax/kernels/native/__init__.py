@@ -3,7 +3,8 @@
 Where the library is missing, `fused` serves, or `scan` what `fused` does not know, and `explain` says why. Reverse mode
 has a call of its own; forward mode and second derivatives are those of `scan`.
 
-`jax.export` does not take custom calls unless it is told to trust them: export with `backend="fused"`, or with
+`jax.export` does not take custom calls unless it is told to trust them: leave a size open, for which this backend gives
+way, or export with `backend="fused"`, or with
 `disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(name)]` for each name in `library.TARGETS`, for machines
 that have the library and the same vectors.
 
