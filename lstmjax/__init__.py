@@ -1,5 +1,8 @@
 """Recurrent networks for JAX: cells as pure functions, one way to run them over time, and models to train with them.
 
+A cell is one step, a plain function of plain arrays; a layer is cells with their weights, run over whole sequences;
+an adapter (`FlaxCell`, `interop`) makes either of them another library's.
+
 What is named here is imported when it is first used, so that cells and `unroll` need neither Flax, optax nor orbax.
 
 Rooms:
@@ -18,6 +21,8 @@ Cells over time:
 - `unroll.py`: any cell over the steps of each sequence, and the plain loop that says what that means
 - `masking.py`: lengths, masks and resets as what each step takes
 - `chunks.py`: a scan over chunks of steps
+- `feedback.py`: a step on its own outputs, in a closed loop
+- `ragged.py`: sequences of different lengths, padded and taken apart again
 - `derivative.py`: a function with a backward pass of its own
 - `initializers.py`: how weights start
 - `regularizers.py`: dropout, regularised cells, penalties, which weights decay
@@ -40,6 +45,7 @@ Trained models:
 
 - `tasks.py`: what a model is trained to do
 - `saved.py`: `load_model`, for every family
+- `parts.py`: a table of a model's parts and parameters
 - `text_scores.py`: a text scored as results are published
 - `inspection.py`: every gate of a language model over a text
 
@@ -57,7 +63,9 @@ from typing import TYPE_CHECKING, Any
 
 from lstmjax import cells, initializers, kernels, types
 from lstmjax.cells import GRUParams, HiddenState, LSTMParams, LSTMState, Record, Recording, StackedCells
+from lstmjax.feedback import unroll_feedback
 from lstmjax.masking import valid_steps
+from lstmjax.ragged import pad, sequence_mask, unpad
 from lstmjax.unroll import unroll, unroll_loop
 
 if TYPE_CHECKING:
@@ -86,12 +94,15 @@ if TYPE_CHECKING:
         ConvLSTM,
         ElmanRNN,
         FlaxCell,
+        Outputs,
         Recurrent,
         Residual,
         Stacked,
+        Stateful,
         TimeDistributed,
         stack,
     )
+    from lstmjax.parts import summary
     from lstmjax.saved import load_model
 
 __version__ = "0.1.0"
@@ -108,12 +119,14 @@ __all__ = [
     "HiddenState",
     "LSTMParams",
     "LSTMState",
+    "Outputs",
     "Record",
     "Recording",
     "Recurrent",
     "Residual",
     "Stacked",
     "StackedCells",
+    "Stateful",
     "TimeDistributed",
     "attention",
     "cells",
@@ -130,13 +143,18 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "pad",
     "regularizers",
+    "sequence_mask",
     "stack",
+    "summary",
     "tasks",
     "text_scores",
     "training",
     "types",
+    "unpad",
     "unroll",
+    "unroll_feedback",
     "unroll_loop",
     "valid_steps",
 ]
@@ -149,13 +167,15 @@ _LAYERS = (
     "ConvLSTM",
     "ElmanRNN",
     "FlaxCell",
+    "Outputs",
     "Recurrent",
     "Residual",
     "Stacked",
+    "Stateful",
     "TimeDistributed",
     "stack",
 )
-_HOMES = dict.fromkeys(_LAYERS, "lstmjax.layers") | {"load_model": "lstmjax.saved"}
+_HOMES = dict.fromkeys(_LAYERS, "lstmjax.layers") | {"load_model": "lstmjax.saved", "summary": "lstmjax.parts"}
 _ROOMS = (
     "attention",
     "crf",
@@ -173,6 +193,22 @@ _ROOMS = (
     "text_scores",
     "training",
 )
+_ONE_STEP = "one step is layer.step(x, state) of a layer lstmjax.{0}, or the cell lstmjax.cells.{0} without Flax"
+_OTHER_NAMES = {
+    "LSTMCell": _ONE_STEP.format("LSTM"),
+    "OptimizedLSTMCell": _ONE_STEP.format("LSTM"),
+    "GRUCell": _ONE_STEP.format("GRU"),
+    "RNNCell": _ONE_STEP.format("ElmanRNN"),
+    "SimpleRNNCell": _ONE_STEP.format("ElmanRNN"),
+    "SimpleRNN": "it is called ElmanRNN",
+    "RNN": "any cell over time is Recurrent(cell), and the plain recurrent network is ElmanRNN",
+    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), "it is called ConvLSTM, over one to three dimensions"),
+    "Dropout": "it is lstmjax.regularizers.Dropout, or Flax's nnx.Dropout",
+    "Embedding": "it is Flax's nnx.Embed",
+    "pack_padded_sequence": "layers take lengths= as they are; lstmjax.pad makes padded arrays",
+    "pad_sequence": "it is called pad",
+    "pad_sequences": "it is called pad",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -181,7 +217,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         globals()[name] = found = getattr(importlib.import_module(_HOMES[name]), name)
         return found
-    raise AttributeError(f"module 'lstmjax' has no attribute {name!r}")
+    hint = f": {_OTHER_NAMES[name]}" if name in _OTHER_NAMES else ""
+    raise AttributeError(f"module 'lstmjax' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,7 @@
 """Regularisation: dropout modules, regularised cells, penalties on activations, what weight decay should touch.
 
 Nothing here holds an RNG: a call with a key is training, one without is evaluation and leaves everything as it is.
+After a model's `train()` a call without a key is refused, and after its `eval()` one with a key.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,38 @@ def split_key(key: Key[Array, ""] | None, count: int) -> Sequence[Any]:
     return [None] * count if key is None else list(jax.random.split(key, count))
 
 
-class Dropout(nnx.Module):
+class Noisy(nnx.Module):
+    """A module with noise, which `train()` and `eval()` make strict about the key that a call is given.
+
+    `deterministic` is None until one of them, or `nnx.view(model, deterministic=...)`, is called: then a key alone says
+    whether there is noise.
+    """
+
+    deterministic: bool | None = None
+
+    def set_view(self, deterministic: bool | None = None) -> None:
+        """What `nnx.view` calls.
+
+        Args:
+          deterministic: False, as `train()`: a key is needed. True, as `eval()`: a key is refused.
+        """
+        if deterministic is not None:
+            self.deterministic = deterministic
+
+    def check_key(self, key: Key[Array, ""] | None) -> None:
+        """A key is there after `train()`, and none after `eval()`.
+
+        Raises:
+          ValueError: it is the other way round.
+        """
+        name = type(self).__name__
+        if self.deterministic is False and key is None:
+            raise ValueError(f"key must be given after train(), or {name} would drop nothing; eval() switches it off")
+        if self.deterministic is True and key is not None:
+            raise ValueError(f"key must be left out after eval(), where {name} drops nothing; train() switches it on")
+
+
+class Dropout(Noisy):
     """Zero each entry with probability `rate` and scale the rest by 1 / (1 - rate), whenever a key is given.
 
     Args:
@@ -47,7 +79,7 @@ class Dropout(nnx.Module):
       broadcast_dims: axes along which one mask is shared; `(1,)` on [B, T, D] is locked dropout.
 
     Raises:
-      ValueError: `rate` outside [0, 1).
+      ValueError: `rate` outside [0, 1); and, when called, no key after `train()`, or one after `eval()`.
 
     Source: Srivastava et al. 2014.
 
@@ -60,6 +92,8 @@ class Dropout(nnx.Module):
         self.drop = nnx.Dropout(rate, broadcast_dims=broadcast_dims)
 
     def __call__(self, x: Float[Array, "*batch D"], *, key: Key[Array, ""] | None) -> Float[Array, "*batch D"]:
+        if self.drop.rate > 0:
+            self.check_key(key)
         return self.drop(x, deterministic=key is None, rngs=key)
 
 
@@ -107,7 +141,7 @@ class EmbeddingDropout(nnx.Module):
         return xs * jnp.broadcast_to(kept[tokens][..., None], xs.shape)
 
 
-class UnknownWords(nnx.Module):
+class UnknownWords(Noisy):
     """Words taken for unknown ones in training, rare ones more often, so that the unknown word's embedding is learnt.
 
         p = rate / (rate + count)
@@ -141,7 +175,10 @@ class UnknownWords(nnx.Module):
         self.count = nnx.Variable(jnp.ones(vocab_size, jnp.float32))
 
     def __call__(self, tokens: Int[Array, "*batch"], *, key: Key[Array, ""] | None) -> Int[Array, "*batch"]:
-        if key is None or self.rate == 0:
+        if self.rate == 0:
+            return tokens
+        self.check_key(key)
+        if key is None:
             return tokens
         count = self.count[...][tokens]
         is_lost = jax.random.bernoulli(key, self.rate / (self.rate + count))

@@ -218,7 +218,8 @@ def test_an_input_that_does_not_fit(x, error, sentence):
         (lambda: conv(spatial_shape=()), r"spatial_shape must be a tuple of 1, 2 or 3 whole numbers, got \(\)"),
         (lambda: conv(kernel_size=(3,)), r"kernel_size must be a tuple of 2 whole numbers, got \(3,\)"),
         (lambda: conv(strides=(1, 0)), "strides must be at least 1, got 0"),
-        (lambda: conv(dilation=2), "dilation must be a tuple of 2 whole numbers, got 2"),
+        (lambda: conv(dilation=(2,)), r"dilation must be a tuple of 2 whole numbers, got \(2,\)"),
+        (lambda: conv(kernel_size=0), "kernel_size must be at least 1, got 0"),
         (lambda: conv(padding="FULL"), "padding must be one of 'SAME', 'VALID', got 'FULL'"),
         (lambda: conv(padding="VALID", kernel_size=(7, 1)), r"spatial_shape must leave something to a kernel"),
         (lambda: lx.StackedCells(()), "cells must hold at least one cell, got none"),
@@ -251,7 +252,7 @@ def test_a_grid_is_convolved_by_the_definition(x64, changes):
     cell = dataclasses.replace(conv(**changes), param_dtype=jnp.float64)
     params = random_params(cell, jax.random.key(0))
     x = random_inputs(cell, (2,), jax.random.key(1), jnp.float64)
-    strides, dilation = cell.strides or (1, 1), cell.dilation or (1, 1)
+    strides, dilation = changes.get("strides", (1, 1)), changes.get("dilation", (1, 1))
     expected = convolve(np.asarray(x), np.asarray(params.w_x), strides, dilation, cell.padding == "SAME")
     np.testing.assert_allclose(cell.project(params, x), expected + np.asarray(params.b), atol=1e-12)
     assert expected.shape[1:-1] == cell.grid

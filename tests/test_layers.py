@@ -203,7 +203,7 @@ def test_conv_lstm_is_a_layer():
     xs = jax.random.normal(jax.random.key(0), (BATCH, STEPS, 4, 5, 2), jnp.float32)
     ys, state = layer(xs, lengths=jnp.array([5, 0]))
     assert ys.shape == (BATCH, STEPS, 2, 3, 3)
-    np.testing.assert_array_equal(state.h[1], 0.0)
+    np.testing.assert_array_equal(state[0].h[1], 0.0)
     stack = lx.Stacked([layer, lx.ConvLSTM(3, 2, spatial_shape=(2, 3), kernel_size=(2, 2), rngs=nnx.Rngs(1))])
     assert stack(xs)[0].shape == (BATCH, STEPS, 2, 3, 2)
 

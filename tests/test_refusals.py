@@ -46,7 +46,8 @@ def test_every_layer_takes_state_by_keyword_only(make):
         ("return_sequences", r"LSTM takes no keyword return_sequences: .* ys, state = layer\(xs\)"),
         ("stateful", r"layer\(xs, state=state\)"),
         ("batch_first", r"inputs are \[B, T, I\]"),
-        ("recurrent_dropout", "regularizers.RecurrentDropout"),
+        ("recurrent_dropout_rate", "it is called recurrent_dropout"),
+        ("cell", r"lstmjax\.stack\("),
         ("activation", "activation_fn="),
         ("recurrent_activation", "gate_fn="),
         ("hidden_size", "it is called hidden_features"),
@@ -81,7 +82,7 @@ def test_a_family_takes_its_cells_own_options():
     assert gru.layers[0].cell.activation_fn is jax.nn.relu
     assert not np.any(gru.layers[0].params.w_x)
     conv = lx.ConvLSTM(IN, HIDDEN, spatial_shape=(3,), kernel_size=(2,), forget_bias=0.5, rngs=nnx.Rngs(0))
-    assert conv.cell.forget_bias == 0.5
+    assert conv.cells[0].forget_bias == 0.5
 
 
 NO_BIAS = lx.cells.LSTM(IN, HIDDEN, use_bias=False)

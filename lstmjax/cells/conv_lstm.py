@@ -31,9 +31,9 @@ class ConvLSTM(MemoryCell):
       in_features: I, the input's channels.
       hidden_features: H, the state's channels.
       spatial_shape: sizes of the input's grid, one to three of them.
-      kernel_size: of both convolutions, one number a dimension.
-      strides: of the input's convolution; None means 1 everywhere.
-      dilation: of the input's convolution; None means 1 everywhere.
+      kernel_size: of both convolutions: a number, or one a dimension.
+      strides: of the input's convolution: a number, or one a dimension.
+      dilation: of the input's convolution: a number, or one a dimension.
       padding: "SAME" or "VALID", of the input's convolution. The state's always keeps its grid.
 
     Other arguments: those of `LSTM`.
@@ -50,17 +50,16 @@ class ConvLSTM(MemoryCell):
     """
 
     spatial_shape: tuple[int, ...] = dataclasses.field(kw_only=True)
-    kernel_size: tuple[int, ...] = dataclasses.field(kw_only=True)
-    strides: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
-    dilation: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
+    kernel_size: int | tuple[int, ...] = dataclasses.field(kw_only=True)
+    strides: int | tuple[int, ...] = dataclasses.field(default=1, kw_only=True)
+    dilation: int | tuple[int, ...] = dataclasses.field(default=1, kw_only=True)
     padding: Literal["SAME", "VALID"] = dataclasses.field(default="SAME", kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.sizes("spatial_shape", self.spatial_shape, range(1, 4))
         for name in ("kernel_size", "strides", "dilation"):
-            if getattr(self, name) is not None:
-                checks.sizes(name, getattr(self, name), [len(self.spatial_shape)])
+            checks.sizes(name, self._each_dimension(getattr(self, name)), [len(self.spatial_shape)])
         checks.one_of("padding", self.padding, ("SAME", "VALID"))
         if min(self.grid) < 1:
             raise ValueError(f"spatial_shape must leave something to a kernel that wide, got {self.spatial_shape}")
@@ -68,20 +67,23 @@ class ConvLSTM(MemoryCell):
     @property
     def grid(self) -> tuple[int, ...]:
         """Sizes of the state's grid."""
-        return tuple(map(self._grid_size, self.spatial_shape, self.kernel_size, *self._steps))
+        kernel = self._each_dimension(self.kernel_size)
+        return tuple(map(self._grid_size, self.spatial_shape, kernel, *self._steps))
 
     @property
     def _steps(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        ones = (1,) * len(self.spatial_shape)
-        return self.strides or ones, self.dilation or ones
+        return self._each_dimension(self.strides), self._each_dimension(self.dilation)
+
+    def _each_dimension(self, size: int | tuple[int, ...]) -> tuple[int, ...]:
+        return (size,) * len(self.spatial_shape) if isinstance(size, int) else size
 
     def _grid_size(self, size: int, kernel: int, stride: int, dilation: int) -> int:
         reach = 0 if self.padding == "SAME" else dilation * (kernel - 1)
         return math.ceil((size - reach) / stride)
 
     def init(self, key: Key[Array, ""]) -> LSTMParams:
-        fans = (*self.kernel_size, self.in_features), (*self.kernel_size, self.hidden_features)
-        return LSTMParams(*self._init_weights(key, *fans))
+        kernel = self._each_dimension(self.kernel_size)
+        return LSTMParams(*self._init_weights(key, (*kernel, self.in_features), (*kernel, self.hidden_features)))
 
     def initial_state(self, batch_shape: tuple[int, ...]) -> LSTMState:
         """Zeros [*batch, *grid, H]."""

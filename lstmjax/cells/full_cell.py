@@ -1,8 +1,13 @@
 """What a cell may have beside the members of `lstmjax.types.Cell`: noise, gates to look at, a grid."""
 
 import abc
-from typing import Any, Self
+import sys
+from typing import Any, NamedTuple, Self
 
+import jax
+import jax.numpy as jnp
+
+from lstmjax import initializers
 from lstmjax.types import Array, Cell, Float, GatedCell, Key, NoisyCell, PyTree
 
 
@@ -31,9 +36,36 @@ class FullCell(abc.ABC):
         """What to run when the noise is on, see `lstmjax.types.NoisyCell`."""
         return self, params, xs
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, which can't take most of JAX's functions and initializers: their names, where they have one."""
+        fields = {name: _NamedFunction.of(value) for name, value in vars(self).items()}
+        return _from_fields, (type(self), fields)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Itself: nothing in it changes, and a copied jitted function is unequal to its original."""
         return self
+
+
+class _NamedFunction(NamedTuple):
+    """Where a function is found: a module and its name there."""
+
+    module: str
+    name: str
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        for module in (jax.nn, jnp, initializers, jax.nn.initializers):
+            for name, known in vars(module).items():
+                if callable(value) and known is value:
+                    return cls(module.__name__, name)
+        return value
+
+
+def _from_fields(kind: type[FullCell], fields: dict[str, Any]) -> FullCell:
+    def found(value: Any) -> Any:
+        return getattr(sys.modules[value.module], value.name) if isinstance(value, _NamedFunction) else value
+
+    return kind(**{name: found(value) for name, value in fields.items()})
 
 
 # The same of any cell, for one that has the members of `Cell` alone too.

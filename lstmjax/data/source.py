@@ -10,6 +10,7 @@ import numpy as np
 
 from lstmjax import checks
 from lstmjax.errors import InputError
+from lstmjax.ragged import pad
 
 BatchT = TypeVar("BatchT", bound=tuple[Any, ...])
 Given = TypeVar("Given", bound=tuple[Any, ...], covariant=True)
@@ -238,11 +239,11 @@ class Bucketed:
         bucket = self._buckets[number]
         rows = bucket.members[of_rows[number][first : first + self.batch_size]]
         filled, weights = fill_up(rows, self.batch_size)
-        inputs, own_lengths = _pad([self.inputs[row] for row in filled], bucket.steps)
+        inputs, own_lengths = pad([self.inputs[row] for row in filled], multiple_of=bucket.steps)
         lengths = None if self._lengths.min() == self._lengths.max() > 0 else own_lengths
         if isinstance(self.targets, np.ndarray):
             return SequenceBatch(inputs, self.targets[filled], lengths, None, weights)
-        targets, target_lengths = _pad([self.targets[row] for row in filled], bucket.target_steps)
+        targets, target_lengths = pad([self.targets[row] for row in filled], multiple_of=bucket.target_steps)
         return SequenceBatch(inputs, targets, lengths, target_lengths, weights)
 
 
@@ -325,14 +326,6 @@ def _take(examples: BatchT, rows: np.ndarray, batch_size: int) -> BatchT:
         weights = weights * batch.weights.astype(np.float32)
     taken: BatchT = batch._replace(weights=weights)
     return taken
-
-
-def _pad(sequences: Sequence[np.ndarray], steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """The sequences side by side, zeros after their ends, and their lengths."""
-    padded = np.zeros((len(sequences), steps, *sequences[0].shape[1:]), sequences[0].dtype)
-    for row, sequence in zip(padded, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    return padded, np.array([len(sequence) for sequence in sequences], np.int32)
 
 
 def _check_ragged(name: str, sequences: Sequence[np.ndarray]) -> None:

@@ -9,9 +9,9 @@ from flax import nnx
 
 from lstmjax import checks
 from lstmjax.layers.keywords import called_with_state_by_name
-from lstmjax.layers.recurrent import Layer, check_layer
+from lstmjax.layers.recurrent import Layer, Sizes, check_layer
 from lstmjax.masking import RunOptions, reversed_options
-from lstmjax.types import Array, Float, Key
+from lstmjax.types import Array, Cell, Float, Key
 
 Merge = Literal["concat", "sum", "mul", "ave", "none"]
 
@@ -31,7 +31,7 @@ class BidirectionalState(NamedTuple):
     backward: Any
 
 
-class Bidirectional(nnx.Module):
+class Bidirectional(nnx.Module, Sizes):
     """One layer forward and one backward in time; `lengths`, `mask` and `resets` hold in both.
 
     A reset separates two sequences in both: backward in time, the next one begins at the valid step before the reset.
@@ -85,8 +85,22 @@ class Bidirectional(nnx.Module):
         *grid, features = self.forward.out_shape
         return (*grid, 2 * features) if self.merge == "concat" else (*grid, features)
 
+    @property
+    def hidden_features(self) -> int | tuple[Any, ...]:
+        """H of each direction."""
+        return self.forward.hidden_features
+
+    @property
+    def cells(self) -> tuple[Cell[Any, Any], ...]:
+        """The forward layer's, then the backward layer's."""
+        return self.forward.cells + self.backward.cells
+
     def initial_state(self, batch_size: int) -> BidirectionalState:
         return BidirectionalState(self.forward.initial_state(batch_size), self.backward.initial_state(batch_size))
+
+    def step(self, x: Float[Array, "B *in"], state: BidirectionalState) -> tuple[Any, BidirectionalState]:
+        """Raises TypeError: the backward layer begins at a sequence's end, which no single step knows."""
+        raise TypeError("a bidirectional layer has no step: its output at one step depends on all that come after it")
 
     @called_with_state_by_name
     def __call__(

@@ -13,10 +13,11 @@ from lstmjax.layers.bidirectional import Bidirectional, Merge
 from lstmjax.layers.keywords import refuses_other_keywords
 from lstmjax.layers.recurrent import Layer, Recurrent, check_rngs
 from lstmjax.layers.stacked import Residual, Stacked
-from lstmjax.regularizers import Dropout
+from lstmjax.regularizers import Dropout, RecurrentDropout, WeightDrop
 from lstmjax.types import Array, Cell, DTypeLike, Initializer
 
 MakeCell = Callable[[int, int], Cell[Any, Any]]
+MakeCellOver = Callable[[tuple[int, ...], int], Cell[Any, Any]]
 Function = Callable[[Array], Array]
 Start = Literal["zeros", "learned"]
 
@@ -32,9 +33,13 @@ class Stacking(NamedTuple):
     initial_state: Start
 
     def assemble(
-        self, make_cell: MakeCell, in_features: int, hidden_features: int | Sequence[int], rngs: nnx.Rngs
+        self,
+        make_cell: MakeCellOver,
+        in_shape: tuple[int, ...],
+        hidden_features: int | Sequence[int],
+        rngs: nnx.Rngs,
     ) -> tuple[list[Layer], Dropout]:
-        """The arguments of `Stacked`."""
+        """The arguments of `Stacked`; `make_cell` takes the shape of a layer's input and its hidden_features."""
         check_rngs("rngs", rngs)
         widths = _widths(hidden_features, self.num_layers)
         checks.boolean("bidirectional", self.bidirectional)
@@ -49,7 +54,7 @@ class Stacking(NamedTuple):
                 )
         layers: list[Layer] = []
         for width in widths:
-            cell = make_cell(layers[-1].out_shape[-1] if layers else in_features, width)
+            cell = make_cell(layers[-1].out_shape if layers else in_shape, width)
             layer: Layer = Recurrent(cell, initial_state=self.initial_state, rngs=rngs)
             if self.bidirectional:
                 backward = Recurrent(cell, initial_state=self.initial_state, rngs=rngs)
@@ -101,7 +106,11 @@ def stack(
     """
     checks.function("make_cell", make_cell)
     stacking = Stacking(num_layers, bidirectional, merge, dropout, residual, initial_state)
-    return Stacked(*stacking.assemble(make_cell, in_features, hidden_features, rngs))
+
+    def make_over(shape: tuple[int, ...], width: int) -> Cell[Any, Any]:
+        return make_cell(shape[-1], width)
+
+    return Stacked(*stacking.assemble(make_over, (in_features,), hidden_features, rngs))
 
 
 class LSTM(Stacked):
@@ -123,6 +132,12 @@ class LSTM(Stacked):
       dropout: rate in [0, 1), on the outputs of each layer but the last; active when a call is given a key.
       residual: whether every layer but the lowest adds its input to its output.
       initial_state: "zeros", or "learned": one trained state for each layer, from which every sequence starts.
+      recurrent_dropout: rate in [0, 1), on h where it enters `h W_h`, one mask a sequence; active when a call is given
+        a key. See `regularizers.RecurrentDropout`.
+      weight_drop: rate in [0, 1), on `W_h` itself, one mask a call; active when a call is given a key. See
+        `regularizers.WeightDrop`.
+      proj_features: P, of a projection of h, which makes outputs [B, T, P]; at most H. None means none. See
+        `cells.ProjectedLSTM`.
       forget_bias: added to the forget gate's part of the initial `b`; finite.
       gate_fn: of i, f and o; by default the sigmoid.
       activation_fn: of g and c'; by default tanh.
@@ -138,7 +153,7 @@ class LSTM(Stacked):
         `bidirectional`, dropout or residual with a single layer, where they would do nothing.
       TypeError: a keyword that is not known, or a value of another kind.
 
-    Source: Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000. `stack` makes stacks of every other cell.
+    Source: Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000. `stack` makes such layers of any cell.
 
     >>> layer = lx.LSTM(3, 5, num_layers=2, rngs=nnx.Rngs(0))
     >>> ys, state = layer(jnp.ones((2, 7, 3)), lengths=jnp.array([7, 4]))
@@ -159,6 +174,9 @@ class LSTM(Stacked):
         dropout: float = 0.0,
         residual: bool = False,
         initial_state: Start = "zeros",
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        proj_features: int | None = None,
         forget_bias: float = 1.0,
         gate_fn: Function = jax.nn.sigmoid,
         activation_fn: Function = jnp.tanh,
@@ -169,7 +187,7 @@ class LSTM(Stacked):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ) -> None:
-        make_cell = functools.partial(
+        make_cell: functools.partial[Any] = functools.partial(
             cells.LSTM,
             forget_bias=forget_bias,
             gate_fn=gate_fn,
@@ -181,8 +199,11 @@ class LSTM(Stacked):
             dtype=dtype,
             param_dtype=param_dtype,
         )
+        if proj_features is not None:
+            make_cell = functools.partial(cells.ProjectedLSTM, **make_cell.keywords, proj_features=proj_features)
         stacking = Stacking(num_layers, bidirectional, merge, dropout, residual, initial_state)
-        super().__init__(*stacking.assemble(make_cell, in_features, hidden_features, rngs))
+        make_noisy = _with_noise(make_cell, recurrent_dropout, weight_drop)
+        super().__init__(*stacking.assemble(make_noisy, (in_features,), hidden_features, rngs))
 
 
 class GRU(Stacked):
@@ -204,6 +225,10 @@ class GRU(Stacked):
       dropout: rate in [0, 1), on the outputs of each layer but the last; active when a call is given a key.
       residual: whether every layer but the lowest adds its input to its output.
       initial_state: "zeros", or "learned": one trained state for each layer, from which every sequence starts.
+      recurrent_dropout: rate in [0, 1), on h where it enters `h W_h`, one mask a sequence; active when a call is given
+        a key. See `regularizers.RecurrentDropout`.
+      weight_drop: rate in [0, 1), on `W_h` itself, one mask a call; active when a call is given a key. See
+        `regularizers.WeightDrop`.
       reset_after: whether the reset gate acts after the recurrent product or before.
       gate_fn: of r and z; by default the sigmoid.
       activation_fn: of n; by default tanh.
@@ -239,6 +264,8 @@ class GRU(Stacked):
         dropout: float = 0.0,
         residual: bool = False,
         initial_state: Start = "zeros",
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
         reset_after: bool = True,
         gate_fn: Function = jax.nn.sigmoid,
         activation_fn: Function = jnp.tanh,
@@ -262,7 +289,8 @@ class GRU(Stacked):
             param_dtype=param_dtype,
         )
         stacking = Stacking(num_layers, bidirectional, merge, dropout, residual, initial_state)
-        super().__init__(*stacking.assemble(make_cell, in_features, hidden_features, rngs))
+        make_noisy = _with_noise(make_cell, recurrent_dropout, weight_drop)
+        super().__init__(*stacking.assemble(make_noisy, (in_features,), hidden_features, rngs))
 
 
 class ElmanRNN(Stacked):
@@ -271,7 +299,8 @@ class ElmanRNN(Stacked):
         h' = activation_fn(x W_x + b + h W_h)
 
     Args:
-      activation_fn: by default tanh. Other arguments: those of `LSTM` but for forget_bias and gate_fn.
+      activation_fn: by default tanh. Other arguments: those of `LSTM` but for gate_fn, forget_bias and
+        proj_features.
 
     Raises:
       ValueError, TypeError: as `LSTM`.
@@ -295,6 +324,8 @@ class ElmanRNN(Stacked):
         dropout: float = 0.0,
         residual: bool = False,
         initial_state: Start = "zeros",
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
         activation_fn: Function = jnp.tanh,
         use_bias: bool = True,
         kernel_init: Initializer = initializers.glorot_uniform,
@@ -314,29 +345,30 @@ class ElmanRNN(Stacked):
             param_dtype=param_dtype,
         )
         stacking = Stacking(num_layers, bidirectional, merge, dropout, residual, initial_state)
-        super().__init__(*stacking.assemble(make_cell, in_features, hidden_features, rngs))
+        make_noisy = _with_noise(make_cell, recurrent_dropout, weight_drop)
+        super().__init__(*stacking.assemble(make_noisy, (in_features,), hidden_features, rngs))
 
 
-class ConvLSTM(Recurrent):
-    """Convolutional LSTM over sequences of grids of 1, 2 or 3 dimensions, channels last.
+class ConvLSTM(Stacked):
+    """Convolutional LSTM over sequences of grids, such as frames [B, T, height, width, I]: one layer or several.
 
     Args:
       in_features: I, the input's channels.
-      hidden_features: H, the output's channels.
-      spatial_shape: sizes of the input's grid.
-      kernel_size: of the input's and the state's convolution, one number a dimension.
-      strides, dilation: of the input's convolution, one number a dimension; None means 1 everywhere.
+      hidden_features: H, the channels of every layer's output, or a number for each, bottom first.
+      spatial_shape: sizes of the input's grid, one to three of them: (height, width) of frames.
+      kernel_size: of the input's and the state's convolution: a number, or one a dimension.
+      strides, dilation: of the input's convolution, in every layer: a number, or one a dimension.
       padding: "SAME" or "VALID", of the input's convolution. The state's always keeps its grid.
 
-    Other arguments: those of `LSTM` but for num_layers, bidirectional, merge, dropout and residual.
+    Other arguments: those of `LSTM` but for proj_features.
 
     Raises:
       ValueError: see `lstmjax.cells.ConvLSTM`.
       TypeError: a keyword that is not known, or a value of another kind.
 
-    >>> layer = lx.ConvLSTM(3, 8, spatial_shape=(16, 12), kernel_size=(3, 3), rngs=nnx.Rngs(0))
+    >>> layer = lx.ConvLSTM(3, 8, num_layers=2, spatial_shape=(16, 12), kernel_size=3, rngs=nnx.Rngs(0))
     >>> ys, state = layer(jnp.ones((2, 4, 16, 12, 3)))
-    >>> ys.shape, state.c.shape
+    >>> ys.shape, state[-1].c.shape
     ((2, 4, 16, 12, 8), (2, 16, 12, 8))
     """
 
@@ -344,15 +376,22 @@ class ConvLSTM(Recurrent):
     def __init__(
         self,
         in_features: int,
-        hidden_features: int,
+        hidden_features: int | Sequence[int],
         *,
         spatial_shape: tuple[int, ...],
-        kernel_size: tuple[int, ...],
-        strides: tuple[int, ...] | None = None,
-        dilation: tuple[int, ...] | None = None,
+        kernel_size: int | tuple[int, ...],
+        strides: int | tuple[int, ...] = 1,
+        dilation: int | tuple[int, ...] = 1,
         padding: Literal["SAME", "VALID"] = "SAME",
-        initial_state: Start = "zeros",
         rngs: nnx.Rngs,
+        num_layers: int | None = None,
+        bidirectional: bool = False,
+        merge: Merge = "concat",
+        dropout: float = 0.0,
+        residual: bool = False,
+        initial_state: Start = "zeros",
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
         forget_bias: float = 1.0,
         gate_fn: Function = jax.nn.sigmoid,
         activation_fn: Function = jnp.tanh,
@@ -363,10 +402,9 @@ class ConvLSTM(Recurrent):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ) -> None:
-        cell = cells.ConvLSTM(
-            in_features,
-            hidden_features,
-            spatial_shape=spatial_shape,
+        checks.sizes("spatial_shape", spatial_shape, range(1, 4))
+        make_cell = functools.partial(
+            cells.ConvLSTM,
             kernel_size=kernel_size,
             strides=strides,
             dilation=dilation,
@@ -381,7 +419,24 @@ class ConvLSTM(Recurrent):
             dtype=dtype,
             param_dtype=param_dtype,
         )
-        super().__init__(cell, initial_state=initial_state, rngs=rngs)
+        stacking = Stacking(num_layers, bidirectional, merge, dropout, residual, initial_state)
+        make_noisy = _with_noise(make_cell, recurrent_dropout, weight_drop)
+        super().__init__(*stacking.assemble(make_noisy, (*spatial_shape, in_features), hidden_features, rngs))
+
+
+def _with_noise(make_cell: Callable[..., Cell[Any, Any]], recurrent_dropout: float, weight_drop: float) -> MakeCellOver:
+    """`make_cell` for inputs of any shape, each cell with the noise of these rates."""
+    checks.rate("recurrent_dropout", recurrent_dropout)
+    checks.rate("weight_drop", weight_drop)
+
+    def make(shape: tuple[int, ...], width: int) -> Cell[Any, Any]:
+        *grid, in_features = shape
+        cell = make_cell(in_features, width, spatial_shape=tuple(grid)) if grid else make_cell(in_features, width)
+        if recurrent_dropout > 0:
+            cell = RecurrentDropout(cell, recurrent_dropout)
+        return WeightDrop(cell, weight_drop) if weight_drop > 0 else cell
+
+    return make
 
 
 def _widths(hidden_features: int | Sequence[int], num_layers: int | None) -> list[int]:

@@ -11,19 +11,21 @@ Call = TypeVar("Call", bound=Callable[..., Any])
 
 _ALL_OUTPUTS = dict.fromkeys(
     ("return_sequences", "return_state", "return_carry"),
-    "every call gives the outputs at all steps and the final state: ys, state = layer(xs)",
+    "every call gives the outputs at all steps and the final state: ys, state = layer(xs); "
+    "Outputs(layer) gives ys alone, and Outputs(layer, layers.last_step) the last valid step's",
 )
-_CELL = "stack(lambda i, h: regularizers.RecurrentDropout(cells.LSTM(i, h), rate), ...) makes a stack of any cell"
 
 _IN_CONSTRUCTION = {
     **_ALL_OUTPUTS,
-    "stateful": "hand the state on: ys, state = layer(xs, state=state)",
+    "stateful": "hand the state on: ys, state = layer(xs, state=state); or Stateful(layer, batch_size) keeps it",
+    "cell": "lstmjax.stack(lambda i, h: cells.PeepholeLSTM(i, h), ...) makes such a layer of any cell",
     "batch_first": "inputs are [B, T, I], or [T, B, I] in a call with time_major=True",
     "time_major": "it is a keyword of the call",
     "go_backwards": "write reverse=True in the call",
     "reverse": "it is a keyword of the call",
-    **dict.fromkeys(("recurrent_dropout", "recurrent_dropout_rate"), _CELL),
-    "proj_size": "stack(lambda i, h: cells.ProjectedLSTM(i, h, proj_features=r), ...) makes a stack of any cell",
+    "recurrent_dropout_rate": "it is called recurrent_dropout",
+    "dropout_rate": "it is called dropout",
+    "proj_size": "it is called proj_features",
     "activation": "write activation_fn=jnp.tanh",
     "nonlinearity": "ElmanRNN takes activation_fn=jax.nn.relu",
     "recurrent_activation": "write gate_fn=jax.nn.sigmoid",
@@ -82,7 +84,7 @@ def called_with_state_by_name(call: Call) -> Call:
         if len(args) > 1:
             raise TypeError(
                 f"state must be given by keyword, layer(xs, state=...), got {len(args) - 1} more in place after xs; "
-                "to run layers one on another use lstmjax.Stacked, not nnx.Sequential"
+                "to run layers one on another use lstmjax.Stacked, and in nnx.Sequential lstmjax.Outputs(layer)"
             )
         known = {"xs", "state", "key", *RunOptions.__annotations__}
         _refuse_unknown("a call of a layer", keywords, known, _IN_A_CALL)

@@ -8,8 +8,10 @@ from flax import nnx
 
 from lstmjax import checks
 from lstmjax.cells import input_shape, output_shape
+from lstmjax.cells.full_cell import has_noise
 from lstmjax.layers.keywords import called_with_state_by_name
 from lstmjax.masking import RunOptions
+from lstmjax.regularizers import Noisy
 from lstmjax.types import Array, Cell, Float, Key
 from lstmjax.unroll import unroll
 
@@ -25,7 +27,15 @@ class Layer(Protocol):
     @property
     def out_shape(self) -> tuple[int, ...]: ...
 
+    @property
+    def hidden_features(self) -> int | tuple[Any, ...]: ...
+
+    @property
+    def cells(self) -> tuple[Cell[Any, Any], ...]: ...
+
     def initial_state(self, batch_size: int) -> State: ...
+
+    def step(self, x: Float[Array, "B *in"], state: State) -> tuple[Float[Array, "B *out"], State]: ...
 
     def __call__(
         self,
@@ -35,6 +45,30 @@ class Layer(Protocol):
         key: Key[Array, ""] | None = None,
         **options: Unpack[RunOptions],
     ) -> tuple[Float[Array, "B T *out"], State]: ...
+
+
+class Sizes:
+    """What a layer takes and gives."""
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """The shape of one step's input: (I,), or (*spatial_shape, I) over a grid."""
+        raise NotImplementedError
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """The shape of one step's output: (H,), or (*grid, H)."""
+        raise NotImplementedError
+
+    @property
+    def in_features(self) -> int:
+        """I, the last size of an input."""
+        return self.in_shape[-1]
+
+    @property
+    def out_features(self) -> int:
+        """The last size of an output: H, 2H in both directions, the projection's size."""
+        return self.out_shape[-1]
 
 
 class WeightedCell(nnx.Module):
@@ -62,7 +96,7 @@ class WeightedCell(nnx.Module):
         self.weights = nnx.data(jax.tree.map(lambda leaf: nnx.Param(jnp.array(leaf)), params))
 
 
-class Recurrent(WeightedCell):
+class Recurrent(WeightedCell, Sizes, Noisy):
     """One cell run over time.
 
     Args:
@@ -88,12 +122,13 @@ class Recurrent(WeightedCell):
         self.initial = nnx.data(learned)
 
     @property
-    def in_features(self) -> int:
-        return self.cell.in_features
-
-    @property
     def hidden_features(self) -> int:
         return self.cell.hidden_features
+
+    @property
+    def cells(self) -> tuple[Cell[Any, Any], ...]:
+        """The cell, alone."""
+        return (self.cell,)
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -110,6 +145,33 @@ class Recurrent(WeightedCell):
             return self.cell.initial_state((batch_size,))
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch_size, *leaf.shape)), plain(self.initial))
 
+    def step(self, x: Float[Array, "B *in"], state: State) -> tuple[Float[Array, "B *out"], State]:
+        """One step, as a call over a sequence of one; without noise.
+
+        Args:
+          x: one step's inputs [B, I].
+          state: from `initial_state`, a step or a call.
+
+        Returns:
+          The output [B, H] and the state after it.
+
+        Raises:
+          TypeError, ValueError: a state of another kind than the cell's, or inputs of another shape.
+
+        >>> layer = lx.Recurrent(lx.cells.LSTM(3, 5), rngs=nnx.Rngs(0))
+        >>> y, state = layer.step(jnp.ones((2, 3)), layer.initial_state(2))
+        >>> y.shape
+        (2, 5)
+        """
+        if has_noise(self.cell):
+            self.check_key(None)
+        x = jnp.asarray(x)
+        checks.shape("x", x, ("B", *self.in_shape))
+        checks.like("state", state, jax.eval_shape(lambda: self.cell.initial_state(x.shape[:1])))
+        params = self.params
+        state, y = self.cell.step(params, state, self.cell.project(params, x))
+        return y, state
+
     @called_with_state_by_name
     def __call__(
         self,
@@ -120,6 +182,8 @@ class Recurrent(WeightedCell):
         **options: Unpack[RunOptions],
     ) -> tuple[Float[Array, "B T *out"], State]:
         """See `lstmjax.unroll`."""
+        if has_noise(self.cell):
+            self.check_key(key)
         initial = None
         if self.initial is not None and jnp.ndim(xs) >= 2:  # if it is less, unroll says so
             initial = self.initial_state(jnp.shape(xs)[1 if options.get("time_major") else 0])

@@ -10,13 +10,13 @@ from flax import nnx
 
 from lstmjax import checks
 from lstmjax.layers.keywords import called_with_state_by_name
-from lstmjax.layers.recurrent import Layer, State, check_layer
+from lstmjax.layers.recurrent import Layer, Sizes, State, check_layer
 from lstmjax.masking import RunOptions, valid_steps, zero_invalid
 from lstmjax.regularizers import Dropout
-from lstmjax.types import Array, Float, Key
+from lstmjax.types import Array, Cell, Float, Key
 
 
-class Residual(nnx.Module):
+class Residual(nnx.Module, Sizes):
     """A layer that adds its input to its output, at valid steps.
 
     Args:
@@ -50,8 +50,22 @@ class Residual(nnx.Module):
     def out_shape(self) -> tuple[int, ...]:
         return self.layer.out_shape
 
+    @property
+    def hidden_features(self) -> int | tuple[Any, ...]:
+        return self.layer.hidden_features
+
+    @property
+    def cells(self) -> tuple[Cell[Any, Any], ...]:
+        """The layer's."""
+        return self.layer.cells
+
     def initial_state(self, batch_size: int) -> State:
         return self.layer.initial_state(batch_size)
+
+    def step(self, x: Float[Array, "B *in"], state: State) -> tuple[Float[Array, "B *in"], State]:
+        """One step, see `Recurrent.step`."""
+        y, state = self.layer.step(x, state)
+        return y + jnp.asarray(x).astype(y.dtype), state
 
     @called_with_state_by_name
     def __call__(
@@ -70,7 +84,7 @@ class Residual(nnx.Module):
         return ys + zero_invalid(valid, jnp.asarray(xs).astype(ys.dtype), time_major), state
 
 
-class Stacked(nnx.Module):
+class Stacked(nnx.Module, Sizes):
     """Recurrent layers one on another, with dropout on the outputs of each but the last.
 
     Args:
@@ -111,9 +125,44 @@ class Stacked(nnx.Module):
     def out_shape(self) -> tuple[int, ...]:
         return self.layers[-1].out_shape
 
+    @property
+    def num_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def hidden_features(self) -> int | tuple[Any, ...]:
+        """H of every layer, or, where they differ, a tuple of each one's, bottom first."""
+        widths: list[Any] = [layer.hidden_features for layer in self.layers]
+        return widths[0] if len(set(widths)) == 1 else tuple(widths)
+
+    @property
+    def cells(self) -> tuple[Cell[Any, Any], ...]:
+        """Every layer's cell, bottom first; of two directions, the forward layer's before the backward one's."""
+        return tuple(cell for layer in self.layers for cell in layer.cells)
+
     def initial_state(self, batch_size: int) -> tuple[State, ...]:
         """The state of each layer, bottom first, before the first step."""
         return tuple(layer.initial_state(batch_size) for layer in self.layers)
+
+    def step(
+        self, x: Float[Array, "B *in"], state: Sequence[State]
+    ) -> tuple[Float[Array, "B *out"], tuple[State, ...]]:
+        """One step of every layer, bottom up, without noise; see `Recurrent.step`.
+
+        Args:
+          x: one step's inputs [B, I].
+          state: one state a layer, bottom first: from `initial_state`, a step or a call.
+
+        Returns:
+          The top layer's output [B, H] and the states after it.
+        """
+        finals = []
+        for number, (layer, before) in enumerate(zip(self.layers, self._states(state), strict=True)):
+            if number > 0:
+                x = self.dropout(x, key=None)
+            x, final = layer.step(x, before)
+            finals.append(final)
+        return x, tuple(finals)
 
     @called_with_state_by_name
     def __call__(

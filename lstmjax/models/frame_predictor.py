@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lstmjax import checks, layers
+from lstmjax import cells, checks, layers
 from lstmjax.data.source import Examples
 from lstmjax.layers.recurrent import check_rngs
 from lstmjax.losses import binary_cross_entropy, mean_squared_error
@@ -113,12 +113,12 @@ class FramePredictor(nnx.Module):
         return jax.nn.sigmoid(self(frames, steps=steps))
 
 
-def _stack(config: FramePredictorConfig, in_features: int, rngs: nnx.Rngs) -> list[layers.ConvLSTM]:
+def _stack(config: FramePredictorConfig, in_features: int, rngs: nnx.Rngs) -> list[layers.Recurrent]:
     assert config.spatial_shape is not None
     height, width = (size // config.patch_size for size in config.spatial_shape)
     sizes = zip((in_features, *config.hidden_features), config.hidden_features, config.kernel_sizes, strict=False)
     return [
-        layers.ConvLSTM(below, hidden, spatial_shape=(height, width), kernel_size=(kernel, kernel), rngs=rngs)
+        layers.Recurrent(cells.ConvLSTM(below, hidden, spatial_shape=(height, width), kernel_size=kernel), rngs=rngs)
         for below, hidden, kernel in sizes
     ]
 
