@@ -37,6 +37,16 @@ def reviews(path: Path | None = None, count: int = 25_000) -> Path:
     return path
 
 
+def imdb(file: str, words: int, longest: int) -> list[tuple[list[np.ndarray], np.ndarray]]:
+    """The reviews to learn from and those to test on, from `imdb.npz` or made up, as `keras.datasets.imdb` gives them.
+
+    Rare words are all the last of `words`; of each review the last `longest` words stay.
+    """
+    saved = np.load(file or reviews(), allow_pickle=True)
+    rows = ([np.minimum(row[-longest:], words - 1) for row in saved[f"x_{part}"]] for part in ("train", "test"))
+    return list(zip(rows, (saved["y_train"], saved["y_test"]), strict=True))
+
+
 WEATHER = (
     ("p (mbar)", 989.2, 8.4), ("T (degC)", 9.5, 8.4), ("Tpot (K)", 283.5, 8.5), ("Tdew (degC)", 5.0, 6.7),
     ("rh (%)", 76.0, 16.5), ("VPmax (mbar)", 13.6, 7.7), ("VPact (mbar)", 9.5, 4.2), ("VPdef (mbar)", 4.0, 4.9),
@@ -47,7 +57,7 @@ WEATHER = (
 
 
 def weather(path: Path | None = None, count: int = 420_551) -> Path:
-    """Like `jena_climate_2009_2016.csv`: a row every ten minutes, 14 columns that follow the day, the year and chance."""
+    """Like `jena_climate_2009_2016.csv`: 14 columns every ten minutes, of day, year and chance."""
     path, rng = path or here("jena.csv"), np.random.default_rng(0)
     days = np.arange(count) / 144
     chance = np.convolve(rng.normal(size=count + 999), np.exp(-np.arange(1000) / 200), mode="valid") / 10
@@ -86,6 +96,26 @@ def sentences(path: Path | None = None, count: int = 10_000) -> Path:
     return path
 
 
+def tagged(path: Path | None = None, count: int = 3000) -> Path:
+    """Like files of named entities: a token and its tag in a row, blank lines between sentences."""
+    path, rng, lines = path or here("tagged.txt"), np.random.default_rng(0), []
+    for _ in range(count):
+        for _ in range(rng.integers(2, 12)):
+            kind, number = rng.choice(["name", "place", "word"], p=[0.15, 0.15, 0.7]), rng.integers(0, 150)
+            if kind == "word":
+                lines.append(f"w{number} O")
+            else:  # the same tokens mean a person or a place, as the word before says
+                tag = "PER" if kind == "name" else "LOC"
+                lines += [
+                    ("Mx O" if kind == "name" else "at O"),
+                    f"n{number} B-{tag}",
+                    f"n{(7 * number) % 150} E-{tag}",
+                ]
+        lines.append("")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
 SEGMENTS = ("abcefg", "cf", "acdeg", "acdfg", "bcdf", "abdfg", "abdefg", "acf", "abcdefg", "abcdfg")
 BARS = {"a": (4, 8, 6, 22), "d": (13, 8, 15, 22), "g": (22, 8, 24, 22), "b": (4, 6, 15, 8), "c": (4, 20, 15, 22)} | {
     "e": (13, 6, 24, 8), "f": (13, 20, 24, 22)
@@ -93,7 +123,7 @@ BARS = {"a": (4, 8, 6, 22), "d": (13, 8, 15, 22), "g": (22, 8, 24, 22), "b": (4,
 
 
 def clips(path: Path | None = None, count: int = 1000) -> Path:
-    """Like `mnist_test_seq.npy`: uint8 [20, count, 64, 64], two digits that bounce; here those of a pocket calculator."""
+    """Like `mnist_test_seq.npy`: uint8 [20, count, 64, 64], two digits that bounce, of a pocket calculator."""
     path, digits = path or here("moving.npy"), np.zeros((10, 28, 28), np.uint8)
     for digit, lit in zip(digits, SEGMENTS, strict=True):
         for top, left, bottom, right in (BARS[bar] for bar in lit):
@@ -103,4 +133,6 @@ def clips(path: Path | None = None, count: int = 1000) -> Path:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"reviews": reviews, "weather": weather, "sentences": sentences, "clips": clips})
+    tyro.extras.subcommand_cli_from_dict(
+        {"reviews": reviews, "weather": weather, "sentences": sentences, "tagged": tagged, "clips": clips}
+    )

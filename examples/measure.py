@@ -12,6 +12,7 @@ and the median of the milliseconds from step to step after that.
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import runpy
@@ -28,7 +29,7 @@ ends: list[float] = []
 def step_ended(limit: int) -> None:
     ends.append(time.time())
     if len(ends) == limit:
-        gaps = [1000 * (after - before) for before, after in zip(ends, ends[1:], strict=False)]
+        gaps = [1000 * (after - before) for before, after in itertools.pairwise(ends)]
         first = ends[0] - float(os.environ["MEASURE_START"])
         sys.stdout.flush()
         print(json.dumps({"first_step_s": round(first, 2), "step_ms": round(statistics.median(gaps or [0.0]), 3)}))

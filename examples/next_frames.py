@@ -1,13 +1,14 @@
 """The next frame of a video, and ten more from the model's own: three convolutional LSTMs.
 
-The program of Keras' `conv_lstm.py`. It reads Moving MNIST's `mnist_test_seq.npy`; without the file, clips of the same form
-are made up. The last convolution looks back in time only: there it also sees the frame that is to be predicted.
+The program of Keras' `conv_lstm.py`. It reads Moving MNIST's `mnist_test_seq.npy`; without the file, clips of the same
+form are made up. The last convolution looks back in time only: there it also sees the frame that is to be predicted.
 """
 
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import made_up
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
@@ -15,7 +16,6 @@ import tyro
 from flax import nnx
 
 import lstmjax as lx
-import made_up
 
 
 def conv_lstm(channels: int, filters: int, kernel: int, size: int, rngs: nnx.Rngs) -> lx.Outputs:

@@ -3,8 +3,8 @@
     python examples/serving.py --weights reviews.pt &
     curl -d '[[12, 7, 345], [8, 1]]' localhost:8000      gives one probability for each list of words
 
-There is no well-known program of this kind: the other side is `serving_torch.py`, written for this comparison. `reviews.pt`
-is its `state_dict`, as `torch.save` wrote it. Without one, the weights are drawn.
+There is no well-known program of this kind: the other side is `serving_torch.py`, written for this comparison.
+`reviews.pt` is its `state_dict`, as `torch.save` wrote it. Without one, the weights are drawn.
 """
 
 import json
@@ -55,7 +55,12 @@ def server(predict: Callable[[list[list[int]]], list[float]], port: int) -> HTTP
 
 
 def main(
-    weights: Path | None = None, port: int = 8000, words: int = 20_000, embed: int = 128, hidden: int = 64, longest: int = 256
+    weights: Path | None = None,
+    port: int = 8000,
+    words: int = 20_000,
+    embed: int = 128,
+    hidden: int = 64,
+    longest: int = 256,
 ) -> None:
     model = Reviewer(words, embed, hidden, nnx.Rngs(0))
     if weights is not None:

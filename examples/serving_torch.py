@@ -47,7 +47,9 @@ def main() -> None:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            answer = json.dumps(predict(scripted, json.loads(self.rfile.read(int(self.headers["Content-Length"]))), args.longest))
+            answer = json.dumps(
+                predict(scripted, json.loads(self.rfile.read(int(self.headers["Content-Length"]))), args.longest)
+            )
             self.send_response(200)
             self.end_headers()
             self.wfile.write(answer.encode())

@@ -40,7 +40,12 @@ def train_step(model: Wave, optimizer: nnx.Optimizer, waves: jax.Array) -> jax.A
 
 
 def main(
-    out: Path = Path("waves.png"), waves: int = 100, length: int = 1000, hidden: int = 51, steps: int = 15, future: int = 1000
+    out: Path = Path("waves.png"),
+    waves: int = 100,
+    length: int = 1000,
+    hidden: int = 51,
+    steps: int = 15,
+    future: int = 1000,
 ) -> float:
     """Train, draw how three waves that were not learned go on, and return the squared error on these."""
     shifts = np.random.default_rng(2).integers(-80, 80, (waves, 1))
@@ -53,7 +58,21 @@ def main(
             loss = train_step(model, optimizer, train)
         error = jnp.mean(optax.squared_error(model(test[:, :-1]), test[:, 1:]))
         print(f"step {step}: loss {loss:.6f}, of waves that were not learned {error:.6f}")
-    ys, state = model.lstm(test)
-    ahead, _ = lx.unroll_feedback(model.step, model.head(ys[:, -1]), state, num_steps=future)
+    _, state = model.lstm(test[:, :-1])
+    ahead, _ = lx.unroll_feedback(model.step, test[:, -1], state, num_steps=future)
     draw(out, test[..., 0], ahead[..., 0])
     return float(error)
+
+
+def draw(out: Path, known: np.ndarray, ahead: np.ndarray) -> None:
+    figure, axis = plt.subplots(figsize=(12, 4), layout="constrained")
+    for color, wave, forecast in zip("rgb", known, ahead, strict=True):
+        axis.plot(wave, color)
+        axis.plot(np.arange(len(wave), len(wave) + len(forecast)), forecast, color + ":")
+    axis.set_title("solid: known; dotted: the model on its own outputs")
+    figure.savefig(out)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,7 +1,7 @@
 """A moving average of two values, one value a call: only what remembers the call before can know it.
 
-The program of Keras' `lstm_stateful.py`: the same LSTM with its state kept from call to call, and without. An epoch is one
-compiled loop over its calls.
+The program of Keras' `lstm_stateful.py`: the same LSTM with its state kept from call to call, and without. An epoch
+is one compiled loop over its calls.
 """
 
 from pathlib import Path

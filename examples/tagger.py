@@ -1,14 +1,14 @@
 """Names and other things in sentences, marked by a tag a token: an LSTM in both directions over ragged batches.
 
-The program of the packed BiLSTM of github.com/luopeixiang/named_entity_recognition. It reads files of two columns, a token
-and its tag, with blank lines between sentences.
+The program of the packed BiLSTM of github.com/luopeixiang/named_entity_recognition. It reads files of two columns, a
+token and its tag, with blank lines between sentences.
 """
 
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+import made_up
 import optax
 import tyro
 from flax import nnx
@@ -41,6 +41,14 @@ def train_step(model: Tagger, optimizer: nnx.Optimizer, batch: lx.data.SequenceB
     return loss
 
 
+@nnx.jit
+def confusion(model: Tagger, batch: lx.data.SequenceBatch) -> jax.Array:
+    """How often each tag (row) was taken for each (column)."""
+    logits, weights = model(batch.inputs, batch.lengths), lx.sequence_mask(batch.lengths, batch.inputs.shape[1])
+    said = jnp.argmax(logits, axis=-1)
+    return lx.metrics.confusion_matrix(said, batch.targets, logits.shape[2], weights=weights * batch.weights[:, None])
+
+
 def main(
     train: Path | None = None,
     test: Path | None = None,
@@ -70,3 +78,7 @@ def main(
     for tag, f1 in zip(tags.names, lx.metrics.f1(counts, average=None), strict=True):
         print(f"{tag:>10} F1 {f1:.3f}")
     return float(jnp.trace(counts) / jnp.sum(counts))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,22 +1,23 @@
 """Short sentences from English into French, character by character: one LSTM reads, another writes.
 
-The program of Keras' `lstm_seq2seq.py`. It reads `fra.txt` of manythings.org/anki; without the file, sentences of the same
-form are made up. What stands after the end of a sentence is not learned here, as it is there.
+The program of Keras' `lstm_seq2seq.py`. It reads `fra.txt` of manythings.org/anki; without the file, sentences of the
+same form are made up. What stands after the end of a sentence is not learned here, as it is there.
 """
 
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import made_up
 import numpy as np
 import optax
 import tyro
 from flax import nnx
 
 import lstmjax as lx
-import made_up
 
 START, END = "\t", "\n"
+State = tuple[lx.LSTMState, ...]
 
 
 class Alphabet:
@@ -35,40 +36,62 @@ class Translator(nnx.Module):
         self.writer = lx.LSTM(targets, hidden, rngs=rngs)
         self.head = nnx.Linear(hidden, targets, rngs=rngs)
 
-    def read(self, source: jax.Array, lengths: jax.Array) -> tuple[lx.LSTMState, ...]:
+    def read(self, source: jax.Array, lengths: jax.Array) -> State:
         return self.reader(jax.nn.one_hot(source, self.sources), lengths=lengths)[1]
 
-    def write(self, target: jax.Array, state: tuple[lx.LSTMState, ...]) -> tuple[jax.Array, tuple[lx.LSTMState, ...]]:
+    def write(self, target: jax.Array, state: State) -> tuple[jax.Array, State]:
         ys, state = self.writer(jax.nn.one_hot(target, self.targets), state=state)
         return self.head(ys), state
 
 
+def loss_of(model: Translator, batch: lx.data.SequenceBatch) -> jax.Array:
+    logits, _ = model.write(batch.targets[:, :-1], model.read(batch.inputs, batch.lengths))
+    answers, lengths = batch.targets[:, 1:], batch.target_lengths - 1
+    return lx.losses.sparse_categorical_cross_entropy(logits, answers, lengths=lengths, weights=batch.weights).value
+
+
 @nnx.jit
 def train_step(model: Translator, optimizer: nnx.Optimizer, batch: lx.data.SequenceBatch) -> jax.Array:
-    def loss_of(model: Translator) -> jax.Array:
-        logits, _ = model.write(batch.targets[:, :-1], model.read(batch.inputs, batch.lengths))
-        answers, lengths = batch.targets[:, 1:], batch.target_lengths - 1
-        return lx.losses.sparse_categorical_cross_entropy(logits, answers, lengths=lengths, weights=batch.weights).value
-
-    loss, gradients = nnx.value_and_grad(loss_of)(model)
+    loss, gradients = nnx.value_and_grad(loss_of)(model, batch)
     optimizer.update(model, gradients)
     return loss
 
 
-def main(file: Path | None = None, samples: int = 10_000, hidden: int = 256, batch_size: int = 64, epochs: int = 100) -> float:
+def translate(model: Translator, sources: list[np.ndarray], start: int, end: int, longest: int) -> list[np.ndarray]:
+    """What is likeliest, symbol after symbol."""
+
+    def step(symbols: jax.Array, state: State) -> tuple[jax.Array, State]:
+        scores, state = model.write(symbols[:, None], state)
+        return scores[:, 0], state
+
+    scores, state = step(jnp.full(len(sources), start), model.read(*lx.pad(sources)))
+    begin = lx.decoding.start(state, scores, jax.random.key(0), stop=[end])
+    symbols, decoded = lx.decoding.decode(step, begin, longest, lx.decoding.GREEDY, stop=[end])
+    return lx.unpad(symbols, decoded.lengths)
+
+
+def main(
+    file: Path | None = None, samples: int = 10_000, hidden: int = 256, batch_size: int = 64, epochs: int = 100
+) -> float:
+    """Train, translate twenty sentences, and return the loss of a character in sentences that were not learned."""
     lines = (file or made_up.sentences()).read_text(encoding="utf-8").splitlines()[:samples]
     sources, targets = zip(*(line.split("\t")[:2] for line in lines), strict=True)
     english, french = Alphabet(sources), Alphabet(targets)
     xs, ys = english.ids(sources), french.ids([START + target + END for target in targets])
     cut = int(0.8 * len(xs))
     train = lx.data.Bucketed(xs[:cut], ys[:cut], batch_size, num_buckets=1, seed=0)
-    model = Translator(len(english.characters), len(french.characters), hidden, nnx.Rngs(0))
+    test = lx.data.Bucketed(xs[cut:], ys[cut:], len(xs) - cut, num_buckets=1, seed=None).batch(0)
+    model, evaluate = Translator(len(english.characters), len(french.characters), hidden, nnx.Rngs(0)), nnx.jit(loss_of)
     optimizer = nnx.Optimizer(model, optax.rmsprop(0.001), wrt=nnx.Param)
     for step in range(epochs * len(train)):
         loss = train_step(model, optimizer, train.batch(step))
         if (step + 1) % len(train) == 0:
-            print(f"epoch {(step + 1) // len(train)}: loss {loss:.4f}")
-    return loss
+            held_out = float(evaluate(model, test))
+            print(f"epoch {(step + 1) // len(train)}: loss {loss:.4f}, of what was not learned {held_out:.4f}")
+    start, end = french.ids([START + END])[0].tolist()
+    for source, row in zip(sources, translate(model, xs[:20], start, end, max(map(len, ys))), strict=False):
+        print(f"{source}  {''.join(french.characters[symbol] for symbol in row)}")
+    return held_out
 
 
 if __name__ == "__main__":

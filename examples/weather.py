@@ -1,13 +1,14 @@
 """The temperature twelve hours ahead, from five days of weather: one LSTM.
 
-The program of Keras' `timeseries_weather_forecasting.py`. It reads `jena_climate_2009_2016.csv`; without the file, data of
-the same form are made up.
+The program of Keras' `timeseries_weather_forecasting.py`. It reads `jena_climate_2009_2016.csv`; without the file, data
+of the same form are made up.
 """
 
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import made_up
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
@@ -15,7 +16,6 @@ import tyro
 from flax import nnx
 
 import lstmjax as lx
-import made_up
 
 COLUMNS = (1, 2, 5, 7, 8, 10, 11)  # pressure, temperature, saturation, deficit, humidity, air density, wind
 TEMPERATURE = 1
@@ -67,7 +67,9 @@ def main(
     for epoch in range(epochs):
         for first in range(0, len(train), batch_size):
             train_step(model, optimizer, *window(train[first : first + batch_size]))
-        errors = [evaluate(model, *window(test[first : first + batch_size])) for first in range(0, len(test), batch_size)]
+        errors = [
+            evaluate(model, *window(test[first : first + batch_size])) for first in range(0, len(test), batch_size)
+        ]
         error = float(np.mean(errors))
         print(f"epoch {epoch + 1}: squared error {error:.4f} on the last part")
         best, waited = (error, 0) if error < best else (best, waited + 1)

@@ -1,7 +1,7 @@
 """The next word of an encyclopedia: two LSTM layers, trained on text in its order, and text drawn from them.
 
-The program of PyTorch's `word_language_model` (`main.py --model LSTM` and `generate.py`). It reads `train.txt`, `valid.txt`
-and `test.txt` of a folder, such as wikitext-2; without one, this Python's language reference.
+The program of PyTorch's `word_language_model` (`main.py --model LSTM` and `generate.py`). It reads `train.txt`,
+`valid.txt` and `test.txt` of a folder, such as wikitext-2; without one, this Python's language reference.
 """
 
 import math
@@ -15,6 +15,7 @@ import tyro
 from flax import nnx
 
 import lstmjax as lx
+from lstmjax.data.lines import LineVocabulary
 from lstmjax.data.text import Batch, Streams
 
 State = tuple[lx.LSTMState, ...]
@@ -22,13 +23,14 @@ State = tuple[lx.LSTMState, ...]
 
 class LanguageModel(nnx.Module):
     def __init__(self, words: int, embed: int, hidden: int, layers: int, dropout: float, rngs: nnx.Rngs):
-        uniform = nnx.initializers.uniform(0.2)
         self.dropout = lx.regularizers.Dropout(dropout)
         self.embed = nnx.Embed(words, embed, rngs=rngs)
         self.lstm = lx.LSTM(embed, hidden, num_layers=layers, dropout=dropout, rngs=rngs)
         self.head = nnx.Linear(hidden, words, rngs=rngs)
 
-    def __call__(self, words: jax.Array, state: State | None = None, key: jax.Array | None = None) -> tuple[jax.Array, State]:
+    def __call__(
+        self, words: jax.Array, state: State | None = None, key: jax.Array | None = None
+    ) -> tuple[jax.Array, State]:
         before, between, after = lx.regularizers.split_key(key, 3)
         ys, state = self.lstm(self.dropout(self.embed(words), key=before), state=state, key=between)
         return self.head(self.dropout(ys, key=after)), state
@@ -45,7 +47,9 @@ def train_step(
 ) -> tuple[jax.Array, State]:
     (loss, state), gradients = nnx.value_and_grad(loss_of, has_aux=True)(model, batch, state, key)
     scale = rate * jnp.minimum(1.0, clip / optax.tree.norm(gradients))
-    nnx.update(model, jax.tree.map(lambda weight, slope: weight - scale * slope, nnx.state(model, nnx.Param), gradients))
+    nnx.update(
+        model, jax.tree.map(lambda weight, slope: weight - scale * slope, nnx.state(model, nnx.Param), gradients)
+    )
     return loss, state
 
 
@@ -68,7 +72,7 @@ def main(
     texts = [reference[cut] for cut in cuts]
     if folder is not None:
         texts = [(folder / f"{part}.txt").read_text(encoding="utf-8") for part in ("train", "valid", "test")]
-    vocabulary = lx.data.lines.LineVocabulary.of("\n".join(texts))
+    vocabulary = LineVocabulary.of("\n".join(texts))
     train, valid, test = (Streams(vocabulary.encode(text), batch_size, length) for text in texts)
     model = LanguageModel(len(vocabulary), embed, hidden, layers, dropout, nnx.Rngs(0))
     evaluate, best, keys = nnx.jit(loss_of), math.inf, nnx.Rngs(1)
