@@ -13,9 +13,7 @@ import lstmjax as lx
 
 
 def main(file: str = "", words: int = 20_000, longest: int = 200, batch_size: int = 32, epochs: int = 2) -> float:
-    learned, asked = made_up.imdb(file, words, longest)
-    train = lx.data.Bucketed(*learned, batch_size, num_buckets=1, seed=0)
-    test = lx.data.Bucketed(*asked, batch_size, num_buckets=1, seed=None)
+    train, test = (lx.data.Bucketed(*part, batch_size, 1, seed=0) for part in made_up.imdb(file, words, longest))
     rngs = nnx.Rngs(0)
     layer = lx.LSTM(128, 64, num_layers=2, bidirectional=True, rngs=rngs)
     encoder = lx.models.SequenceEncoder(layer, lx.layers.both_ends, embed=nnx.Embed(words, 128, rngs=rngs))
@@ -27,9 +25,7 @@ def main(file: str = "", words: int = 20_000, longest: int = 200, batch_size: in
     for position in range(epochs * len(train)):
         state, metrics = step(state, train.batch(position))
         print(f"\rbatch {position + 1} of {epochs * len(train)}, loss {float(metrics['loss']):.4f}", end="")
-    return lx.training.make_evaluate(task, lx.training.split_model(model)[0])(state.params, state.other, test)[
-        "accuracy"
-    ]
+    return evaluate(state.params, state.other, test)["accuracy"]
 
 
 if __name__ == "__main__":
