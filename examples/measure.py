@@ -32,7 +32,16 @@ def step_ended(limit: int) -> None:
         gaps = [1000 * (after - before) for before, after in itertools.pairwise(ends)]
         first = ends[0] - float(os.environ["MEASURE_START"])
         sys.stdout.flush()
-        print(json.dumps({"first_step_s": round(first, 2), "step_ms": round(statistics.median(gaps or [0.0]), 3)}))
+        print(
+            "\n"
+            + json.dumps(
+                {
+                    "first_step_s": round(first, 2),
+                    "step_ms": round(statistics.median(gaps or [0.0]), 3),
+                    "mean_ms": round(statistics.mean(gaps or [0.0]), 3),
+                }
+            )
+        )
         sys.stdout.flush()
         os._exit(0)
 
@@ -41,24 +50,24 @@ def watch_nnx(limit: int) -> None:
     import jax
     from flax import nnx
 
-    real = nnx.jit
+    def watched(real: Callable[..., Any]) -> Callable[..., Any]:
+        def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+            if function is None:
+                return functools.partial(jit, **options)
+            compiled = real(function, **options)
+            if getattr(function, "__name__", "") not in ("train_step", "train_epoch"):
+                return compiled
 
-    def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-        if function is None:
-            return functools.partial(jit, **options)
-        compiled = real(function, **options)
-        if function.__name__ != "train_step":
-            return compiled
+            def timed(*args: Any, **kwargs: Any) -> Any:
+                result = jax.block_until_ready(compiled(*args, **kwargs))
+                step_ended(limit)
+                return result
 
-        @functools.wraps(function)
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            result = jax.block_until_ready(compiled(*args, **kwargs))
-            step_ended(limit)
-            return result
+            return timed
 
-        return timed
+        return jit
 
-    nnx.jit = jit
+    jax.jit, nnx.jit = watched(jax.jit), watched(nnx.jit)
 
 
 def watch_keras(limit: int) -> None:
@@ -78,15 +87,13 @@ def watch_keras(limit: int) -> None:
 def watch_torch(limit: int) -> None:
     import torch
 
-    torch.optim.optimizer.register_optimizer_step_post_hook(lambda *_: step_ended(limit))
-    real = torch.nn.utils.clip_grad_norm_
+    real = torch.Tensor.backward
 
-    def clip_grad_norm_(*args: Any, **kwargs: Any) -> Any:
-        norm = real(*args, **kwargs)
+    def backward(self: Any, *args: Any, **kwargs: Any) -> None:
+        real(self, *args, **kwargs)
         step_ended(limit)
-        return norm
 
-    torch.nn.utils.clip_grad_norm_ = clip_grad_norm_
+    torch.Tensor.backward = backward
 
 
 def main() -> None:
