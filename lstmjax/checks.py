@@ -33,10 +33,10 @@ def positive_int(name: str, value: int) -> int:
     return index(name, value, 1)
 
 
-def batch_size(name: str, value: int) -> None:
-    """A whole number of at least 0, or one that an exported function leaves open."""
+def size(name: str, value: int, low: int = 0) -> None:
+    """A whole number of at least `low`, or one that an exported function leaves open."""
     if not jax.export.is_symbolic_dim(value):
-        index(name, value, 0)
+        index(name, value, low)
 
 
 def number(name: str, value: float) -> None:

@@ -33,7 +33,7 @@ def per_gate(initializer: Initializer, gates: int) -> Initializer:
     be orthogonal in any gate.
 
     Args:
-      initializer: `(key, shape, dtype) -> array`, for one gate's block.
+      initializer: `(key, shape, dtype) -> array`, for one gate's block; pure, as it is compiled.
       gates: how many blocks stand side by side.
 
     Returns:
@@ -51,10 +51,17 @@ def per_gate(initializer: Initializer, gates: int) -> Initializer:
         *fan_in, width = shape
         if width % gates:
             raise ValueError(f"shape must end in a multiple of {gates} (one block a gate), got {list(shape)}")
-        blocks = [initializer(k, (*fan_in, width // gates), dtype) for k in jax.random.split(key, gates)]
+        keys = [jax.random.fold_in(key, gate) for gate in range(gates)]
+        blocks = [_drawn(initializer, k, (*fan_in, width // gates), dtype) for k in keys]
         return jnp.concatenate(blocks, axis=-1)
 
     return init
+
+
+# Compiled as one: a new layer's time goes into compiling small functions, of which an initializer has many.
+@functools.partial(jax.jit, static_argnames=("initializer", "shape", "dtype"))
+def _drawn(initializer: Initializer, key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    return initializer(key, shape, dtype)
 
 
 @functools.cache

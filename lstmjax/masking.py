@@ -66,7 +66,7 @@ def prepare(
     checks.shape("xs", xs, ("T", "B", *input_shape(cell)) if time_major else ("B", "T", *input_shape(cell)))
     xs = xs if time_major else jnp.swapaxes(xs, 0, 1)
     steps, batch = xs.shape[:2]
-    checks.positive_int("the number of steps in xs", steps)
+    checks.size("the number of steps in xs", steps, 1)
     checks.like("params", params, expected_params(cell, jnp.result_type(float)))
     zeros = cell.initial_state((batch,))
     initial = zeros if initial_state is None else initial_state
@@ -144,10 +144,10 @@ def reversed_resets(resets: Bool[Array, "T B"], valid: Bool[Array, "T B"] | None
     """
     resets = resets if valid is None else resets & valid
     sequence = lax.cumsum(resets.astype(jnp.int32), reverse=reverse)  # the number of each step's, growing as it runs
-    none = len(resets) + 1
+    none = jnp.asarray(resets.shape[0] + 1, jnp.int32)
     sequence = sequence if valid is None else jnp.where(valid, sequence, none)
     nearest = lax.cummin(sequence, reverse=not reverse)
-    end = jnp.full_like(nearest[:1], none)
+    end = jnp.broadcast_to(none, nearest[:1].shape)
     following = jnp.concatenate([end, nearest[:-1]] if reverse else [nearest[1:], end])
     return (sequence < following) & (following < none)
 

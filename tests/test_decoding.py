@@ -110,6 +110,20 @@ def test_greedy_is_what_rereading_gives(model):
     assert lengths.tolist() == [12]
 
 
+def test_what_follows_a_symbol_by_any_step_function(model):
+    first = jnp.array([1, 5])
+    step = decoding.loop.one_step(model)
+    symbols, lengths = decoding.decode_from(step, model.initial_state(2), first, 6)
+    expected = [by_hand(model, [int(symbol)], 6) for symbol in first]
+    assert symbols.tolist() == expected
+    assert lengths.tolist() == [6, 6]
+    stop = expected[1][2:4]
+    _, lengths = decoding.decode_from(step, model.initial_state(2), first, 6, stop=stop)
+    assert lengths.tolist() == [next((n for n in range(6) if row[n : n + 2] == stop), 6) for row in expected]
+    with pytest.raises(ValueError, match=r"key must be given to draw with Sampling\(temperature=1"):
+        decoding.decode_from(step, model.initial_state(2), first, 6, Sampling(1.0))
+
+
 def test_prompts_of_different_lengths_do_not_see_each_other(model):
     prompts = np.array([[3, 1, 4, 1], [2, 7, 0, 0], [9, 0, 0, 0]])
     tokens, _ = decoding.generate(

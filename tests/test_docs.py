@@ -20,6 +20,7 @@ TRAINING = blocks("training.md")
 (TAGGING,) = blocks("tagging.md")
 (TRANSLATION,) = blocks("translation.md")
 REVIEWS, KERAS, OURS, NUMBERS, TORCH, OUR_LOOP = blocks("from-keras-and-pytorch.md")
+TORCH_SIDE, FROM_FILE, FROM_KERAS = blocks("bringing-weights.md")
 
 
 def run(*examples):
@@ -77,3 +78,20 @@ def test_a_torch_loop_and_its_twin_learn(library, program):
     pytest.importorskip(library)
     names = run(NUMBERS, program)
     assert names["loss"].item() < 0.3 * np.var(names["targets"])
+
+
+def test_a_torch_model_comes_over_from_its_file(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    names = run(TORCH_SIDE, FROM_FILE)
+    theirs = names["trained"](names["torch"].tensor(names["ids"])).detach().numpy()
+    np.testing.assert_allclose(names["scores"], theirs, rtol=0, atol=1e-5)
+    assert (len(names["report"].loaded), names["report"].left_out) == (13, [])
+
+
+def test_a_keras_model_comes_over(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    pytest.importorskip("keras")
+    with jax.numpy_rank_promotion("allow"):  # Keras broadcasts
+        names = run(FROM_KERAS)
+        np.testing.assert_allclose(names["ours"], names["theirs"], rtol=0, atol=1e-5)

@@ -256,7 +256,15 @@ def test_an_explanation_names_every_other_backend():
     assert text.splitlines()[0] == f"{FASTEST} serves this call"
     assert "not cudnn: it " in text
     assert f"not scan: {FASTEST} is faster" in text
-    assert ("not fused: native is faster; on platforms that native is not made for, fused" in text) == HAS_LIBRARY
+    assert ("not scan: native is faster; on platforms that native is not made for, scan" in text) == HAS_LIBRARY
+
+
+@pytest.mark.skipif(not HAS_LIBRARY, reason="the native library is not there")
+def test_where_there_is_another_platform_fused_serves_it(monkeypatch):
+    monkeypatch.setattr(lx.kernels.backend, "platforms", lambda: {"cpu", "cuda"})
+    chosen = lx.kernels.explain(LSTM, LSTM.init(jax.random.key(0)), jnp.ones((2, STEPS, IN)))
+    assert chosen.backends == ("native", "fused")
+    assert chosen.reasons["fused"] == "native is faster; on platforms that native is not made for, fused serves"
 
 
 def test_an_empty_batch_goes_to_scan():

@@ -102,7 +102,7 @@ class BaseCell(FullCell):
         self, key: Key[Array, ""], fan_in: tuple[int, ...], fan_h: tuple[int, ...]
     ) -> tuple[Array, Array, Array | None]:
         """Fresh `w_x [*fan_in, G*H]`, `w_h [*fan_h, G*H]` and `b [G*H]`."""
-        key_x, key_h, key_b = jax.random.split(key, 3)
+        key_x, key_h, key_b = (jax.random.fold_in(key, number) for number in range(3))
         width = self.num_gates * self.hidden_features
         w_x = initializers.per_gate(self.kernel_init, self.num_gates)(key_x, (*fan_in, width), self.param_dtype)
         w_h = initializers.per_gate(self.recurrent_init, self.num_gates)(key_h, (*fan_h, width), self.param_dtype)

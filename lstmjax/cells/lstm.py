@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lstmjax import checks
 from lstmjax.cells.base import BaseCell
@@ -60,8 +61,8 @@ class MemoryCell(BaseCell):
         self, key: Key[Array, ""], fan_in: tuple[int, ...], fan_h: tuple[int, ...]
     ) -> tuple[Array, Array, Array | None]:
         w_x, w_h, b = super()._init_weights(key, fan_in, fan_h)
-        start = self.gate_order.index("f") * self.hidden_features
-        return w_x, w_h, None if b is None else b.at[start : start + self.hidden_features].add(self.forget_bias)
+        extra = np.repeat([self.forget_bias if gate == "f" else 0.0 for gate in self.gate_order], self.hidden_features)
+        return w_x, w_h, None if b is None else b + jnp.asarray(extra, b.dtype)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Generation: choosing symbols one after another from a model's scores, the whole loop compiled.
 
-`start` and `decode` go over any step function and any kind of symbol; `beam_search` finds the likeliest strings of the
-same step functions; the others write text with a language model.
+`start` and `decode`, or `decode_from` in one call, go over any step function and any kind of symbol; `beam_search`
+finds the likeliest strings of the same step functions; the others write text with a language model.
 Random numbers depend on the key, the row and the position alone: a row comes out the same in any batch, whole or in
 pieces.
 
@@ -25,7 +25,7 @@ from lstmjax.decoding.beam import beam_search
 from lstmjax.decoding.ensemble import ensemble, mean_log_probabilities
 from lstmjax.decoding.forecasts import Forecast, forecast
 from lstmjax.decoding.image_texts import ImageText, looked_at, write_texts
-from lstmjax.decoding.loop import Decoding, StepFn, decode, start
+from lstmjax.decoding.loop import Decoding, StepFn, decode, decode_from, start
 from lstmjax.decoding.penalties import GNMTLength, PlainLength, coverage_penalty
 from lstmjax.decoding.rolls import sample_rolls
 from lstmjax.decoding.search import Beams
@@ -57,6 +57,7 @@ __all__ = [
     "beam_search",
     "coverage_penalty",
     "decode",
+    "decode_from",
     "ensemble",
     "forecast",
     "generate",

@@ -11,7 +11,7 @@ from jax import lax
 from jax.tree_util import Partial
 
 from lstmjax import checks
-from lstmjax.sampling import Draw, sample
+from lstmjax.sampling import GREEDY, Draw, sample
 from lstmjax.trees import without_keys
 from lstmjax.types import Array, Bool, Int, Key, PyTree
 
@@ -117,6 +117,49 @@ def decode(
     most = checks.whole_numbers("limit", count if limit is None else limit, (), 0, count)
     chosen, after = _run(as_partial("step", step), decoding, ending, most, count, draw)
     return chosen, after
+
+
+def decode_from(
+    step: StepFn,
+    state: PyTree,
+    symbols: PyTree,
+    steps: int,
+    draw: Draw = GREEDY,
+    *,
+    stop: Sequence[int] | Int[Array, "S"] = (),
+    key: Key[Array, ""] | None = None,
+) -> tuple[PyTree, Int[Array, "B"]]:
+    """What follows a first symbol, over any step function: `start` and `decode` in one call.
+
+    Args:
+      step: `(symbols, state) -> (scores, state)`, as of `decode`.
+      state: before the first symbol, such as an encoder's last; leaves [B, ...].
+      symbols: what every row begins with, such as a start-of-sequence mark: integers [B].
+      steps: N, at least 1: the most symbols that a row gets.
+      draw: chooses a symbol from a row's scores; by default the likeliest.
+      stop: S symbols that end a row when they come in this order.
+      key: what `draw` draws from; needed by every draw but `GREEDY`.
+
+    Returns:
+      symbols [B, N], without the first, zero after a row's end; and how many of each row count, int32 [B], the stop
+      sequence not among them.
+
+    Raises:
+      TypeError, ValueError: see `decode`; and a draw that needs a key, without one.
+
+    >>> def step(symbol, count):
+    ...     return jax.nn.one_hot((symbol + count) % 5, 5), count + 1
+    >>> symbols, lengths = decode_from(step, jnp.ones(1, jnp.int32), jnp.array([1]), 6, stop=[2])
+    >>> symbols.tolist(), lengths.tolist()
+    ([[2, 0, 0, 0, 0, 0]], [0])
+    """
+    if key is None:
+        if draw != GREEDY:
+            raise ValueError(f"key must be given to draw with {draw}")
+        key = jax.random.key(0)
+    scores, state = step(symbols, state)
+    chosen, after = decode(step, start(state, scores, key, stop), steps, draw, stop)
+    return chosen, after.lengths
 
 
 def as_partial(name: str, function: Callable[..., Any], *arguments: PyTree) -> Partial:

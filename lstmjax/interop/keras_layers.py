@@ -1,4 +1,7 @@
-"""Weights from and to Keras 3: `LSTM`, `GRU`, `SimpleRNN`, `Bidirectional` of these. Keras itself is not needed."""
+"""Weights from and to Keras 3: `LSTM`, `GRU`, `SimpleRNN`, `ConvLSTM2D` and its like, `Bidirectional` of these.
+
+Keras itself is not needed.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,14 +9,18 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lstmjax import checks
+from lstmjax import cells, checks
 from lstmjax.interop.layouts import KERAS_FUNCTIONS, LAYOUTS, Layout
-from lstmjax.interop.reading import class_of, guess, kinds, recurrent, settle, stacked
+from lstmjax.interop.reading import class_of, common_dtype, copied, filled, guess, kinds, recurrent, settle, stacked
 from lstmjax.interop.writing import directions_of, entries_of, layers_of
 from lstmjax.layers import Recurrent, Stacked
 from lstmjax.layers.bidirectional import Merge
 
 _NAMES = ("kernel", "recurrent_kernel", "bias")
+_CELLS = {"LSTM": "LSTMCell", "GRU": "GRUCell", "SimpleRNN": "SimpleRNNCell"}
+_GRID_CELLS = dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), "ConvLSTMCell")
+_NONE_GIVEN = dict.fromkeys(("activation", "recurrent_activation", "reset_after"))
+KERAS_LAYERS = (*_CELLS, *_GRID_CELLS, "Bidirectional")
 
 
 def from_keras(
@@ -35,7 +42,7 @@ def from_keras(
     Args:
       source: a built layer; or its weights, as a list in the order of `get_weights()` or as a dict of "kernel",
         "recurrent_kernel" and, unless without, "bias"; or a list of layers, bottom first; or the weights of several,
-        one list, as `Sequential.get_weights()` gives them.
+        one list, as `Sequential.get_weights()` gives them. A `ConvLSTM1D`, `2D` or `3D` must be a layer.
       activation, recurrent_activation: their names in Keras; a layer knows its own, weights don't, and None means
         "tanh" and "sigmoid".
       reset_after: of a GRU: where its reset gate acts. None: as the shape of its bias says, and True without a bias.
@@ -43,7 +50,8 @@ def from_keras(
       merge: what becomes of two directions' outputs; a layer knows its own, None means "concat".
 
     Returns:
-      `lx.Stacked` of `lx.Recurrent` or `lx.Bidirectional` layers over `lx.cells.LSTM`, `GRU` or `ElmanRNN`.
+      `lx.Stacked` of `lx.Recurrent` or `lx.Bidirectional` layers over `lx.cells.LSTM`, `GRU`, `ElmanRNN` or
+      `ConvLSTM`.
 
     Raises:
       TypeError: another kind of source or layer, an entry that is no floating array, entries of several dtypes,
@@ -61,16 +69,18 @@ def from_keras(
         for name, value in (("bidirectional", bidirectional), ("merge", merge)):
             if value is not None:
                 raise ValueError(f"{name} is for weights, and layers know their own, got {name} {value!r}")
-        pairs = [_from_layer(layer, given) for layer in (source if isinstance(source, Sequence) else [source])]
-        return stacked((both for both, _ in pairs), (mode for _, mode in pairs))
+        every = source if isinstance(source, Sequence) else [source]
+        for layer in every:
+            _check_off(layer)
+        return from_layers(every, given)
     if merge is not None and not bidirectional:
         raise ValueError(f"merge needs bidirectional=True, got merge {merge!r}")
-    cells = [_from_arrays(entries, given) for entries in _named(source)]
+    every = [_from_arrays(entries, given) for entries in _named(source)]
     if not bidirectional:
-        return stacked([one] for one in cells)
-    if len(cells) % 2:
-        raise ValueError(f"source must hold two directions' weights a layer, got {len(cells)} directions")
-    directions = list(zip(cells[::2], cells[1::2], strict=True))
+        return stacked([one] for one in every)
+    if len(every) % 2:
+        raise ValueError(f"source must hold two directions' weights a layer, got {len(every)} directions")
+    directions = list(zip(every[::2], every[1::2], strict=True))
     return stacked(directions, [merge] * len(directions))
 
 
@@ -82,7 +92,7 @@ def to_keras(layer: Any) -> list[np.ndarray]:
     layers is none either.
 
     Args:
-      layer: a stack or one layer of LSTM, GRU (both forms) or ElmanRNN cells, in one direction or both.
+      layer: a stack or one layer of LSTM, GRU (both forms), ElmanRNN or ConvLSTM cells, in one direction or both.
 
     Returns:
       Kernel, recurrent kernel and bias (if there is one) of each cell: bottom layer first, forward before backward.
@@ -110,6 +120,17 @@ def _is_layers(source: Any) -> bool:
     raise TypeError(f"source must be keras layers, a list of arrays or a dict of them, got {type(source).__name__}")
 
 
+def from_layers(layers: Sequence[Any], given: Mapping[str, Any] = _NONE_GIVEN) -> Stacked:
+    """Layers as a stack; dropout and a state of their own are not looked at.
+
+    Args:
+      layers: Keras layers, built.
+      given: settings to be found in them too.
+    """
+    pairs = [_from_layer(layer, given) for layer in layers]
+    return stacked((both for both, _ in pairs), (mode for _, mode in pairs))
+
+
 def _from_layer(layer: Any, given: Mapping[str, Any]) -> tuple[list[Recurrent], Merge | None]:
     if class_of(layer, "keras", ("Bidirectional",)) is None:
         return [_from_cell(layer, given, backward=False)], None
@@ -118,18 +139,39 @@ def _from_layer(layer: Any, given: Mapping[str, Any]) -> tuple[list[Recurrent], 
 
 
 def _from_cell(layer: Any, given: Mapping[str, Any], backward: bool) -> Recurrent:
-    kind = class_of(layer, "keras", ("LSTM", "GRU", "SimpleRNN"))
+    kind = class_of(layer, "keras", KERAS_LAYERS[:-1])
     if kind is None:
-        raise TypeError(f"source must be a keras LSTM, GRU, SimpleRNN or Bidirectional, got {type(layer).__name__}")
+        wanted = ", ".join(KERAS_LAYERS[:-1])
+        raise TypeError(f"source must be a keras {wanted} or Bidirectional, got {type(layer).__name__}")
     _check_plain(layer, backward)
     cell = layer.cell
-    if class_of(cell, "keras", (f"{kind}Cell",)) is None:
-        raise TypeError(f"source must have a keras {kind}Cell, got {type(cell).__name__}")
-    own = {name: settle(name, given[name], _own(cell, name), None) for name in given}
-    layout = _in_form(LAYOUTS["keras"][kind], own["reset_after"])
+    if class_of(cell, "keras", ((_CELLS | _GRID_CELLS)[kind],)) is None:
+        raise TypeError(f"source must have a keras {(_CELLS | _GRID_CELLS)[kind]}, got {type(cell).__name__}")
+    own = {name: settle(name, value, _own(cell, name), None) for name, value in given.items()}
+    layout = _in_form(LAYOUTS["keras"]["ConvLSTM" if kind in _GRID_CELLS else kind], own["reset_after"])
     entries = {name: getattr(cell, name) for name in _NAMES if getattr(cell, name) is not None}
     options = _functions(layout, own) | {"dtype": getattr(jnp, cell.compute_dtype)}
-    return recurrent(layout, entries, str, options)
+    return _from_grid_cell(cell, entries, options) if kind in _GRID_CELLS else recurrent(layout, entries, str, options)
+
+
+def _from_grid_cell(cell: Any, entries: Mapping[str, Any], options: Mapping[str, Any]) -> Recurrent:
+    """Of a ConvLSTM, whose kernels and gates lie as ours do."""
+    if cell.data_format != "channels_last":
+        raise ValueError(f"source must have its channels last, got data_format {cell.data_format!r}")
+    arrays = {name: copied(name, value) for name, value in entries.items()}
+    ours = cells.ConvLSTM(
+        cell.input_dim,
+        cell.filters,
+        spatial_shape=tuple(cell.spatial_dims),
+        kernel_size=tuple(cell.kernel_size),
+        strides=tuple(cell.strides),
+        dilation=tuple(cell.dilation_rate),
+        padding=cell.padding.upper(),
+        use_bias="bias" in arrays,
+        param_dtype=common_dtype(arrays, str),
+        **options,
+    )
+    return filled(ours, dict(zip(("w_x", "w_h", "b"), arrays.values(), strict=False)))
 
 
 def _from_arrays(entries: Mapping[str, Any], given: Mapping[str, Any]) -> Recurrent:
@@ -144,11 +186,16 @@ def _check_plain(layer: Any, backward: bool) -> None:
         raise ValueError(f"source must be {way}, got {layer.name} with go_backwards={layer.go_backwards}")
     if not layer.cell.built:
         raise ValueError(f"source must be built, so that it has weights, got {layer.name}, which is not")
-    for name in ("stateful", "dropout", "recurrent_dropout"):
-        if getattr(layer, name):
-            raise ValueError(
-                f"source must have {name} off (its get_weights() can be given instead), got {getattr(layer, name)}"
-            )
+
+
+def _check_off(layer: Any) -> None:
+    """What a stack made from nothing but the layer would not do is off."""
+    for one in (getattr(layer, "forward_layer", layer), getattr(layer, "backward_layer", layer)):
+        for name in ("stateful", "dropout", "recurrent_dropout"):
+            if getattr(one, name, False):
+                raise ValueError(
+                    f"source must have {name} off (its get_weights() can be given instead), got {getattr(one, name)}"
+                )
 
 
 def _own(cell: Any, name: str) -> Any:

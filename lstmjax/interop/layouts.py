@@ -224,6 +224,7 @@ LAYOUTS: dict[str, dict[str, Layout]] = {
         "GRU": _keras(_GRU, "zrn", _KERAS | {"bb": ("bias",)}, reset_after=True),
         "GRU(reset_after=False)": _keras(_GRU, "zrn", _KERAS | {"b": ("bias",)}, reset_after=False),
         "SimpleRNN": _keras(_ELMAN, "h", _KERAS | {"b": ("bias",)}),
+        "ConvLSTM": _keras(cells.ConvLSTM, "ifgo", _KERAS | {"b": ("bias",)}),
     },
     "nnx": {
         "LSTMCell": _flax(_LSTM, "ifgo", _NNX_LSTM),

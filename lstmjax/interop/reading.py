@@ -39,7 +39,7 @@ def recurrent(
     """
     _check_names(layout, entries, called)
     arrays = {name: copied(called(name), value) for name, value in entries.items()}
-    dtype = _common_dtype(arrays, called)
+    dtype = common_dtype(arrays, called)
     _check_matrices(layout, arrays, called)
     i, h, r = layout.sizes({name: array.shape for name, array in arrays.items()})
     for name, shape in layout.shapes(i, h, r).items():
@@ -51,7 +51,7 @@ def recurrent(
         fields["proj_features"] = r
     if fields["dtype"] is not None and fields["dtype"] == dtype:
         fields["dtype"] = None
-    return _filled(layout.cell(i, h, **fields), parts)
+    return filled(layout.cell(i, h, **fields), parts)
 
 
 def stacked(
@@ -169,7 +169,7 @@ def _check_matrices(layout: Layout, arrays: Arrays, called: Naming) -> None:
                 raise ValueError(f"{called(name)} must have two axes, got shape {list(arrays[name].shape)}")
 
 
-def _common_dtype(arrays: Arrays, called: Naming) -> np.dtype[Any]:
+def common_dtype(arrays: Arrays, called: Naming) -> np.dtype[Any]:
     """The dtype of all entries, if it is one that JAX would keep.
 
     Raises:
@@ -194,7 +194,7 @@ def _fields(layout: Layout, parts: Arrays, dtype: np.dtype[Any]) -> dict[str, An
     return fields
 
 
-def _filled(cell: Any, parts: Arrays) -> Recurrent:
+def filled(cell: Any, parts: Arrays) -> Recurrent:
     """The cell as a layer with these weights, biases of the same sum added up."""
     # Zeros to start from: orthogonal ones would be drawn for nothing, and can't be in half precision.
     blank = dataclasses.replace(cell, kernel_init=initializers.zeros, recurrent_init=initializers.zeros)

@@ -1,4 +1,4 @@
-"""Weights from and to `torch.nn.LSTM`, `GRU` and `RNN`. torch itself is needed for `to_torch` alone."""
+"""Weights from and to `torch.nn.LSTM`, `GRU` and `RNN`, and from their cells. Only `to_torch` needs torch itself."""
 
 import re
 from collections.abc import Mapping
@@ -17,21 +17,22 @@ from lstmjax.layers import Recurrent, Stacked
 Nonlinearity = Literal["tanh", "relu"]
 
 _NONLINEARITIES = {"tanh": jnp.tanh, "relu": jax.nn.relu}
-_NAME = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l(0|[1-9][0-9]*)(_reverse)?")
+_NAME = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l(0|[1-9][0-9]*)(_reverse)?)?")
+_CLASSES = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
 
 
 def from_torch(
     source: Any, *, nonlinearity: Nonlinearity | None = None, dropout: float | None = None, prefix: str = ""
 ) -> Stacked:
-    """A stack that computes what an LSTM, GRU or RNN of PyTorch does.
+    """A stack that computes what an LSTM, GRU or RNN of PyTorch does, or one of its cells over time.
 
     PyTorch has two biases for each gate. The sum is kept, rounded to the weights' dtype; only the two of a GRU's
     candidate stay apart, where the reset gate comes between them. `batch_first` is not kept: ours
     are batch-major by default, and time-major where called with `time_major=True`.
 
     Args:
-      source: the module, its state dict, or a dict of arrays of any kind under the same names, such as a safetensors
-        file gives.
+      source: the module (`LSTM`, `GRU`, `RNN`, or one of their cells), its state dict, or a dict of arrays of any kind
+        under the same names, such as `read_torch` or `read_safetensors` gives.
       nonlinearity: of an RNN, "tanh" (also None) or "relu"; a module knows its own, arrays don't.
       dropout: between layers, in [0, 1); a module knows its own, arrays don't, and None means 0.
       prefix: what stands before the names, such as "encoder.rnn."; entries that start otherwise are left out.
@@ -50,7 +51,7 @@ def from_torch(
     >>> layer.layers[0].cell.hidden_features, layer(jnp.ones((2, 7, 3)))[0].shape
     (5, (2, 7, 5))
     """
-    kind = class_of(source, "torch", ("LSTM", "GRU", "RNN"))
+    kind = class_of(source, "torch", _CLASSES)
     if kind is None and not isinstance(source, Mapping):
         raise TypeError(f"source must be a torch LSTM, GRU or RNN or a dict of arrays, got {type(source).__name__}")
     entries = source if kind is None else source.state_dict()
@@ -58,7 +59,9 @@ def from_torch(
     if kind is None:
         layout = guess(["torch"], groups[0][0])
     else:
-        layout = LAYOUTS["torch"]["LSTM with proj_size" if getattr(source, "proj_size", 0) else kind]
+        layout = LAYOUTS["torch"][
+            "LSTM with proj_size" if getattr(source, "proj_size", 0) else kind.removesuffix("Cell")
+        ]
     options = _options(layout, nonlinearity, getattr(source, "nonlinearity", None))
     directions = [
         [recurrent(layout, one, _naming(prefix, depth, back), options) for back, one in enumerate(both)]
@@ -134,7 +137,10 @@ def _grouped(every: Mapping[str, Any], prefix: str) -> list[list[dict[str, Any]]
                 f"source must hold nothing but {prefix}weight_ih_l0 and its like, got {name}{_hint(entries, prefix)}"
             )
         part, depth, back = parsed.groups()
-        groups.setdefault((int(depth), int(back is not None)), {})[part] = value
+        group = groups.setdefault((int(depth or 0), int(back is not None)), {})
+        if part in group:
+            raise ValueError(f"source must hold a cell's {prefix}{part} or a layer's {prefix}{part}_l0, got both")
+        group[part] = value
     if not groups:
         raise ValueError(f"source must hold {prefix}weight_ih_l0 and its like, got none{_hint(every, prefix)}")
     depths, ways = (max(numbers) + 1 for numbers in zip(*groups, strict=True))

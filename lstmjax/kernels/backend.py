@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax.extend
+
 from lstmjax import checks
 from lstmjax.types import Cell
 
@@ -75,11 +77,18 @@ def select(backend: str, request: Request, backends: Sequence[Backend]) -> Expla
     can_serve = [each for each in backends[asked:] if reasons[each.name] is None]
     anywhere = next(i for i, each in enumerate(can_serve) if each.platform is None)
     chosen, *elsewhere = can_serve[: anywhere + 1]
+    if elsewhere and {each.platform for each in (chosen, *elsewhere)} >= platforms():
+        elsewhere[-1] = can_serve[-1]  # for exports alone, yet traced at every call: the quickest to trace
     better = "was asked for" if chosen.name == backend else "is faster"
     others = {name: reason or f"{chosen.name} {better}" for name, reason in reasons.items() if name != chosen.name}
     for before, after in itertools.pairwise([chosen, *elsewhere]):
         others[after.name] += f"; on platforms that {before.name} is not made for, {after.name} serves"
     return Explanation(chosen.name, others, tuple(each.name for each in elsewhere))
+
+
+def platforms() -> set[str]:
+    """Those that JAX has here, as JAX calls them."""
+    return set(jax.extend.backend.backends())
 
 
 def _against(backend: Backend, request: Request, by_itself: bool) -> str | None:

@@ -140,7 +140,7 @@ class Recurrent(WeightedCell, Sizes, Noisy):
 
     def initial_state(self, batch_size: int) -> State:
         """What each of `batch_size` new sequences starts from."""
-        checks.batch_size("batch_size", batch_size)
+        checks.size("batch_size", batch_size)
         if self.initial is None:
             return self.cell.initial_state((batch_size,))
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch_size, *leaf.shape)), plain(self.initial))

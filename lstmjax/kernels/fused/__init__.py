@@ -79,6 +79,8 @@ def refuses_cell(request: Request) -> str | None:
         return "it puts steps and sequences in one axis, which explicit sharding does not allow"
     if type(cell) not in (LSTM, GRU):
         return f"it knows cells.LSTM and cells.GRU, got {type(cell).__name__}"
+    if any(map(jax.export.is_symbolic_dim, (request.batch, request.num_steps))):
+        return "the sizes of its chunks follow from the batch and the steps, which jax.export leaves open here"
     if request.batch == 0:
         return "an empty batch leaves it nothing to do"
     if cell.gate_fn is jax.nn.sigmoid and cell.activation_fn is jnp.tanh:

@@ -77,8 +77,6 @@ def refuses(request: Request) -> str | None:
     reason = library.why_not()
     if reason is not None:
         return reason
-    if request.batch == 0:
-        return "an empty batch leaves it nothing to do"
     cell: Any = request.cell
     if type(cell) in (LSTM, GRU) and cell.compute_dtype == jnp.float16:
         return "it knows float32, float64 and bfloat16, got float16"
