@@ -4,22 +4,25 @@
     KERAS_BACKEND=jax python examples/measure.py --steps 30 --library keras path/to/addition_rnn.py
 
 Programs are run as they are: what ends a training step is watched from outside. That is the end of a function called
-`train_step` under `nnx.jit`, of a batch in Keras' `fit`, or of `step` of an optimiser of PyTorch (or, where there is
+`train_step` or `train_epoch` under `jax.jit` or `nnx.jit`, of a batch in Keras' `fit`, or of `step` of an optimiser of PyTorch (or, where there is
 none, of `clip_grad_norm_`). Each step is waited for. After `--steps` of them the program is stopped. What is printed,
 as JSON: the seconds from the start of the process to the end of the first step, with imports, data and compilation;
 and the median of the milliseconds from step to step after that.
 """
 
 import argparse
+import contextlib
 import functools
 import itertools
 import json
 import os
 import runpy
+import signal
 import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -29,20 +32,12 @@ ends: list[float] = []
 def step_ended(limit: int) -> None:
     ends.append(time.time())
     if len(ends) == limit:
-        gaps = [1000 * (after - before) for before, after in itertools.pairwise(ends)]
-        first = ends[0] - float(os.environ["MEASURE_START"])
-        sys.stdout.flush()
-        print(
-            "\n"
-            + json.dumps(
-                {
-                    "first_step_s": round(first, 2),
-                    "step_ms": round(statistics.median(gaps or [0.0]), 3),
-                    "mean_ms": round(statistics.mean(gaps or [0.0]), 3),
-                }
-            )
-        )
-        sys.stdout.flush()
+        gaps = [1000 * (after - before) for before, after in itertools.pairwise(ends)] or [0.0]
+        found = {"first_step_s": ends[0] - float(os.environ["MEASURE_START"])}
+        found |= {"step_ms": statistics.median(gaps), "mean_ms": statistics.mean(gaps)}
+        print("\n" + json.dumps({name: round(value, 3) for name, value in found.items()}), flush=True)
+        if "MEASURE_SERVER" in os.environ:
+            os.kill(int(os.environ["MEASURE_SERVER"]), signal.SIGKILL)
         os._exit(0)
 
 
@@ -96,12 +91,26 @@ def watch_torch(limit: int) -> None:
     torch.Tensor.backward = backward
 
 
+def ask(command: list[str], limit: int) -> None:
+    """Start a server and time its answers; the first is waited for from the start of its process."""
+    body = json.dumps([[(37 * step) % 1000 for step in range(100)]]).encode()
+    with subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL) as server:
+        os.environ["MEASURE_SERVER"] = str(server.pid)
+        while server.poll() is None:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen("http://127.0.0.1:8000", body).read()
+                step_ended(limit)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--library", choices=("nnx", "keras", "torch"), required=True, help="what to watch")
+    parser.add_argument("--library", choices=("nnx", "keras", "torch", "http"), required=True, help="what to watch")
     parser.add_argument("--steps", type=int, default=30, help="stop after so many")
     parser.add_argument("program", nargs=argparse.REMAINDER, help="its path and its arguments")
     args = parser.parse_args()
+    if args.library == "http":
+        os.environ["MEASURE_START"] = str(time.time())
+        ask(args.program, args.steps)
     if "MEASURE_START" not in os.environ:
         command = [sys.executable, *sys.argv]
         sys.exit(subprocess.run(command, env=os.environ | {"MEASURE_START": str(time.time())}).returncode)

@@ -4,6 +4,7 @@ The program of PyTorch's `word_language_model` (`main.py --model LSTM` and `gene
 `valid.txt` and `test.txt` of a folder, such as wikitext-2; without one, this Python's language reference.
 """
 
+import functools
 import math
 import pydoc_data.topics
 from pathlib import Path
@@ -24,9 +25,10 @@ State = tuple[lx.LSTMState, ...]
 class LanguageModel(nnx.Module):
     def __init__(self, words: int, embed: int, hidden: int, layers: int, dropout: float, rngs: nnx.Rngs):
         self.dropout = lx.regularizers.Dropout(dropout)
-        self.embed = nnx.Embed(words, embed, rngs=rngs)
+        small = functools.partial(jax.random.uniform, minval=-0.1, maxval=0.1)
+        self.embed = nnx.Embed(words, embed, embedding_init=small, rngs=rngs)
         self.lstm = lx.LSTM(embed, hidden, num_layers=layers, dropout=dropout, rngs=rngs)
-        self.head = nnx.Linear(hidden, words, rngs=rngs)
+        self.head = nnx.Linear(hidden, words, kernel_init=small, rngs=rngs)
 
     def __call__(
         self, words: jax.Array, state: State | None = None, key: jax.Array | None = None
