@@ -51,14 +51,21 @@ def train_step(model: Adder, optimizer: nnx.Optimizer, questions: jax.Array, ans
     return loss
 
 
-def main(digits: int = 3, examples: int = 50_000, hidden: int = 128, batch_size: int = 32, epochs: int = 30) -> float:
+def main(
+    digits: int = 3,
+    examples: int = 50_000,
+    hidden: int = 128,
+    batch_size: int = 32,
+    epochs: int = 30,
+    rate: float = 0.001,
+) -> float:
     """Train, show some answers after each epoch, and return the part of characters that are right at the end."""
     sums = make_sums(examples, digits, np.random.default_rng(0))
     cut = examples // 10
     train = lx.data.Shuffled(lx.data.Examples(*(part[cut:] for part in sums[:2])), batch_size, seed=0, drop_last=True)
     questions, answers = sums.inputs[:cut], sums.targets[:cut]
     model = Adder(hidden, digits + 1, nnx.Rngs(0))
-    optimizer = nnx.Optimizer(model, optax.adam(0.001), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(model, optax.adam(rate), wrt=nnx.Param)
     predict = nnx.jit(lambda model, questions: jnp.argmax(model(questions), axis=-1))
     for step in range(epochs * len(train)):
         batch = train.batch(step)

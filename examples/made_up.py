@@ -96,9 +96,9 @@ def sentences(path: Path | None = None, count: int = 10_000) -> Path:
     return path
 
 
-def tagged(path: Path | None = None, count: int = 3000) -> Path:
+def tagged(path: Path | None = None, count: int = 3000, seed: int = 0) -> Path:
     """Like files of named entities: a token and its tag in a row, blank lines between sentences."""
-    path, rng, lines = path or here("tagged.txt"), np.random.default_rng(0), []
+    path, rng, lines = path or here("tagged.txt"), np.random.default_rng(seed), []
     for _ in range(count):
         for _ in range(rng.integers(2, 12)):
             kind, number = rng.choice(["name", "place", "word"], p=[0.15, 0.15, 0.7]), rng.integers(0, 150)

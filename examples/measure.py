@@ -1,13 +1,14 @@
 """How long a program takes to its first training step, and per step after that, in a process of its own.
 
-    python examples/measure.py --steps 30 --library nnx examples/addition.py
-    KERAS_BACKEND=jax python examples/measure.py --steps 30 --library keras path/to/addition_rnn.py
+    python examples/measure.py --library nnx --steps 30 examples/addition.py
+    KERAS_BACKEND=jax python examples/measure.py --library keras --steps 30 path/to/addition_rnn.py
+    python examples/measure.py --library http --steps 300 examples/serving.py
 
-Programs are run as they are: what ends a training step is watched from outside. That is the end of a function called
-`train_step` or `train_epoch` under `jax.jit` or `nnx.jit`, of a batch in Keras' `fit`, or of `step` of an optimiser of PyTorch (or, where there is
-none, of `clip_grad_norm_`). Each step is waited for. After `--steps` of them the program is stopped. What is printed,
-as JSON: the seconds from the start of the process to the end of the first step, with imports, data and compilation;
-and the median of the milliseconds from step to step after that.
+Programs are run as they are. What ends a training step is watched from outside, and waited for: the end of a function
+called `train_step` or `train_epoch` under `jax.jit` or `nnx.jit`, of a batch in Keras' `fit`, of PyTorch's `backward`;
+or the answer of a server on port 8000. After `--steps` of them the program is stopped. What is printed, as JSON: the
+seconds from the start of the process to the end of the first step, with imports, data and compilation; and the median
+and the mean of the milliseconds from step to step after that.
 """
 
 import argparse

@@ -56,6 +56,7 @@ def main(
     filters: int = 64,
     batch_size: int = 5,
     epochs: int = 20,
+    rate: float = 0.001,
 ) -> float:
     """Train, draw ten frames ahead of one clip, and return the loss of a pixel on clips that were not learned."""
     clips = np.swapaxes(np.load(file or made_up.clips(count=count)), 0, 1)[:count, ..., None].astype(np.float32) / 255
@@ -63,7 +64,7 @@ def main(
     batches = lx.data.Shuffled(lx.data.Examples(train, train), batch_size, seed=0, drop_last=True)
     model, evaluate = frame_model(clips.shape[2], filters, nnx.Rngs(0)), nnx.jit(loss_of)
     plateau = optax.contrib.reduce_on_plateau(factor=0.1, patience=5, accumulation_size=len(batches))
-    optimizer = nnx.Optimizer(model, optax.chain(optax.adam(0.001), plateau), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(model, optax.chain(optax.adam(rate), plateau), wrt=nnx.Param)
     best, waited = np.inf, 0
     for epoch in range(epochs):
         model.train()

@@ -22,7 +22,7 @@ class Reviewer(nn.Module):
         return self.head(torch.cat([h[-2], h[-1]], dim=1))[:, 0]
 
 
-def predict(model: torch.jit.ScriptModule, reviews: list[list[int]], longest: int) -> list[float]:
+def predict(model: Reviewer, reviews: list[list[int]], longest: int) -> list[float]:
     rows = [torch.tensor(review[:longest]) for review in reviews]
     with torch.inference_mode():
         lengths = torch.tensor([len(row) for row in rows])
@@ -41,14 +41,14 @@ def main() -> None:
     model = Reviewer(args.words, args.embed, args.hidden)
     if args.weights:
         model.load_state_dict(torch.load(args.weights, weights_only=True))
-    scripted = torch.jit.script(model.eval())
+    model.eval()
     for length in range(64, args.longest + 1, 64):
-        predict(scripted, [[0] * length], args.longest)
+        predict(model, [[0] * length], args.longest)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             answer = json.dumps(
-                predict(scripted, json.loads(self.rfile.read(int(self.headers["Content-Length"]))), args.longest)
+                predict(model, json.loads(self.rfile.read(int(self.headers["Content-Length"]))), args.longest)
             )
             self.send_response(200)
             self.end_headers()

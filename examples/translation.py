@@ -71,7 +71,12 @@ def translate(model: Translator, sources: list[np.ndarray], start: int, end: int
 
 
 def main(
-    file: Path | None = None, samples: int = 10_000, hidden: int = 256, batch_size: int = 64, epochs: int = 100
+    file: Path | None = None,
+    samples: int = 10_000,
+    hidden: int = 256,
+    batch_size: int = 64,
+    epochs: int = 100,
+    rate: float = 0.001,
 ) -> float:
     """Train, translate twenty sentences, and return the loss of a character in sentences that were not learned."""
     lines = (file or made_up.sentences()).read_text(encoding="utf-8").splitlines()[:samples]
@@ -82,7 +87,7 @@ def main(
     train = lx.data.Bucketed(xs[:cut], ys[:cut], batch_size, num_buckets=1, seed=0)
     test = lx.data.Bucketed(xs[cut:], ys[cut:], len(xs) - cut, num_buckets=1, seed=None).batch(0)
     model, evaluate = Translator(len(english.characters), len(french.characters), hidden, nnx.Rngs(0)), nnx.jit(loss_of)
-    optimizer = nnx.Optimizer(model, optax.rmsprop(0.001), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(model, optax.rmsprop(rate), wrt=nnx.Param)
     for step in range(epochs * len(train)):
         loss = train_step(model, optimizer, train.batch(step))
         if (step + 1) % len(train) == 0:

@@ -51,6 +51,7 @@ def main(
     hidden: int = 32,
     batch_size: int = 256,
     epochs: int = 10,
+    rate: float = 0.001,
 ) -> float:
     """Train, draw five forecasts, and return the best squared error on the last part of the file."""
     table = np.loadtxt(file or made_up.weather(), delimiter=",", skiprows=1, usecols=COLUMNS, dtype=np.float32)
@@ -62,7 +63,7 @@ def main(
         return table[starts[:, None] + np.arange(0, past, every)], table[starts + past + future, TEMPERATURE]
 
     model, evaluate = Forecaster(hidden, nnx.Rngs(0)), nnx.jit(loss_of)
-    optimizer = nnx.Optimizer(model, optax.adam(0.001), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(model, optax.adam(rate), wrt=nnx.Param)
     best, waited = np.inf, 0
     for epoch in range(epochs):
         for first in range(0, len(train), batch_size):
