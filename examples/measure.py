@@ -63,7 +63,19 @@ def watch_nnx(limit: int) -> None:
 
         return jit
 
-    jax.jit, nnx.jit = watched(jax.jit), watched(nnx.jit)
+    plain = jax.jit
+
+    def of_flax(real: Callable[..., Any]) -> Callable[..., Any]:
+        def jit(*args: Any, **options: Any) -> Any:
+            jax.jit = plain  # which Flax calls within its own: a step ends once
+            try:
+                return real(*args, **options)
+            finally:
+                jax.jit = watched(plain)
+
+        return jit
+
+    jax.jit, nnx.jit = watched(plain), watched(of_flax(nnx.jit))
 
 
 def watch_keras(limit: int) -> None:
