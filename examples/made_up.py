@@ -19,10 +19,10 @@ def here(name: str) -> Path:
     return Path(tempfile.mkdtemp(), name)
 
 
-def reviews(path: Path | None = None, count: int = 25_000) -> Path:
+def reviews(path: Path | None = None, count: int = 25_000, telling: float = 1 / 30) -> Path:
     """Like `imdb.npz`: `count` reviews to learn from and as many to test on, as lists of words' ranks, and 0 or 1 each.
 
-    Words are as frequent as their rank says; one in 30 is from a list of 200 words for good reviews or for bad ones.
+    Words are as frequent as their rank says; a part of them, `telling`, is of 200 for good reviews or of 200 for bad ones.
     """
     path, rng, arrays = path or here("imdb.npz"), np.random.default_rng(0), {}
     for part in ("train", "test"):
@@ -30,8 +30,8 @@ def reviews(path: Path | None = None, count: int = 25_000) -> Path:
         rows = np.empty(count, object)
         for row, label in enumerate(labels):
             words = np.exp(rng.uniform(0, np.log(88_000), int(rng.lognormal(5.2, 0.65)) + 11)).astype(int)
-            telling = rng.random(len(words)) < 1 / 30
-            rows[row] = np.where(telling, 1000 + 200 * label + rng.integers(0, 200, len(words)), words).tolist()
+            tells = rng.random(len(words)) < telling
+            rows[row] = np.where(tells, 1000 + 200 * label + rng.integers(0, 200, len(words)), words).tolist()
         arrays |= {f"x_{part}": rows, f"y_{part}": labels}
     np.savez(path, **arrays)
     return path

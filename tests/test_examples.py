@@ -24,20 +24,19 @@ def on_path(monkeypatch):
             del sys.modules[name]
 
 
-def test_sums_of_single_digits_are_learned():
+def test_sums_are_learned():
     import addition
 
-    assert (
-        addition.main(digits=1, examples=50, hidden=32, batch_size=9, epochs=30, rate=0.01) > 0.6
-    )  # the same for all: 0.5
+    sizes = {"digits": 2, "examples": 2000, "hidden": 32, "batch_size": 50, "epochs": 5}
+    assert addition.main(**sizes, rate=0.02) > 0.5  # the likeliest character at each place: 0.39
 
 
 def test_good_reviews_are_told_from_bad_ones(tmp_path):
     import made_up
     import reviews
 
-    file = made_up.reviews(tmp_path / "imdb.npz", count=200)
-    assert reviews.main(str(file), words=2000, longest=40, epochs=2, rate=0.01) > 0.6
+    file = made_up.reviews(tmp_path / "imdb.npz", count=300, telling=0.3)
+    assert reviews.main(str(file), words=1400, longest=20, epochs=2, rate=0.01) > 0.7
 
 
 def test_the_temperature_is_foreseen_better_than_by_its_mean(tmp_path):
