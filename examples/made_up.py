@@ -22,7 +22,7 @@ def here(name: str) -> Path:
 def reviews(path: Path | None = None, count: int = 25_000, telling: float = 1 / 30) -> Path:
     """Like `imdb.npz`: `count` reviews to learn from and as many to test on, as lists of words' ranks, and 0 or 1 each.
 
-    Words are as frequent as their rank says; a part of them, `telling`, is of 200 for good reviews or of 200 for bad ones.
+    Words are as frequent as their rank says; a part of them, `telling`, is of 200 for good reviews or for bad.
     """
     path, rng, arrays = path or here("imdb.npz"), np.random.default_rng(0), {}
     for part in ("train", "test"):

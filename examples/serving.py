@@ -31,7 +31,7 @@ class Reviewer(nnx.Module):
         return self.head(lx.layers.both_ends(ys, lengths=lengths))[:, 0]
 
 
-def compiled(model: Reviewer, longest: int, every: int = 64) -> Callable[[list[list[int]]], list[float]]:
+def compiled(model: Reviewer, longest: int, every: int = 128) -> Callable[[list[list[int]]], list[float]]:
     """A probability for each of a few reviews; compiled beforehand for one review of each padded length."""
     probability = jax.jit(lambda words, lengths: jax.nn.sigmoid(model(words, lengths)))
 

@@ -42,7 +42,7 @@ def main() -> None:
     if args.weights:
         model.load_state_dict(torch.load(args.weights, weights_only=True))
     model.eval()
-    for length in range(64, args.longest + 1, 64):
+    for length in range(128, args.longest + 1, 128):
         predict(model, [[0] * length], args.longest)
 
     class Handler(BaseHTTPRequestHandler):
