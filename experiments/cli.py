@@ -77,7 +77,7 @@ def keep_compiled_programs() -> None:
     JAX_COMPILATION_CACHE_DIR names another folder, and JAX_ENABLE_COMPILATION_CACHE=false keeps nothing. Where the
     user's cache can't be written to, nothing is kept either.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
         return
     folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "lstmjax", "compiled")
     with contextlib.suppress(OSError):

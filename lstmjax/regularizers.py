@@ -94,7 +94,7 @@ class Dropout(Noisy):
     def __call__(self, x: Float[Array, "*batch D"], *, key: Key[Array, ""] | None) -> Float[Array, "*batch D"]:
         if self.drop.rate > 0:
             self.check_key(key)
-        return self.drop(x, deterministic=key is None, rngs=key)
+        return x if key is None else self.drop(x, deterministic=False, rngs=key)
 
 
 def locked_dropout(rate: float, time_axis: int = 1) -> Dropout:

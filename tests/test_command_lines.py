@@ -405,3 +405,29 @@ def test_help_explains_every_option(main, monkeypatch, capsys):
     assert code == 0
     assert "Exit codes" in out
     assert "(required)" in out or "(default: " in out
+
+
+@pytest.fixture
+def no_cache_yet():
+    """As a process starts: no folder for compiled programs."""
+    before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield
+    jax.config.update("jax_compilation_cache_dir", before[0])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
+
+
+def test_compiled_programs_are_kept_in_the_users_cache(tmp_path, monkeypatch, no_cache_yet):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cli.keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "lstmjax/compiled")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    cli.keep_compiled_programs()  # what is set already stays
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "lstmjax/compiled")
+
+
+def test_without_a_folder_for_compiled_programs_none_are_kept(tmp_path, monkeypatch, no_cache_yet):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    cli.keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir is None

@@ -19,8 +19,16 @@ TRAINING = blocks("training.md")
 (FORECASTING,) = blocks("forecasting.md")
 (TAGGING,) = blocks("tagging.md")
 (TRANSLATION,) = blocks("translation.md")
-REVIEWS, KERAS, OURS, NUMBERS, TORCH, OUR_LOOP = blocks("from-keras-and-pytorch.md")
+SERVING = blocks("serving.md")
+REVIEWS, KERAS, OURS = blocks("coming-from-keras.md")
+NUMBERS, TORCH, OUR_LOOP = blocks("coming-from-pytorch.md")
 TORCH_SIDE, FROM_FILE, FROM_KERAS = blocks("bringing-weights.md")
+
+WITH_TESTS_OF_THEIR_OWN = {
+    *("training", "serving", "forecasting", "tagging", "translation"),
+    *("coming-from-keras", "coming-from-pytorch", "bringing-weights"),
+}
+OTHERS = [page.name for page in sorted(DOCS.glob("*.md")) if page.stem not in WITH_TESTS_OF_THEIR_OWN and blocks(page)]
 
 
 def run(*examples):
@@ -28,6 +36,18 @@ def run(*examples):
     for example in examples:
         exec(example, names)
     return names
+
+
+@pytest.mark.parametrize("page", OTHERS)
+def test_the_blocks_of_a_page_run_one_after_another(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run(*blocks(page))
+    assert names.get("accuracy", 1) > 0.9
+
+
+def test_the_tutorial_is_as_short_as_it_says():
+    (program,) = blocks("tutorial.md")
+    assert len([line for line in program.splitlines() if line]) <= 25
 
 
 def test_a_loop_of_ones_own_learns():
@@ -95,3 +115,10 @@ def test_a_keras_model_comes_over(monkeypatch):
     with jax.numpy_rank_promotion("allow"):  # Keras broadcasts
         names = run(FROM_KERAS)
         np.testing.assert_allclose(names["ours"], names["theirs"], rtol=0, atol=1e-5)
+
+
+def test_a_served_model_gives_the_same_scores_on_every_way():
+    names = run(*SERVING)
+    for other in (names["scores_now"], names["served"], names["restored"](names["xs"], names["lengths"])):
+        np.testing.assert_allclose(other, names["scores"], atol=1e-6)
+    np.testing.assert_allclose(names["answers"][:1], names["scores"], atol=1e-6)

@@ -54,3 +54,33 @@ def test_one_of_them_left_open(sizes):
     run, program = exported(LAYERS["lstm"](nnx.Rngs(0)), batch=sizes[0], steps=sizes[1])
     arguments = sequences(3, 7)
     np.testing.assert_allclose(program.call(*arguments)[0], run(*arguments)[0], atol=2e-6)
+
+
+def test_a_saved_program_runs_where_there_is_neither_lstmjax_nor_flax(tmp_path):
+    _, program = exported(LAYERS["both directions"](nnx.Rngs(0)), platforms=["cpu", "cuda"])
+    arguments = sequences(3, 7)
+    np.savez(tmp_path / "arguments.npz", *arguments)
+    (tmp_path / "program").write_bytes(program.serialize())
+    code = (
+        "import sys; sys.modules['lstmjax'] = sys.modules['flax'] = None\n"
+        "import jax.export, numpy as np\n"
+        "program = jax.export.deserialize(bytearray(open('program', 'rb').read()))\n"
+        "np.save('ys.npy', program.call(*np.load('arguments.npz').values())[0])"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "ys.npy"), program.call(*arguments)[0], atol=1e-6)
+
+
+def test_what_serves_where_sizes_are_open():
+    cell, reasons = lx.cells.LSTM(IN, HIDDEN), {}
+    params = cell.init(jax.random.key(0))
+
+    def run(xs):
+        reasons.update(lx.kernels.explain(cell, params, xs).reasons)
+        return xs
+
+    b = jax.export.symbolic_shape("b")[0]
+    jax.export.export(jax.jit(run))(jax.ShapeDtypeStruct((b, 7, IN), jnp.float32))
+    assert reasons["fused"] == (
+        "the sizes of its chunks follow from the batch and the steps, which jax.export leaves open here"
+    )

@@ -22,7 +22,7 @@ ROWS = Frequency("rows")
 class Series(NamedTuple):
     """One series on a regular grid; missing values are NaN.
 
-    `name`: its id, or the name of the file where that holds one series. `times`: datetime64[us] [T + F], or row numbers
+    `name`: its id, or the name of the file where that holds one series. `times` [T + F]: datetime64[us], or row numbers
     int64 from 0. `targets`: float64 [T, C]. `past`: covariates known up to now, float64 [T, P]. `known`: covariates
     known ahead, float64 [T + F, K], never NaN. The last F times are the future, of which there is only `known`.
 

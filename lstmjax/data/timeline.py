@@ -138,7 +138,7 @@ def parse_frequency(written: str, times: Sequence[np.ndarray] = ()) -> Frequency
 
     Args:
       written: a unit of `UNITS`, a whole number before it or none: "h", "15min", "30s", "D", "B", "W", "M", "Q", "Y".
-      times: those of each series, datetime64[us] [N]; months are month ends where all of these are.
+      times: those of each series [N], datetime64[us]; months are month ends where all of these are.
 
     Raises:
       InputError: anything else.
@@ -164,7 +164,7 @@ def infer_frequency(times: Sequence[np.ndarray]) -> Frequency | None:
     weekend. Else steps of a fixed length. Of months and steps, the most common distance, the shortest of as common.
 
     Args:
-      times: those of each series, datetime64[us] [N], increasing.
+      times: those of each series [N], datetime64[us], increasing.
 
     Returns:
       the frequency, or None where no series has two times.
@@ -211,7 +211,7 @@ def calendar(times: np.ndarray, frequency: Frequency) -> tuple[np.ndarray, tuple
     in days, for steps under a week; of the year, in days, for steps under a year, or in months for less than 12 months.
 
     Args:
-      times: datetime64[us] [N], or row numbers int64 [N], which have no calendar.
+      times: [N], datetime64[us], or row numbers int64, which have no calendar.
       frequency: how they follow one another.
 
     Returns:
