@@ -13,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import jax
-import numpy as np
 import tyro
 from flax import nnx
 
@@ -33,10 +32,11 @@ class Reviewer(nnx.Module):
 
 def compiled(model: Reviewer, longest: int, every: int = 128) -> Callable[[list[list[int]]], list[float]]:
     """A probability for each of a few reviews; compiled beforehand for one review of each padded length."""
-    probability = jax.jit(lambda words, lengths: jax.nn.sigmoid(model(words, lengths)))
+    graph, params = nnx.split(model)
+    probability = jax.jit(lambda params, *inputs: jax.nn.sigmoid(nnx.merge(graph, params)(*inputs)))
 
     def predict(reviews: list[list[int]]) -> list[float]:
-        return probability(*lx.pad([np.array(review[:longest], np.int32) for review in reviews], every)).tolist()
+        return probability(params, *lx.pad([review[:longest] for review in reviews], multiple_of=every)).tolist()
 
     for length in range(every, longest + 1, every):
         predict([[0] * length])
