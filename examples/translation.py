@@ -43,6 +43,10 @@ class Translator(nnx.Module):
         ys, state = self.writer(jax.nn.one_hot(target, self.targets), state=state)
         return self.head(ys), state
 
+    def step(self, target: jax.Array, state: State) -> tuple[jax.Array, State]:
+        scores, state = self.write(target[:, None], state)
+        return scores[:, 0], state
+
 
 def loss_of(model: Translator, batch: lx.data.SequenceBatch) -> jax.Array:
     logits, _ = model.write(batch.targets[:, :-1], model.read(batch.inputs, batch.lengths))
@@ -55,19 +59,6 @@ def train_step(model: Translator, optimizer: nnx.Optimizer, batch: lx.data.Seque
     loss, gradients = nnx.value_and_grad(loss_of)(model, batch)
     optimizer.update(model, gradients)
     return loss
-
-
-def translate(model: Translator, sources: list[np.ndarray], start: int, end: int, longest: int) -> list[np.ndarray]:
-    """What is likeliest, symbol after symbol."""
-
-    def step(symbols: jax.Array, state: State) -> tuple[jax.Array, State]:
-        scores, state = model.write(symbols[:, None], state)
-        return scores[:, 0], state
-
-    scores, state = step(jnp.full(len(sources), start), model.read(*lx.pad(sources)))
-    begin = lx.decoding.start(state, scores, jax.random.key(0), stop=[end])
-    symbols, decoded = lx.decoding.decode(step, begin, longest, lx.decoding.GREEDY, stop=[end])
-    return lx.unpad(symbols, decoded.lengths)
 
 
 def main(
@@ -94,8 +85,10 @@ def main(
             held_out = float(evaluate(model, test))
             print(f"epoch {(step + 1) // len(train)}: loss {loss:.4f}, of what was not learned {held_out:.4f}")
     start, end = french.ids([START + END])[0].tolist()
-    for source, row in zip(sources, translate(model, xs[:20], start, end, max(map(len, ys))), strict=False):
-        print(f"{source}  {''.join(french.characters[symbol] for symbol in row)}")
+    state, longest = model.read(*lx.pad(xs[:20])), max(map(len, ys))
+    answers = lx.decoding.decode_from(model.step, state, jnp.full(len(xs[:20]), start), longest, stop=[end])
+    for source, answer in zip(sources, lx.unpad(*answers), strict=False):
+        print(f"{source}  {''.join(french.characters[symbol] for symbol in answer)}")
     return held_out
 
 

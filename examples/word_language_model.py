@@ -37,6 +37,10 @@ class LanguageModel(nnx.Module):
         ys, state = self.lstm(self.dropout(self.embed(words), key=before), state=state, key=between)
         return self.head(self.dropout(ys, key=after)), state
 
+    def step(self, words: jax.Array, state: State) -> tuple[jax.Array, State]:
+        scores, state = self(words[:, None], state)
+        return scores[:, 0], state
+
 
 def loss_of(model: LanguageModel, batch: Batch, state: State, key: jax.Array | None = None) -> tuple[jax.Array, State]:
     logits, state = model(batch.inputs, state, key)
@@ -99,8 +103,8 @@ def main(
         else:
             rate /= 4
     nnx.update(model, kept)
-    begin = lx.decoding.loop.after_reading(model, jnp.zeros((1, 1), jnp.int32), jax.random.key(0))
-    drawn, _ = lx.decoding.decode(lx.decoding.loop.one_step(model), begin, words, lx.decoding.Sampling())
+    start, draw = model.lstm.initial_state(1), lx.decoding.Sampling(temperature=1.0)
+    drawn, _ = lx.decoding.decode_from(model.step, start, jnp.zeros(1, jnp.int32), words, draw, key=keys())
     print(vocabulary.decode(drawn[0]))
     return perplexity(test)
 
