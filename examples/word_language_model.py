@@ -28,7 +28,7 @@ class LanguageModel(nnx.Module):
         small = functools.partial(jax.random.uniform, minval=-0.1, maxval=0.1)
         self.embed = nnx.Embed(words, embed, embedding_init=small, rngs=rngs)
         self.lstm = lx.LSTM(embed, hidden, num_layers=layers, dropout=dropout, rngs=rngs)
-        self.head = nnx.Linear(hidden, words, kernel_init=small, rngs=rngs)
+        self.head = lx.TimeDistributed(nnx.Linear(hidden, words, kernel_init=small, rngs=rngs))
 
     def __call__(
         self, words: jax.Array, state: State | None = None, key: jax.Array | None = None

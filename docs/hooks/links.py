@@ -12,7 +12,14 @@ from typing import Any
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[2]
-OUTSIDE = ["CHANGELOG.md", "CONTRIBUTING.md", "experiments/*.md", "experiments/results/*"]
+OUTSIDE = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "experiments/*.md",
+    "experiments/results/*",
+    "examples/*.md",
+    "examples/*.py",
+]
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)#\s]+)")
 
 
