@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from lstmjax.errors import InputError
+from lstmjax.regularizers import Noisy
 from lstmjax.types import PyTree
 
 Table = dict[str, np.ndarray]
@@ -17,7 +18,8 @@ Table = dict[str, np.ndarray]
 def split_model(model: nnx.Module) -> tuple[nnx.GraphDef[Any], PyTree, PyTree]:
     """A module as its static part, its trained parameters, and its other variables.
 
-    `nnx.merge(graphdef, params, other)` puts them together again.
+    `nnx.merge(graphdef, params, other)` puts them together again, without what `train()` or `eval()` said of noise: a
+    task's key says what is training.
 
     Returns:
       the graph definition; every `nnx.Param` as nested dicts of arrays; all other variables, such as the running
@@ -27,8 +29,21 @@ def split_model(model: nnx.Module) -> tuple[nnx.GraphDef[Any], PyTree, PyTree]:
     >>> sorted(params), sorted(other)
     (['bias', 'scale'], ['mean', 'var'])
     """
-    graphdef, params, *other = nnx.split(model, nnx.Param, ...)
+    graphdef, params, *other = nnx.split(_without_mode(model), nnx.Param, ...)
     return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(other[0])
+
+
+def _without_mode(model: nnx.Module) -> nnx.Module:
+    if all(noisy.deterministic is None for noisy in _noisy(model)):
+        return model
+    model = nnx.clone(model)
+    for noisy in _noisy(model):
+        noisy.deterministic = None
+    return model
+
+
+def _noisy(model: nnx.Module) -> list[Noisy]:
+    return [module for _, module in nnx.iter_modules(model) if isinstance(module, Noisy)]
 
 
 def to_table(tree: PyTree) -> Table:

@@ -62,6 +62,7 @@ def unroll(
 
     Returns:
       outputs [B, T, H] and the state after the last valid step; for a sequence with none, the state before the first.
+      Outputs are zero at invalid steps, so `ys[:, -1]` is no last output of a shorter sequence: `layers.last_step` is.
 
     Raises:
       TypeError: `xs` is not floating, `lengths` not integer, `mask` or `resets` not boolean, `params` or a state not

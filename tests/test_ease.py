@@ -217,6 +217,16 @@ def test_modes_under_grad_and_vmap():
     chex.assert_trees_all_close(first, jax.grad(loss)(state, keys[0]), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_training_goes_by_the_key_whatever_mode_a_model_was_in(mode):
+    layer, fresh = lstm(num_layers=2, dropout=0.5), lstm(num_layers=2, dropout=0.5)
+    getattr(layer, mode)()
+    model = nnx.merge(*lx.training.split_model(layer))
+    chex.assert_trees_all_equal(model(XS), fresh(XS))
+    assert not np.allclose(model(XS, key=jax.random.key(0))[0], fresh(XS)[0])
+    assert layer.dropout.deterministic is (mode == "eval")
+
+
 def test_a_layer_without_noise_has_no_modes():
     layer = lstm(num_layers=2)
     quiet = layer(XS)

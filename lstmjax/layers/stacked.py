@@ -182,7 +182,8 @@ class Stacked(nnx.Module, Sizes):
           options: lengths, mask, resets, reverse, time_major, remat, backend, as in `lstmjax.unroll`.
 
         Returns:
-          the top layer's outputs [B, T, H] and a tuple with every layer's final state, bottom first.
+          the top layer's outputs [B, T, H], zero at invalid steps, and a tuple with every layer's final state, bottom
+          first. The last output of a sequence shorter than T is not `ys[:, -1]`: see `layers.last_step`.
 
         Raises:
           ValueError: as many states as there are layers are expected, and another number came.
