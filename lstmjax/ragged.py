@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
 
 from lstmjax import checks
+from lstmjax.masking import valid_steps
 from lstmjax.types import Array, Bool, Float, Int
 
 
@@ -72,5 +72,6 @@ def sequence_mask(lengths: Int[Array, "B"], num_steps: int) -> Bool[Array, "B T"
     [[True, True, False], [False, False, False]]
     """
     checks.positive_int("num_steps", num_steps)
-    counts = checks.whole_numbers("lengths", lengths, ("B",), 0, num_steps)
-    return jnp.arange(num_steps, dtype=counts.dtype)[None, :] < counts[:, None]
+    valid = valid_steps(lengths, None, num_steps, np.size(lengths))
+    assert valid is not None
+    return valid.T

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import jax
@@ -69,3 +70,13 @@ def full_compilation() -> Iterator[dict[str, bool]]:
     jax.config.update("jax_disable_most_optimizations", False)
     yield {"xla_cpu_use_fusion_emitters": True} if jax.__version_info__ < (0, 11) else {}
     jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture
+def keras(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Keras on JAX."""
+    from experiments.peers.common import foreign
+
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with foreign():
+        return pytest.importorskip("keras")

@@ -35,12 +35,6 @@ def arguments(*calls):
     return {parameter.name for parameter in every if parameter.kind not in spread} - {"self"}
 
 
-@pytest.fixture
-def keras(monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    return pytest.importorskip("keras")
-
-
 @pytest.mark.parametrize("name", KERAS_LAYERS)
 def test_every_argument_of_keras(name, keras):
     layer = getattr(keras.layers, name)

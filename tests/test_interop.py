@@ -1,6 +1,5 @@
 """Weights go out and come back with the same bits; what does not fit is refused in one sentence that names it."""
 
-import importlib
 import subprocess
 import sys
 
@@ -232,14 +231,6 @@ def test_weights_are_copies():
     for array in arrays.values():
         array[...] = 0
     assert_same_bits(before, interop.state_dict(layer))
-
-
-@pytest.fixture
-def keras(monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    pytest.importorskip("keras")
-    with foreign():
-        return importlib.import_module("keras")
 
 
 def built(layer, features=IN):

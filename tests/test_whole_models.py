@@ -324,14 +324,6 @@ def test_settings_and_wishes_that_contradict(torch, torch_tagger):
         interop.load_torch(Tagger(), torch_tagger.state_dict() | {"x.weight": torch.ones(2, 6)}, NAMES | {"x": "head"})
 
 
-@pytest.fixture
-def keras(monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    pytest.importorskip("keras")
-    with foreign():
-        return importlib.import_module("keras")
-
-
 def drawn(model):
     """A Keras model with weights that are not what anything starts from."""
     rng = np.random.default_rng(0)

@@ -54,9 +54,11 @@ class _NamedFunction(NamedTuple):
 
     @classmethod
     def of(cls, value: Any) -> Any:
+        if not callable(value):
+            return value
         for module in (jax.nn, jnp, initializers, jax.nn.initializers):
             for name, known in vars(module).items():
-                if callable(value) and known is value:
+                if known is value:
                     return cls(module.__name__, name)
         return value
 

@@ -50,9 +50,9 @@ class Outputs(nnx.Module):
         **options: Unpack[RunOptions],
     ) -> Any:
         """Outputs [B, T, H], or [B, F] with a pooling; arguments as of `lstmjax.unroll`."""
+        if self.pooling is not None and options.get("time_major"):
+            raise ValueError("time_major must be False where outputs are pooled, for poolings take [B, T, H]")
         ys, _ = self.layer(xs, state=state, key=key, **options)
         if self.pooling is None:
             return ys
-        if options.get("time_major"):
-            raise ValueError("time_major must be False where outputs are pooled, for poolings take [B, T, H]")
         return self.pooling(ys, lengths=options.get("lengths"), mask=options.get("mask"))

@@ -211,5 +211,5 @@ def check_layer(name: str, layer: object) -> None:
 
 
 def plain(tree: Any) -> Any:
-    """The arrays in a tree of `nnx.Param`s."""
+    """The arrays in a tree of `nnx.Variable`s."""
     return jax.tree.map(lambda p: p[...], tree, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))

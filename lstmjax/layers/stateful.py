@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lstmjax import checks
-from lstmjax.layers.recurrent import Layer, check_layer
+from lstmjax.layers.recurrent import Layer, check_layer, plain
 from lstmjax.masking import RunOptions, where_rows
 from lstmjax.types import Array, Float, Key
 
@@ -49,7 +49,7 @@ class Stateful(nnx.Module):
         rows = jnp.shape(xs)[1 if options.get("time_major") else 0]
         if rows != self.batch_size:
             raise ValueError(f"xs must have batch_size={self.batch_size} sequences in every call, got {rows}")
-        before = jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf[...]), self.state, is_leaf=_is_variable)
+        before = jax.lax.stop_gradient(plain(self.state))
         ys, after = self.layer(xs, state=before, key=key, **options)
         self._keep(after)
         return ys
@@ -60,15 +60,10 @@ class Stateful(nnx.Module):
         if rows is not None:
             numbers = checks.whole_numbers("rows", rows, ("N",), 0, self.batch_size - 1)
             chosen = jnp.zeros(self.batch_size, bool).at[numbers].set(True)
-            kept = jax.tree.map(lambda leaf: leaf[...], self.state, is_leaf=_is_variable)
-            fresh = where_rows(chosen, fresh, kept)
+            fresh = where_rows(chosen, fresh, plain(self.state))
         self._keep(fresh)
 
     def _keep(self, state: Any) -> None:
-        variables = jax.tree.leaves(self.state, is_leaf=_is_variable)
+        variables = jax.tree.leaves(self.state, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
         for variable, leaf in zip(variables, jax.tree.leaves(state), strict=True):
             variable[...] = leaf
-
-
-def _is_variable(leaf: Any) -> bool:
-    return isinstance(leaf, nnx.Variable)
