@@ -20,6 +20,7 @@ Cells over time:
 
 - `unroll.py`: any cell over the steps of each sequence, and the plain loop that says what that means
 - `masking.py`: lengths, masks and resets as what each step takes
+- `sharding.py`: what `jax.shard_map` asks of the arrays of a scan
 - `chunks.py`: a scan over chunks of steps
 - `feedback.py`: a step on its own outputs, in a closed loop
 - `ragged.py`: sequences of different lengths, padded and taken apart again

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType
 
 from lstmjax import checks
 from lstmjax.cells.full_cell import input_shape
@@ -173,16 +172,3 @@ def zero_invalid(valid: Bool[Array, "*lead"] | None, values: Tree, values_time_m
         return values
     zeros: Tree = jax.tree.map(jnp.zeros_like, values)
     return where_rows(valid if values_time_major else valid.T, values, zeros)
-
-
-def vary_alike(tree: PyTree) -> PyTree:
-    """Mark every leaf as varying over the mesh of `jax.shard_map` if any leaf does.
-
-    A scan's carry must keep its type, and zeros made inside vary over nothing.
-    """
-    if AxisType.Manual not in jax.sharding.get_abstract_mesh().axis_types:
-        return tree
-    nowhere = jnp.array(False)
-    for leaf in jax.tree.leaves(tree):
-        nowhere = nowhere | jnp.any((leaf != leaf) & jnp.array(False))
-    return jax.tree.map(lambda leaf: jnp.where(nowhere, jnp.zeros_like(leaf), leaf), tree)

@@ -12,7 +12,8 @@ import numpy as np
 
 from lstmjax import kernels
 from lstmjax.chunks import in_chunks
-from lstmjax.masking import Steps, prepare, vary_alike
+from lstmjax.masking import Steps, prepare
+from lstmjax.sharding import vary_alike
 from lstmjax.types import Array, Bool, Cell, Float, Int, Key, PyTree
 
 Params = TypeVar("Params")

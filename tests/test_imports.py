@@ -1,5 +1,8 @@
-"""What importing costs: cells alone need nothing that is for training."""
+"""What importing costs, and in which order: cells alone need nothing that is for training."""
 
+import ast
+import graphlib
+import pathlib
 import subprocess
 import sys
 
@@ -34,3 +37,25 @@ def test_every_public_name_is_there():
 def test_a_name_that_is_not_there():
     with pytest.raises(AttributeError, match="module 'lstmjax' has no attribute 'LTSM'"):
         lx.LTSM  # noqa: B018
+
+
+def rooms_imported(file):
+    """The rooms, or files beside them, that a file of the package imports as it is itself imported."""
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module == "lstmjax":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module.startswith("lstmjax."):
+            yield node.module.split(".")[1]
+
+
+def test_rooms_import_each_other_in_one_direction():
+    """So that any of them may be the first to be imported."""
+    package = pathlib.Path(lx.__file__).parent
+    imports = {}
+    for file in package.rglob("*.py"):
+        room = file.relative_to(package).with_suffix("").parts[0]
+        if room != "__init__":
+            imports.setdefault(room, set()).update(rooms_imported(file))
+    others = {room: needed - {room} for room, needed in imports.items()}
+    order = list(graphlib.TopologicalSorter(others).static_order())
+    assert order.index("types") < order.index("cells") < order.index("masking") < order.index("unroll")

@@ -21,7 +21,7 @@ from jax import lax
 
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.derivative import with_backward
-from lstmjax.masking import vary_alike
+from lstmjax.sharding import vary_alike
 from lstmjax.types import Array, DTypeLike, Float
 
 

@@ -17,7 +17,7 @@ from lstmjax.cells.lstm import LSTM
 from lstmjax.cells.precision import accumulation_dtype
 from lstmjax.kernels.native import library
 from lstmjax.kernels.native.batching import batched
-from lstmjax.masking import vary_alike
+from lstmjax.sharding import vary_alike
 from lstmjax.types import Array, DTypeLike, Float
 
 
