@@ -47,6 +47,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def programs_of_a_file() -> Iterator[None]:
+    """JAX keeps what each program was lowered from, and the more of it there is, the slower it lowers the next: to 4
+    times the time over the whole suite. So each file begins with none."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """float64 for the length of a test."""
