@@ -13,7 +13,7 @@ derivatives and batching. So y is found by solving
 which takes one application of A. The transposed system takes one of A^T, which is the backward pass.
 
 The dependency: JAX transposes the primitive only if every array on the right side depends on the tangents. The 0 does
-not, nor need all of v; `zeros_depending_on` makes zeros that do, to be added to each.
+not, nor need all of v; `zero_depending_on` makes a zero that does, to be added to each.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from lstmjax.types import Array, PyTree
+from lstmjax.types import Array, Float, PyTree
 
 
 def with_backward(
@@ -146,11 +146,12 @@ def zero_tangents(tree: PyTree) -> PyTree:
 
 def apply_linear(linear: Callable[[Any], Any], transposed: Callable[[Any], Any], v: PyTree, like: PyTree) -> PyTree:
     """`linear(v)`, a tree like `like`, with `transposed` for its transpose."""
+    linear = jax.jit(linear)  # traced once, where the system and its solution both need it
 
     def system(unknown: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = unknown
-        product = linear(add_trees(v, zeros_depending_on(y, v)))
-        return add_trees(v, zeros_depending_on(product, v)), jax.tree.map(jnp.subtract, y, product)
+        product = linear(add_to_all(v, zero_depending_on(y)))
+        return add_to_all(v, zero_depending_on(product)), jax.tree.map(jnp.subtract, y, product)
 
     def solve(_: Any, right: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         v, y = right
@@ -160,20 +161,20 @@ def apply_linear(linear: Callable[[Any], Any], transposed: Callable[[Any], Any],
         v, y = right
         return add_trees(v, transposed(y)), y
 
-    right = (add_trees(v, zeros_depending_on(v, v)), zeros_depending_on(v, like))
+    right = add_to_all((v, jax.tree.map(jnp.zeros_like, like)), zero_depending_on(v))
     return lax.custom_linear_solve(system, right, solve, solve_transposed)[1]
 
 
-def zeros_depending_on(source: PyTree, like: PyTree) -> PyTree:
-    """Zeros that JAX takes for a linear function of `source`; the compiler sees they are zeros and drops them."""
-    # Reductions and sums work for empty arrays, too, and for those in several shards.
-    nothings = [jnp.sum(lax.select(jnp.array(False), leaf, jnp.zeros_like(leaf))) for leaf in jax.tree.leaves(source)]
+def zero_depending_on(tree: PyTree) -> Float[Array, ""]:
+    """A zero that JAX takes for a linear function of every leaf; the compiler sees what it is and drops it."""
+    # Reductions work for empty arrays, too, and for those in several shards.
+    nothings = [jnp.sum(lax.select(False, leaf, lax.full_like(leaf, 0))) for leaf in jax.tree.leaves(tree)]
+    return sum((nothing.astype(jnp.float32) for nothing in nothings), jnp.float32(0))
 
-    def zeros(leaf: Array) -> Array:
-        mixed = sum((one.astype(leaf.dtype) for one in nothings), jnp.zeros((), leaf.dtype))
-        return jnp.zeros_like(leaf) + jnp.broadcast_to(mixed, leaf.shape)
 
-    return jax.tree.map(zeros, like)
+def add_to_all(tree: PyTree, number: Float[Array, ""]) -> PyTree:
+    """`number` added to every element of every leaf."""
+    return jax.tree.map(lambda leaf: leaf + number.astype(leaf.dtype), tree)
 
 
 def add_trees(a: PyTree, b: PyTree) -> PyTree:
