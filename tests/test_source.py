@@ -324,7 +324,9 @@ def test_grain_goes_on_where_it_was():
 
     def source():
         rows = grain.MapDataset.range(10).shuffle(seed=0).repeat().batch(3)
-        batches = rows.map(lambda inputs: data.Examples(inputs, inputs)).to_iter_dataset()
+        batches = rows.map(lambda inputs: data.Examples(inputs, inputs)).to_iter_dataset(
+            grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+        )
         return data.IteratorSource(iter(batches), batches=3)
 
     whole = source()
