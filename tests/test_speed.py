@@ -32,8 +32,9 @@ from experiments.speed.rows import (
     ragged,
     row_named,
 )
-from experiments.speed.turns import LibraryError, Prepared, Process, difference
+from experiments.speed.turns import LibraryError, Process, difference
 from lstmjax.errors import InputError
+from tests.little_libraries import prepare_another, prepare_lstmjax, prepare_sum
 
 OURS_DEFAULT = ["lstmjax", "lstmjax-fused", "lstmjax-scan"]
 TINY = plain(5, 2, 3, 4, modes=("forward", "forward+backward", "compile", "memory"))
@@ -290,20 +291,6 @@ def test_lstmjax_goes_through_its_own_process(monkeypatch, tmp_path, capsys):
 
 def its_rate(device):
     return {"matrix_flops_per_second": 1e9}
-
-
-def prepare_sum(numbers):
-    """In a process: something that can be asked."""
-    print("what a library prints is no answer")
-    return Prepared({"sum": lambda: sum(numbers)}, lambda: {"sum": np.array([sum(numbers)])}, {"backend": "adds"})
-
-
-def prepare_lstmjax(numbers):
-    return prepare_sum(numbers)
-
-
-def prepare_another(numbers):
-    return prepare_sum([2 * one for one in numbers])
 
 
 def test_a_process_answers_a_failure_with_a_sentence_and_goes_on():
