@@ -32,11 +32,17 @@ def model():
     return model
 
 
+@nnx.jit
+def scores_of(model, ids):
+    return model(ids)[0]
+
+
 def by_hand(model, prompt, length):
-    """Greedy decoding that reads the whole text again for each symbol."""
+    """Greedy decoding that reads the whole text again for each symbol; what stands after it reaches nothing before."""
     ids = list(prompt)
-    for _ in range(length):
-        ids.append(int(jnp.argmax(model(jnp.array([ids]))[0][0, -1])))
+    for end in range(len(prompt), len(prompt) + length):
+        padded = np.pad(ids, (0, 20 - end)).astype(np.int32)
+        ids.append(int(np.argmax(scores_of(model, padded[None])[0, end - 1])))
     return ids[len(prompt) :]
 
 

@@ -88,13 +88,14 @@ def test_an_update_is_the_formula(model):
     ids, rate = IDS[:3], 0.02
     graphdef, params = nnx.split(model)
 
+    @jax.jit
     def nats(params, tokens, state=None):
         scores, state = nnx.merge(graphdef, params)(tokens[None, :-1], state)
         return -jax.nn.log_softmax(scores)[0, -1, tokens[-1]], state
 
-    gradient, state = jax.grad(nats, has_aux=True)(params, ids[:2])
+    gradient, state = jax.jit(jax.grad(nats, has_aux=True))(params, ids[:2])
     mean = np.mean(np.concatenate([np.abs(g).ravel() for g in jax.tree.leaves(gradient)]))
-    moved = jax.tree.map(lambda p, g: p - rate * g / (abs(g) + mean), params, gradient)
+    moved = jax.tree.map(lambda p, g: p - rate * g / (abs(g) + mean), *jax.tree.map(np.asarray, (params, gradient)))
     expected = [nats(params, ids[:2])[0], nats(moved, ids[1:], state)[0]]
     found = text_scores.dynamic(model, ids, learning_rate=rate, chunk_length=1)
     np.testing.assert_allclose(found, np.asarray(expected), rtol=1e-5)

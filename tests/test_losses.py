@@ -103,10 +103,12 @@ def test_padding_reaches_neither_value_nor_gradient(name):
     bad[2] = np.nan
     weights = np.array([1, 1, 0])
 
-    def value(predictions):
+    @jax.jit
+    @jax.value_and_grad
+    def value_and_gradient(predictions):
         return call(name, predictions, lengths=LENGTHS, weights=weights).value
 
-    clean, dirty = (jax.value_and_grad(value)(jnp.asarray(x, jnp.float32)) for x in (PREDICTIONS, bad))
+    clean, dirty = (value_and_gradient(jnp.asarray(x, jnp.float32)) for x in (PREDICTIONS, bad))
     np.testing.assert_array_equal(clean[0], dirty[0])
     np.testing.assert_array_equal(clean[1], dirty[1])
     assert not dirty[1][1:].any()
