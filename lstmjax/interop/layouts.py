@@ -44,7 +44,7 @@ OUR_GATES = {4: "ifgo", 3: "rzn", 1: "h"}
 GATED = ("w_x", "w_h", "b", "b_2")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Layout:
     """Where a library keeps what.
 
@@ -128,10 +128,18 @@ def read(layout: Layout, entries: Mapping[str, np.ndarray]) -> Arrays:
 
     `_laid_out` permutes numbers and changes signs, so its inverse is its transpose, which JAX derives.
     """
+    found = _taken_apart(layout, dict(entries))
+    return _shifted(layout, {part: np.array(array) for part, array in found.items()}, 1)
+
+
+# Compiled, as a layer has many small arrays, and an operation on each alone takes longer to compile than all of them.
+@functools.partial(jax.jit, static_argnames="layout")
+def _taken_apart(layout: Layout, entries: dict[str, Array]) -> dict[str, Array]:
     sizes = layout.sizes({name: array.shape for name, array in entries.items()})
     parts = layout.blank(*sizes, entries, next(iter(entries.values())).dtype)
-    (found,) = jax.linear_transpose(functools.partial(_laid_out, layout), parts)(dict(entries))
-    return _shifted(layout, {part: np.array(array) for part, array in found.items()}, 1)
+    found: dict[str, Array]
+    (found,) = jax.linear_transpose(functools.partial(_laid_out, layout), parts)(entries)
+    return found
 
 
 def write(layout: Layout, parts: Arrays) -> Arrays:
@@ -141,9 +149,11 @@ def write(layout: Layout, parts: Arrays) -> Arrays:
 
 def arrange(layout: Layout, parts: Arrays) -> Arrays:
     """The linear part of `write`. Gradients go through it as weights do."""
-    return {name: np.array(array) for name, array in _laid_out(layout, parts).items()}
+    entries = _laid_out(layout, parts)
+    return {name: np.array(entries[name]) for name in layout.names if name in entries}
 
 
+@functools.partial(jax.jit, static_argnames="layout")
 def _laid_out(layout: Layout, parts: Mapping[str, Any]) -> dict[str, Array]:
     """Gates in the library's order, what it stacks stacked, what it transposes transposed, what it splits split."""
     arrays = {part: _reordered(layout, array) if part in GATED else array for part, array in parts.items()}
