@@ -1,5 +1,7 @@
 """The tagger written in PyTorch computes what ours does, so that the two may be timed beside each other."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -41,6 +43,14 @@ def random_batch():
     return SequenceBatch(inputs, tags, lengths, lengths, np.ones(batch, np.float32))
 
 
+@functools.partial(nnx.jit, static_argnums=0)
+def computed(config, model, words, characters, batch):
+    """Emissions, tags and losses."""
+    emissions = model(words, characters, lengths=batch.lengths)
+    means, _ = tagger_task.task(config).loss(model, batch, (), None)
+    return emissions, model.tag(words, characters, lengths=batch.lengths), means
+
+
 @pytest.mark.parametrize("output", ["softmax", "crf"])
 def test_the_two_taggers_compute_the_same(output, lenient_promotion):
     with foreign():
@@ -55,9 +65,7 @@ def test_the_two_taggers_compute_the_same(output, lenient_promotion):
         nnx.update(model, jax.tree.map(lambda leaf: drawn(float, leaf.shape), state))  # no bias, no transition is 0
         batch = random_batch()
         words, characters = tagger_task.read(batch.inputs, config)
-        ours = np.asarray(model(words, characters, lengths=batch.lengths))
-        means, _ = tagger_task.task(config).loss(model, batch, (), None)
-        said = np.asarray(model.tag(words, characters, lengths=batch.lengths))
+        ours, said, means = computed(config, model, words, characters, batch)
         own = [row[:length].tolist() for row, length in zip(said, batch.lengths, strict=True)]
 
         for pads in (False, True):

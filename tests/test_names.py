@@ -34,10 +34,11 @@ def test_the_loss_is_each_name_s_own(trained):
     """Padded and batched as it may be, by hand: one name at a time from an empty state, its end included."""
     vocabulary = CharVocabulary.of("\nabc")
     model = LanguageModel(len(vocabulary), LanguageModelConfig(3, 4), rngs=nnx.Rngs(0))
+    run = nnx.jit(lambda model, ids: model(ids))
     given, total, count = ["a", "cab", "bb"], 0.0, 0
     for name in given:
         ids = vocabulary.encode(f"\n{name}\n")
-        scores = np.asarray(model(ids[None, :-1])[0][0], np.float64)
+        scores = np.asarray(run(model, ids[None, :-1])[0][0], np.float64)
         scores -= np.log(np.exp(scores).sum(axis=-1, keepdims=True))
         total, count = total - scores[np.arange(len(ids) - 1), ids[1:]].sum(), count + len(ids) - 1
     batch = names.whole_sequences(vocabulary, given, longest=5)

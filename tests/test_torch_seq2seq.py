@@ -1,6 +1,7 @@
 """The sequence-to-sequence model written in PyTorch computes what ours does, so that the two may be timed."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -33,6 +34,13 @@ def random_model(config):
     return model
 
 
+@functools.partial(nnx.jit, static_argnums=0)
+def computed(config, model, batch):
+    """Logits and losses."""
+    logits = model(batch.inputs, seq2seq_task.shifted(batch.targets), lengths=batch.lengths)
+    return logits, seq2seq_task.task(config).loss(model, batch, (), None)[0]
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_the_two_models_compute_the_same(shared, lenient_promotion):
     with foreign():
@@ -46,12 +54,11 @@ def test_the_two_models_compute_the_same(shared, lenient_promotion):
         targets, of_targets = together([np.array(sentence) for sentence in SENTENCES[::-1]], len(SENTENCES))
         given = [torch.tensor(array, dtype=torch.int64) for array in (source, lengths, targets)]
 
-        logits = model(source, seq2seq_task.shifted(targets), lengths=lengths)
+        batch = SequenceBatch(source, targets, lengths, of_targets, np.ones(len(source), np.float32))
+        logits, means = computed(config, model, batch)
         inputs = torch.tensor(np.asarray(seq2seq_task.shifted(targets)), dtype=torch.int64)
         np.testing.assert_allclose(theirs(*given[:2], inputs).detach(), logits, rtol=1e-5, atol=1e-5)
 
-        batch = SequenceBatch(source, targets, lengths, of_targets, np.ones(len(source), np.float32))
-        means, _ = seq2seq_task.task(config).loss(model, batch, (), None)
         np.testing.assert_allclose(float(theirs.loss(*given).detach()), float(means["loss"].value), rtol=1e-5)
 
         ends = set()
