@@ -49,8 +49,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def programs_of_a_file() -> Iterator[None]:
-    """JAX keeps what each program was lowered from, and the more of it there is, the slower it lowers the next: to 4
-    times the time over the whole suite. So each file begins with none."""
+    """Each file begins with none: the more lowered programs JAX keeps, the slower it lowers the next, up to 4 times."""
     yield
     jax.clear_caches()
 

@@ -40,8 +40,9 @@ def scores_of(model, ids):
 def by_hand(model, prompt, length):
     """Greedy decoding that reads the whole text again for each symbol; what stands after it reaches nothing before."""
     ids = list(prompt)
+    longest = 20  # one shape for every text, so one program
     for end in range(len(prompt), len(prompt) + length):
-        padded = np.pad(ids, (0, 20 - end)).astype(np.int32)
+        padded = np.pad(ids, (0, longest - end)).astype(np.int32)
         ids.append(int(np.argmax(scores_of(model, padded[None])[0, end - 1])))
     return ids[len(prompt) :]
 

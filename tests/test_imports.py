@@ -46,6 +46,8 @@ def rooms_imported(file):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module.startswith("lstmjax."):
             yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("lstmjax."))
 
 
 def test_rooms_import_each_other_in_one_direction():

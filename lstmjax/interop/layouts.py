@@ -132,7 +132,7 @@ def read(layout: Layout, entries: Mapping[str, np.ndarray]) -> Arrays:
     return _shifted(layout, {part: np.array(array) for part, array in found.items()}, 1)
 
 
-# Compiled, as a layer has many small arrays, and an operation on each alone takes longer to compile than all of them.
+# This and `_laid_out` are compiled: a layer has many small arrays, and one operation at a time takes longer.
 @functools.partial(jax.jit, static_argnames="layout")
 def _taken_apart(layout: Layout, entries: dict[str, Array]) -> dict[str, Array]:
     sizes = layout.sizes({name: array.shape for name, array in entries.items()})
